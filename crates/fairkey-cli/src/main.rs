@@ -1,0 +1,2 @@
+//! The fairkey binary.
+fn main() {}

@@ -1,0 +1,164 @@
+//! What a call wants: [`Ask`], its [`Cost`] and [`Class`], and what it has [`Tried`].
+
+use std::fmt;
+use std::ops::{Add, AddAssign};
+
+use crate::{AccountSlot, Slot, Timestamp};
+
+/// What a call uses up: an estimate before it, the truth after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Cost {
+    /// Requests; 1 for an ordinary call.
+    pub requests: u32,
+    /// Tokens, prompt and completion together.
+    pub tokens: u64,
+    /// Money, in millionths of a US dollar.
+    pub micro_usd: u64,
+}
+
+impl Cost {
+    /// One request of unknown size.
+    pub const ONE: Self = Self { requests: 1, tokens: 0, micro_usd: 0 };
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    /// Adds up; saturates instead of overflowing.
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            tokens: self.tokens.saturating_add(other.tokens),
+            micro_usd: self.micro_usd.saturating_add(other.micro_usd),
+        }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// How urgent a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Class {
+    /// Somebody waits for it.
+    Interactive,
+    /// Neither of the others. The default.
+    #[default]
+    Normal,
+    /// Nobody waits for it; it takes what is left over.
+    Batch,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interactive => "interactive",
+            Self::Normal => "normal",
+            Self::Batch => "batch",
+        })
+    }
+}
+
+/// What a call wants from the pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    /// The model, as the request names it.
+    pub model: Option<&'a str>,
+    /// What the call is expected to cost.
+    pub cost: Cost,
+    /// Calls with the same value would like the same key: a hash of a session or a conversation.
+    pub affinity: Option<u64>,
+    /// When the caller stops waiting.
+    pub deadline: Option<Timestamp>,
+    /// How urgent it is.
+    pub class: Class,
+    /// What earlier attempts of this call used, and this one shall not.
+    pub tried: Option<&'a Tried>,
+}
+
+impl<'a> Ask<'a> {
+    /// Returns the ask of one plain call: one request of unknown size.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { cost: Cost::ONE, ..Self::default() }
+    }
+
+    /// Names the model.
+    #[must_use]
+    pub fn with_model(mut self, model: &'a str) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Asks for the key that other calls with the same `affinity` got, if it is well.
+    #[must_use]
+    pub fn with_affinity(mut self, affinity: u64) -> Self {
+        self.affinity = Some(affinity);
+        self
+    }
+
+    /// Excludes what earlier attempts used.
+    #[must_use]
+    pub fn with_tried(mut self, tried: &'a Tried) -> Self {
+        self.tried = Some(tried);
+        self
+    }
+}
+
+/// The keys and accounts that a call has used and shall not use again.
+///
+/// Small and ordered by use: a call makes a handful of attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    keys: Vec<Slot>,
+    accounts: Vec<AccountSlot>,
+}
+
+impl Tried {
+    /// Returns an empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Excludes one key from now on.
+    pub fn add_key(&mut self, key: Slot) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    /// Excludes every key of one account from now on.
+    pub fn add_account(&mut self, account: AccountSlot) {
+        if !self.accounts.contains(&account) {
+            self.accounts.push(account);
+        }
+    }
+
+    /// Forgets everything: every key may be used again.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.accounts.clear();
+    }
+
+    /// Returns whether nothing is excluded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.accounts.is_empty()
+    }
+
+    /// Returns the excluded keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Slot] {
+        &self.keys
+    }
+
+    /// Returns the excluded accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &[AccountSlot] {
+        &self.accounts
+    }
+}
