@@ -18,7 +18,11 @@ pub struct Cost {
 
 impl Cost {
     /// One request of unknown size.
-    pub const ONE: Self = Self { requests: 1, tokens: 0, micro_usd: 0 };
+    pub const ONE: Self = Self {
+        requests: 1,
+        tokens: 0,
+        micro_usd: 0,
+    };
 }
 
 impl Add for Cost {
@@ -83,7 +87,10 @@ impl<'a> Ask<'a> {
     /// Returns the ask of one plain call: one request of unknown size.
     #[must_use]
     pub fn new() -> Self {
-        Self { cost: Cost::ONE, ..Self::default() }
+        Self {
+            cost: Cost::ONE,
+            ..Self::default()
+        }
     }
 
     /// Names the model.

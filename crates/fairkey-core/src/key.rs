@@ -154,7 +154,12 @@ impl Key {
     /// Makes a key of weight 1 that is alone in its account.
     #[must_use]
     pub fn new(id: impl Into<KeyId>, secret: impl Into<ApiKey>) -> Self {
-        Self { id: id.into(), secret: secret.into(), account: None, weight: NonZeroU32::MIN }
+        Self {
+            id: id.into(),
+            secret: secret.into(),
+            account: None,
+            weight: NonZeroU32::MIN,
+        }
     }
 
     /// Names the account that owns the key. Keys of one account share its limits; a key without
@@ -217,6 +222,9 @@ mod tests {
     #[test]
     fn a_weight_out_of_range_is_clamped() {
         assert_eq!(Key::new("a", "s").weight(0).weight_value().get(), 1);
-        assert_eq!(Key::new("a", "s").weight(u32::MAX).weight_value().get(), 65_535);
+        assert_eq!(
+            Key::new("a", "s").weight(u32::MAX).weight_value().get(),
+            65_535
+        );
     }
 }

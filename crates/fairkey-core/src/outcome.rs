@@ -105,7 +105,9 @@ impl Scopes {
 
 impl fmt::Debug for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(Scope::ALL.iter().filter(|scope| self.contains(**scope))).finish()
+        f.debug_set()
+            .entries(Scope::ALL.iter().filter(|scope| self.contains(**scope)))
+            .finish()
     }
 }
 
@@ -175,7 +177,11 @@ impl Outcome {
     /// Returns a fault without a hint on when to try again.
     #[must_use]
     pub const fn fault(scope: Scope, kind: FaultKind) -> Self {
-        Self::Fault { scope, kind, retry: Retry::Unknown }
+        Self::Fault {
+            scope,
+            kind,
+            retry: Retry::Unknown,
+        }
     }
 
     /// Returns this outcome with `retry` as its hint; only a fault has one.
@@ -233,7 +239,10 @@ mod tests {
     fn a_fault_outside_the_scopes_heard_is_neutral() {
         let fault = Outcome::fault(Scope::Provider, FaultKind::Throttled);
         assert_eq!(fault.heard_by(Scopes::of(Scope::Key)), Outcome::Neutral);
-        assert_eq!(fault.heard_by(Scopes::of(Scope::Key).and(Scope::Provider)), fault);
+        assert_eq!(
+            fault.heard_by(Scopes::of(Scope::Key).and(Scope::Provider)),
+            fault
+        );
         assert_eq!(Outcome::Success.heard_by(Scopes::NONE), Outcome::Success);
     }
 

@@ -47,7 +47,9 @@ impl<T> Slots<T> {
     /// Makes an array without entries.
     #[must_use]
     pub const fn new() -> Self {
-        Self { chunks: [const { OnceLock::new() }; CHUNKS] }
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+        }
     }
 
     /// Makes sure that entries `0..len` exist; new ones come from `make`.
@@ -88,12 +90,18 @@ impl<T> Default for Slots<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.chunks.iter().map_while(OnceLock::get).flatten()).finish()
+        f.debug_list()
+            .entries(self.chunks.iter().map_while(OnceLock::get).flatten())
+            .finish()
     }
 }
 
 const fn chunk_len(chunk: usize) -> usize {
-    if chunk == 0 { FIRST } else { FIRST << (chunk - 1) }
+    if chunk == 0 {
+        FIRST
+    } else {
+        FIRST << (chunk - 1)
+    }
 }
 
 /// Returns the chunk that holds `index`, and where in it.

@@ -1,0 +1,84 @@
+//! Any strategy behind any gates: [`Gated`].
+
+use std::sync::Arc;
+
+use crate::registry::GateId;
+use crate::{Ask, Candidate, Gate, KeySet, Registry, Report, Strategy, Turn};
+
+/// A strategy with gates before it. It is a strategy itself, so it nests.
+///
+/// Masking, entering and rolling back are written here and in [`Turn`], once, for every gate and
+/// every strategy.
+#[derive(Debug)]
+pub struct Gated<S> {
+    gates: Vec<(GateId, Arc<dyn Gate>)>,
+    inner: S,
+}
+
+impl<S: Strategy> Gated<S> {
+    /// Puts no gate before `inner` yet.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self {
+            gates: Vec::new(),
+            inner,
+        }
+    }
+
+    /// Puts `gate` behind the gates there are. Gates are asked in this order.
+    #[must_use]
+    pub fn gate(self, gate: impl Gate + 'static) -> Self {
+        self.shared_gate(Arc::new(gate))
+    }
+
+    /// Puts a gate of which the caller keeps a handle behind the gates there are. Wherever the
+    /// same gate stands in a pool, a call enters it once.
+    #[must_use]
+    pub fn shared_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gates.push((GateId::NONE, gate));
+        self
+    }
+
+    /// Returns the strategy behind the gates.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: Strategy> Strategy for Gated<S> {
+    fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+        for (_, gate) in &self.gates {
+            gate.narrow(turn);
+            if turn.is_empty() {
+                return None;
+            }
+        }
+        loop {
+            let key = self.inner.pick(turn)?;
+            if turn.enter_all(&self.gates, key) {
+                return Some(key);
+            }
+        }
+    }
+
+    fn attach(&mut self, registry: &mut Registry) {
+        for (id, gate) in &mut self.gates {
+            *id = registry.add(gate);
+        }
+        self.inner.attach(registry);
+    }
+
+    fn rekey(&self, keys: &KeySet) {
+        // The pool rekeys the gates itself, from the registry.
+        self.inner.rekey(keys);
+    }
+
+    fn settle(&self, key: Candidate<'_>, report: &Report) {
+        self.inner.settle(key, report);
+    }
+
+    fn score(&self, key: Candidate<'_>, ask: &Ask<'_>) -> Option<f64> {
+        self.inner.score(key, ask)
+    }
+}

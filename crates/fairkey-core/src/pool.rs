@@ -1,0 +1,419 @@
+//! Keys, a strategy, gates and a clock in one: [`Pool`].
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError};
+
+use crate::key_table::KeyTable;
+use crate::random::Seeds;
+use crate::registry::GateId;
+use crate::sync::{Mutex, RwLock, lock};
+use crate::{
+    Ask, At, BuildError, Candidate, Clock, Explanation, Gate, Gated, Key, KeyExplanation, KeySet,
+    Lease, MonotonicClock, Observer, Registry, Reload, Strategy, Timestamp, Turn, Unavailable,
+};
+
+/// What a pool keeps over reloads.
+pub(crate) struct Core {
+    pub(crate) strategy: Box<dyn Strategy>,
+    pub(crate) gates: Box<[Arc<dyn Gate>]>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) observers: Box<[Arc<dyn Observer>]>,
+    pub(crate) seeds: Seeds,
+}
+
+/// The keys at one moment, with what they are used by. Leases hold it.
+pub(crate) struct Snapshot {
+    pub(crate) keys: KeySet,
+    pub(crate) core: Arc<Core>,
+}
+
+/// A set of keys that calls are spread over.
+///
+/// Selecting is synchronous and short: no lock is held while strategy and gates work, nothing is
+/// allocated up to 16,384 slots, and the clock is read once.
+///
+/// ```
+/// use fairkey_core::{Ask, Candidate, Key, Outcome, Pool, Strategy, Turn};
+///
+/// #[derive(Debug)]
+/// struct LeastLoaded;
+///
+/// impl Strategy for LeastLoaded {
+///     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+///         turn.least(|key| key.load_with_one_more())
+///     }
+/// }
+///
+/// let pool = Pool::builder()
+///     .strategy(LeastLoaded)
+///     .key(Key::new("a", "sk-or-v1-aaa"))
+///     .key(Key::new("b", "sk-or-v1-bbb"))
+///     .build()?;
+/// let first = pool.select(&Ask::new())?;
+/// let second = pool.select(&Ask::new())?;
+/// assert_ne!(first.key().id(), second.key().id());
+/// first.finish(Outcome::Success);
+/// drop(second); // a call that was given up
+/// assert_eq!(pool.in_flight(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool {
+    current: RwLock<Arc<Snapshot>>,
+    table: Mutex<KeyTable>,
+}
+
+impl Pool {
+    /// Starts to build a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
+            keys: Vec::new(),
+            strategy: None,
+            gates: Vec::new(),
+            clock: None,
+            observers: Vec::new(),
+            seed: None,
+        }
+    }
+
+    /// Gives the call that `ask` describes a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where nothing is free, with the soonest time at which something may be.
+    /// Finding that time asks every gate about every key; it is the price of an honest answer.
+    pub fn select(&self, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
+        let snapshot = self.snapshot();
+        let now = snapshot.core.clock.now();
+        // One buffer for the usual pool and one for a large one: clearing the large one for a few
+        // keys would cost more than the selection.
+        let words = snapshot.keys.present().len();
+        if words <= 4 {
+            Self::select_with(snapshot, ask, now, &mut [0; 4][..words])
+        } else if words <= 256 {
+            Self::select_with(snapshot, ask, now, &mut [0; 256][..words])
+        } else {
+            Self::select_with(snapshot, ask, now, &mut vec![0; words])
+        }
+    }
+
+    fn select_with(
+        snapshot: Arc<Snapshot>,
+        ask: &Ask<'_>,
+        now: Timestamp,
+        words: &mut [u64],
+    ) -> Result<Lease, Unavailable> {
+        let Snapshot { keys, core } = &*snapshot;
+        let mut turn = Turn::new(core, keys, ask, now, words);
+        if let Some(key) = core.strategy.pick(&mut turn) {
+            if let Some(tickets) = turn.commit(key) {
+                let slot = key.slot();
+                drop(turn);
+                let lease = Lease::new(snapshot, slot, tickets, now, ask.cost);
+                for observer in &lease.snapshot().core.observers {
+                    observer.selected(lease.key(), ask);
+                }
+                return Ok(lease);
+            }
+            // The strategy kept a key from before it was excluded. To ask again might never end.
+            debug_assert!(
+                false,
+                "{:?} picked a key that is not offered",
+                core.strategy
+            );
+        }
+        let unavailable = match turn.closed() {
+            Some(denied) => Unavailable {
+                retry_at: denied.until,
+                by: Some(denied.by),
+            },
+            None => soonest(core, keys, ask, now),
+        };
+        drop(turn);
+        for observer in &core.observers {
+            observer.refused(ask, &unavailable);
+        }
+        Err(unavailable)
+    }
+
+    /// Replaces the keys. What belongs to keys whose label and secret stay, stays: calls in
+    /// flight, everything that gates and strategies know. Calls of removed keys end as they would
+    /// have.
+    ///
+    /// Strategy and gates take note of the new set before it is published. Not to be called from
+    /// inside them.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] as at the start; the old keys stay.
+    pub fn reload(&self, keys: impl IntoIterator<Item = Key>) -> Result<Reload, BuildError> {
+        let mut table = lock(&self.table);
+        let before = self.snapshot();
+        let (keys, reload) = table.next_set(keys.into_iter().collect(), Some(&before.keys))?;
+        let core = Arc::clone(&before.core);
+        rekey(&core, &keys);
+        let snapshot = Arc::new(Snapshot { keys, core });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        drop(table);
+        for observer in &snapshot.core.observers {
+            observer.reloaded(&snapshot.keys);
+        }
+        Ok(reload)
+    }
+
+    /// Says for every key whether it would be admitted, by which gate it is not, until when, and
+    /// how the strategy ranks it. Reserves nothing.
+    #[must_use]
+    pub fn explain(&self, ask: &Ask<'_>) -> Explanation {
+        let snapshot = self.snapshot();
+        let Snapshot { keys, core } = &*snapshot;
+        let now = core.clock.now();
+        let explain = |key: Candidate<'_>| KeyExplanation {
+            id: key.id().clone(),
+            account: key.account_id().cloned(),
+            weight: key.weight(),
+            in_flight: key.in_flight(),
+            tried: is_tried(ask, key),
+            denied: (core.gates.iter())
+                .filter_map(|gate| Some((gate.name(), gate.check(&At { key, ask, now }).err()?)))
+                .collect(),
+            score: core.strategy.score(key, ask),
+        };
+        Explanation {
+            now,
+            keys: keys.iter().map(explain).collect(),
+        }
+    }
+
+    /// Returns the number of live leases, those of removed keys included.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.snapshot().keys.in_flight()
+    }
+
+    /// Returns how many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.snapshot().keys.len()
+    }
+
+    /// Returns whether there is no key; a pool always has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the time of the pool's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.snapshot().core.clock.now()
+    }
+
+    /// Calls `f` with the keys there are now.
+    pub fn with_keys<R>(&self, f: impl FnOnce(&KeySet) -> R) -> R {
+        f(&self.snapshot().keys)
+    }
+
+    /// Returns the secret of a key, for calls about the key itself such as `GET /key`, which need
+    /// no lease. `None` where the label is not in the pool.
+    #[must_use]
+    pub fn expose_key(&self, id: &str) -> Option<crate::ApiKey> {
+        let snapshot = self.snapshot();
+        let slot = snapshot.keys.find(id)?.slot();
+        Some(snapshot.keys.entry(slot).key.secret().clone())
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        // The lock is held for the increment of a count and nothing else: no foreign code runs
+        // under it, and a reload waits for nobody's call.
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        f.debug_struct("Pool")
+            .field("strategy", &snapshot.core.strategy)
+            .field("keys", &snapshot.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+fn rekey(core: &Core, keys: &KeySet) {
+    for gate in &core.gates {
+        gate.rekey(keys);
+    }
+    core.strategy.rekey(keys);
+}
+
+fn is_tried(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
+    ask.tried.is_some_and(|tried| {
+        tried.keys().contains(&key.slot()) || tried.accounts().contains(&key.account())
+    })
+}
+
+/// Finds the key that opens soonest by the passing of time. A key is open when all its gates are.
+fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp) -> Unavailable {
+    let mut best = Unavailable {
+        retry_at: None,
+        by: None,
+    };
+    for key in keys.iter().filter(|key| !is_tried(ask, *key)) {
+        // Until when the key is closed, and by whom: the gate that opens last.
+        let (mut until, mut by) = (Some(now), None);
+        for gate in &core.gates {
+            let Err(denied) = gate.check(&At { key, ask, now }) else {
+                continue;
+            };
+            let later = match (denied.until, until) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(new), Some(old)) => new >= old,
+            };
+            if by.is_none() || later {
+                (until, by) = (denied.until, Some(denied.by));
+            }
+        }
+        if by.is_none() {
+            // Open by now, or the strategy declined it: nothing to wait for that a time names.
+            continue;
+        }
+        let sooner = match (until, best.retry_at) {
+            (Some(new), Some(old)) => new < old,
+            (Some(_), None) => true,
+            (None, _) => best.by.is_none(),
+        };
+        if sooner {
+            best = Unavailable {
+                retry_at: until,
+                by,
+            };
+        }
+    }
+    best
+}
+
+/// Builds a [`Pool`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    keys: Vec<Key>,
+    strategy: Option<Box<dyn Strategy>>,
+    gates: Vec<Arc<dyn Gate>>,
+    clock: Option<Box<dyn Clock>>,
+    observers: Vec<Arc<dyn Observer>>,
+    seed: Option<u64>,
+}
+
+impl PoolBuilder {
+    /// Adds a key.
+    pub fn key(mut self, key: Key) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Adds keys.
+    pub fn keys(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
+    /// Sets what picks. By default the key with the least load for its weight, ties by chance.
+    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
+        self.strategy = Some(Box::new(strategy));
+        self
+    }
+
+    /// Puts a gate before the strategy, behind the gates there are. The same as
+    /// [`Gate::guarding`].
+    pub fn gate(self, gate: impl Gate + 'static) -> Self {
+        self.shared_gate(Arc::new(gate))
+    }
+
+    /// Puts a gate before the strategy of which the caller keeps a handle.
+    pub fn shared_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gates.push(gate);
+        self
+    }
+
+    /// Sets the clock. By default the machine's monotonic one.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Adds somebody who hears of selections and ends.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Seeds chance, so that one thread makes the same choices in every run. By default the seed
+    /// is the process's own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the key and the rule it breaks.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let strategy = self.strategy.unwrap_or_else(|| Box::new(LeastLoad));
+        let mut strategy: Box<dyn Strategy> = if self.gates.is_empty() {
+            strategy
+        } else {
+            Box::new(
+                self.gates
+                    .into_iter()
+                    .fold(Gated::new(strategy), Gated::shared_gate),
+            )
+        };
+        let gates = Registry::of(&mut *strategy).into_boxed_slice();
+        if gates.len() >= usize::from(GateId::NONE.0) {
+            return Err(BuildError::TooManyGates);
+        }
+        let core = Core {
+            strategy,
+            gates,
+            clock: self
+                .clock
+                .unwrap_or_else(|| Box::new(MonotonicClock::new())),
+            observers: self.observers.into_boxed_slice(),
+            seeds: Seeds::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
+        };
+        let mut table = KeyTable::default();
+        let (keys, _) = table.next_set(self.keys, None)?;
+        rekey(&core, &keys);
+        Ok(Pool {
+            current: RwLock::new(Arc::new(Snapshot {
+                keys,
+                core: Arc::new(core),
+            })),
+            table: Mutex::new(table),
+        })
+    }
+}
+
+/// What picks where nothing else is set; fairkey-strategy has it with a name and a law.
+#[derive(Debug)]
+struct LeastLoad;
+
+impl Strategy for LeastLoad {
+    fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+        turn.least(|key| key.load_with_one_more())
+    }
+
+    fn score(&self, key: Candidate<'_>, _: &Ask<'_>) -> Option<f64> {
+        Some((f64::from(key.in_flight()) + 1.0) / f64::from(key.weight()))
+    }
+}
+
+/// A pool is shared by every task of a program.
+const _: fn() = || {
+    fn is_send_sync_static<T: Send + Sync + 'static>() {}
+    is_send_sync_static::<Pool>();
+};
