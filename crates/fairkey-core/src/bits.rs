@@ -57,11 +57,21 @@ impl SlotBits {
     pub fn insert(&self, index: usize) {
         let bit = 1 << (index % 64);
         if let Some(word) = self.words.get(index / 64) {
-            // Relaxed: the bit and the count publish nothing else. The count may for a moment be
-            // behind the bits; a late reader asks `enter`.
-            if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            // AcqRel: who removes a bit sees the reason of every insertion before, so it can look
+            // again and put the bit back. The count may for a moment be behind the bits; a late
+            // reader asks `enter`.
+            if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
                 self.set.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Removes `index` because the reason to have it in the set is gone, and puts it back if by
+    /// then `still` says that there is one again: an insertion may have come in between.
+    pub fn remove_unless(&self, index: usize, still: impl Fn() -> bool) {
+        self.remove(index);
+        if still() {
+            self.insert(index);
         }
     }
 
@@ -69,7 +79,7 @@ impl SlotBits {
     pub fn remove(&self, index: usize) {
         let bit = 1 << (index % 64);
         if let Some(word) = self.words.get(index / 64)
-            && word.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+            && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
         {
             // Wrapping: a removal may count before the insertion it follows has counted.
             self.set.fetch_sub(1, Ordering::Relaxed);

@@ -41,6 +41,7 @@ pub struct KeySet {
     entries: Box<[Option<Arc<Entry>>]>,
     present: Box<[u64]>,
     len: usize,
+    uniform: bool,
     /// 2^40 / weight, so that load over weight is a multiplication.
     inverse_weights: Box<[u64]>,
     hashes: Box<[u64]>,
@@ -60,6 +61,9 @@ impl KeySet {
     ) -> Self {
         let slots = in_flight.len() * 64;
         let len = keys.len();
+        let uniform = keys
+            .windows(2)
+            .all(|two| two[0].key.weight_value() == two[1].key.weight_value());
         let account_slots = keys
             .iter()
             .map(|e| e.account.slot.index() + 1)
@@ -95,6 +99,7 @@ impl KeySet {
             entries,
             present,
             len,
+            uniform,
             inverse_weights,
             hashes,
             accounts,
@@ -164,6 +169,12 @@ impl KeySet {
         &self.fresh_accounts
     }
 
+    /// Returns the account slot of that index; there need not be an account in it.
+    #[must_use]
+    pub fn account_at(&self, index: usize) -> AccountSlot {
+        AccountSlot(index as u32)
+    }
+
     /// Returns the label of an account; `None` for a key that is alone, and for a free slot.
     #[must_use]
     pub fn account_id(&self, account: AccountSlot) -> Option<&AccountId> {
@@ -182,6 +193,12 @@ impl KeySet {
             Some(Some(members)) => &members.words,
             _ => &[],
         }
+    }
+
+    /// Returns whether all keys have the same weight.
+    #[must_use]
+    pub fn is_uniform(&self) -> bool {
+        self.uniform
     }
 
     /// Returns the number of live leases, those of keys that a reload has removed included.

@@ -1,1 +1,22 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod breaker;
+mod cooldown;
+mod group;
+mod least_in_flight;
+mod max_in_flight;
+mod power_of_two;
+mod round_robin;
+mod smooth_weighted;
+mod sticky;
+mod window;
+
+pub use breaker::{BreakerConfig, BreakerConfigError, SlidingWindowBreaker};
+pub use cooldown::{Cooldown, CooldownConfig};
+pub use group::Group;
+pub use least_in_flight::WeightedLeastInFlight;
+pub use max_in_flight::MaxInFlight;
+pub use power_of_two::PowerOfTwo;
+pub use round_robin::RoundRobin;
+pub use smooth_weighted::SmoothWeighted;
+pub use sticky::Sticky;

@@ -1,0 +1,615 @@
+//! Out after failures, back after a probe: [`SlidingWindowBreaker`].
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
+use fairkey_core::{
+    At, Candidate, Denied, FaultKind, Gate, KeySet, Outcome, Report, Scopes, Seeds, SlotBits,
+    Slots, Ticket, Timestamp, Turn,
+};
+
+use crate::Group;
+use crate::window::Window;
+
+/// When a [`SlidingWindowBreaker`] trips, for how long it stays open, and how it comes back.
+///
+/// It trips by any of three rules. The defaults are those of linkerd's unified breaker, adapted:
+/// a bad ratio over enough calls, or a run of failures where calls are few.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerConfig {
+    /// The time that the ratio and the count look back. Default 60 s. At least 10 ns.
+    pub window: Duration,
+    /// Calls in the window below which the ratio says nothing. Default 10, at least 1.
+    pub min_calls: u32,
+    /// Trips when failures are at least this part of the calls in the window; above 0, at most 1.
+    /// Default 0.5; `None` switches the rule off.
+    pub ratio: Option<f64>,
+    /// Trips after so many failures in a row. "Slow down" neither lengthens nor ends the run.
+    /// Default 5, at least 1; `None` switches the rule off.
+    pub consecutive: Option<u32>,
+    /// Trips at so many failures in the window, however many calls succeed: 3, with a window of
+    /// 60 s, is the classic "three errors in a minute". Default `None`: off.
+    pub count: Option<u32>,
+    /// For how long it is open the first time; doubles each time the probe fails. Default 5 s.
+    pub open_for: Duration,
+    /// The longest it is open at a time. Default 300 s.
+    pub open_cap: Duration,
+    /// Which part of the open time is left to chance, 0 to 1: 0.5, the default, makes of 8 s
+    /// something between 4 s and 8 s, so that many breakers do not probe at once.
+    pub jitter: f64,
+    /// After a successful probe, 2 calls at a time are admitted, then 4, and so on, doubling with
+    /// each stage that succeeds, until this many; then the breaker closes. Default 16; 0 or 1
+    /// closes at once.
+    pub ramp: u32,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(60),
+            min_calls: 10,
+            ratio: Some(0.5),
+            consecutive: Some(5),
+            count: None,
+            open_for: Duration::from_secs(5),
+            open_cap: Duration::from_secs(300),
+            jitter: 0.5,
+            ramp: 16,
+        }
+    }
+}
+
+/// A setting of [`BreakerConfig`] that makes no sense; says which, and what does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerConfigError(&'static str);
+
+impl fmt::Display for BreakerConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BreakerConfigError {}
+
+impl BreakerConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    ///
+    /// Names the first setting that is out of its range, and the range.
+    pub fn check(&self) -> Result<(), BreakerConfigError> {
+        let err = |what| Err(BreakerConfigError(what));
+        if self.window < Duration::from_nanos(10) {
+            return err("breaker window is shorter than 10 ns");
+        }
+        if self.min_calls == 0 {
+            return err("breaker min_calls is 0: at least 1 call makes a ratio");
+        }
+        if self
+            .ratio
+            .is_some_and(|ratio| !(ratio > 0.0 && ratio <= 1.0))
+        {
+            return err("breaker ratio is not above 0 and at most 1");
+        }
+        if self.consecutive == Some(0) || self.count == Some(0) {
+            return err("breaker consecutive and count are at least 1, or off");
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return err("breaker jitter is not between 0 and 1");
+        }
+        if self.open_for.is_zero() || self.open_for > self.open_cap {
+            return err("breaker open_for is not above 0 and at most open_cap");
+        }
+        Ok(())
+    }
+}
+
+/// Takes a key, or an account, out after failures of its scope; lets exactly one probe through
+/// when the time is over; and lets load back in steps after it.
+///
+/// - **Closed**: calls pass without a lock; their ends are counted in a sliding window. A trip is
+///   decided when a failure arrives, never by a success.
+/// - **Open** until a time: everything is denied. Each further trip doubles the time, up to a cap,
+///   less some jitter.
+/// - **Probe**: the first call after that time is the probe, and the only one. If it succeeds the
+///   ramp begins; if it fails the breaker is open again; if it is given up, or fails by somebody
+///   else's fault, its permit goes back and the next call is the probe.
+/// - **Ramp**: two calls at a time, four, eight; then closed. A failure opens it again.
+///
+/// Every ticket carries the generation of the state that gave it. An answer to a call that began
+/// before the last transition changes nothing: it can neither close nor trip what came after.
+///
+/// Only faults of the group's scope count ([`Gate::hears`]), and of those not the kind
+/// [`FaultKind::Exhausted`]: what is used up until a stamp is a matter for
+/// [`Cooldown`](crate::Cooldown). [`SlidingWindowBreaker::hearing`] changes the scopes.
+///
+/// ```
+/// use fairkey_core::{Gate, Key, Pool};
+/// use fairkey_strategy::{BreakerConfig, RoundRobin, SlidingWindowBreaker};
+///
+/// // "Three errors in a minute, then a minute off", before any strategy.
+/// let classic = BreakerConfig {
+///     count: Some(3),
+///     ratio: None,
+///     consecutive: None,
+///     open_for: std::time::Duration::from_secs(60),
+///     ..BreakerConfig::default()
+/// };
+/// let strategy = SlidingWindowBreaker::new(classic).guarding(RoundRobin::new());
+/// let pool = Pool::builder().strategy(strategy).key(Key::new("a", "sk-or-v1-aaa")).build()?;
+/// # Ok::<(), fairkey_core::BuildError>(())
+/// ```
+#[derive(Debug)]
+pub struct SlidingWindowBreaker {
+    config: BreakerConfig,
+    group: Group,
+    hears: Scopes,
+    states: Slots<State>,
+    /// Who is not closed: each of them needs a look.
+    special: SlotBits,
+    seeds: Seeds,
+}
+
+impl SlidingWindowBreaker {
+    /// Makes a breaker for each key.
+    ///
+    /// # Panics
+    ///
+    /// Where [`BreakerConfig::check`] has an objection; call it first where settings come from
+    /// outside.
+    #[must_use]
+    pub fn new(config: BreakerConfig) -> Self {
+        Self::per(Group::Key, config)
+    }
+
+    /// Makes a breaker for each account.
+    ///
+    /// # Panics
+    ///
+    /// As [`SlidingWindowBreaker::new`].
+    #[must_use]
+    pub fn per_account(config: BreakerConfig) -> Self {
+        Self::per(Group::Account, config)
+    }
+
+    /// Makes a breaker for each `group`.
+    ///
+    /// # Panics
+    ///
+    /// As [`SlidingWindowBreaker::new`].
+    #[must_use]
+    pub fn per(group: Group, config: BreakerConfig) -> Self {
+        if let Err(error) = config.check() {
+            panic!("{error}");
+        }
+        Self {
+            config,
+            group,
+            hears: Scopes::of(group.scope()),
+            states: Slots::new(),
+            special: SlotBits::new(),
+            seeds: Seeds::new(RandomState::new().hash_one(())),
+        }
+    }
+
+    /// Counts faults of `scopes` instead of those of the group.
+    ///
+    /// `Scopes::ALL` makes the breaker of old, which blames the key for everything: for
+    /// comparison, and for upstreams that are not OpenRouter.
+    #[must_use]
+    pub fn hearing(mut self, scopes: Scopes) -> Self {
+        self.hears = scopes;
+        self
+    }
+
+    /// Seeds the jitter; by default the seed is the process's own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seeds = Seeds::new(seed);
+        self
+    }
+
+    /// Closes the breaker of the group that `key` belongs to at once: an operator knows better.
+    /// Calls in flight no longer count.
+    pub fn clear(&self, key: Candidate<'_>) {
+        let index = self.group.index(key);
+        if let Some(state) = self.states.get(index) {
+            let mut inner = lock(&state.inner);
+            inner.trips = 0;
+            self.close(index, state, &mut inner);
+        }
+    }
+
+    /// Returns whether the breaker of the group that `key` belongs to is closed: neither open,
+    /// nor probing, nor ramping up.
+    #[must_use]
+    pub fn is_closed(&self, key: Candidate<'_>) -> bool {
+        self.states
+            .get(self.group.index(key))
+            .is_none_or(|state| state.word().is_closed())
+    }
+
+    /// Tells whether a call may pass one that is not closed. Under its lock.
+    fn admit(&self, inner: &Inner, now: Timestamp) -> Result<(), Denied> {
+        let by = self.group.scope();
+        match inner.phase {
+            Phase::Closed => Ok(()),
+            Phase::Open { until } if now < until => Err(Denied::until(by, until)),
+            Phase::Open { .. } => Ok(()),
+            // The end of the probe decides, not a time.
+            Phase::Probe => Err(Denied::for_good(by)),
+            Phase::Ramp {
+                limit, in_flight, ..
+            } if in_flight >= limit => Err(Denied::for_good(by)),
+            Phase::Ramp { .. } => Ok(()),
+        }
+    }
+
+    /// Tells the same without a lock where the state is closed or open for long.
+    fn look(&self, index: usize, now: Timestamp) -> Result<(), Denied> {
+        let Some(state) = self.states.get(index) else {
+            return Ok(());
+        };
+        if state.word().is_closed() {
+            return Ok(());
+        }
+        // Relaxed: a hint. It is zero, or a time before which this generation stays open.
+        let until = Timestamp::from_nanos(state.until.load(Ordering::Relaxed));
+        if now < until {
+            return Err(Denied::until(self.group.scope(), until));
+        }
+        self.admit(&lock(&state.inner), now)
+    }
+
+    fn trip(&self, index: usize, state: &State, inner: &mut Inner, now: Timestamp) {
+        inner.trips = inner.trips.saturating_add(1);
+        let doublings = (inner.trips - 1).min(31);
+        let full = self
+            .config
+            .open_for
+            .saturating_mul(1 << doublings)
+            .min(self.config.open_cap);
+        let part = 1.0 - self.config.jitter * self.seeds.draw().unit();
+        let until = now + full.mul_f64(part).max(Duration::from_nanos(1));
+        inner.phase = Phase::Open { until };
+        state.advance(inner);
+        state.until.store(until.as_nanos(), Ordering::Relaxed);
+        self.special.insert(index);
+    }
+
+    fn close(&self, index: usize, state: &State, inner: &mut Inner) {
+        inner.phase = Phase::Closed;
+        state.until.store(0, Ordering::Relaxed);
+        state.advance(inner);
+        self.special
+            .remove_unless(index, || !state.word().is_closed());
+    }
+
+    /// Counts the end of a call that a closed breaker let through.
+    fn count(
+        &self,
+        index: usize,
+        state: &State,
+        word: Word,
+        kind: Option<FaultKind>,
+        now: Timestamp,
+    ) {
+        let window = self.config.window;
+        state
+            .window
+            .record(window, word.generation(), now, kind.is_some());
+        let Some(kind) = kind else {
+            state.run.end(word.generation());
+            return;
+        };
+        let run = if kind == FaultKind::Throttled {
+            0
+        } else {
+            state.run.lengthen(word.generation())
+        };
+        let counts = state.window.counts(window, word.generation(), now);
+        let config = &self.config;
+        let by_run = config.consecutive.is_some_and(|most| run >= most);
+        let by_count = config.count.is_some_and(|most| counts.failures >= most);
+        let by_ratio = config.ratio.is_some_and(|ratio| {
+            counts.calls >= config.min_calls
+                && f64::from(counts.failures) >= ratio * f64::from(counts.calls)
+        });
+        if by_run || by_count || by_ratio {
+            let mut inner = lock(&state.inner);
+            // Somebody else may have tripped it since.
+            if inner.generation == word.generation() && matches!(inner.phase, Phase::Closed) {
+                self.trip(index, state, &mut inner, now);
+            }
+        }
+    }
+
+    /// Takes back a permit that a breaker gave out while it was not closed.
+    fn give_back(&self, index: usize, state: &State, ticket: Word, kind: Heard, now: Timestamp) {
+        let mut inner = lock(&state.inner);
+        if inner.generation != ticket.generation() {
+            // A straggler: its permit was of a state that is gone.
+            return;
+        }
+        match (inner.phase, kind) {
+            (Phase::Probe, Heard::Success) if self.config.ramp <= 1 => {
+                inner.trips = 0;
+                self.close(index, state, &mut inner);
+            }
+            (Phase::Probe, Heard::Success) => {
+                inner.phase = Phase::Ramp {
+                    limit: 2,
+                    in_flight: 0,
+                    succeeded: 0,
+                };
+                state.advance(&mut inner);
+            }
+            (Phase::Probe, Heard::Neutral) => {
+                // The permit goes back. The generation stays: nothing was learned.
+                inner.phase = Phase::Open {
+                    until: Timestamp::ZERO,
+                };
+            }
+            (
+                Phase::Ramp {
+                    limit,
+                    in_flight,
+                    succeeded,
+                },
+                Heard::Success,
+            ) => {
+                let (in_flight, succeeded) = (in_flight.saturating_sub(1), succeeded + 1);
+                if succeeded < limit {
+                    inner.phase = Phase::Ramp {
+                        limit,
+                        in_flight,
+                        succeeded,
+                    };
+                } else if limit.saturating_mul(2) > self.config.ramp {
+                    inner.trips = 0;
+                    self.close(index, state, &mut inner);
+                } else {
+                    inner.phase = Phase::Ramp {
+                        limit: limit * 2,
+                        in_flight,
+                        succeeded: 0,
+                    };
+                }
+            }
+            (
+                Phase::Ramp {
+                    limit,
+                    in_flight,
+                    succeeded,
+                },
+                Heard::Neutral,
+            ) => {
+                let in_flight = in_flight.saturating_sub(1);
+                inner.phase = Phase::Ramp {
+                    limit,
+                    in_flight,
+                    succeeded,
+                };
+            }
+            (Phase::Probe | Phase::Ramp { .. }, Heard::Failure) => {
+                self.trip(index, state, &mut inner, now);
+            }
+            (Phase::Closed | Phase::Open { .. }, _) => {}
+        }
+    }
+}
+
+impl Gate for SlidingWindowBreaker {
+    fn check(&self, at: &At<'_>) -> Result<(), Denied> {
+        self.look(self.group.index(at.key), at.now)
+    }
+
+    fn narrow(&self, turn: &mut Turn<'_>) {
+        if self.special.is_empty() {
+            return;
+        }
+        let now = turn.now();
+        self.group.narrow(
+            turn,
+            |word| self.special.word(word),
+            |index| self.look(index, now).is_ok(),
+        );
+    }
+
+    fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+        let index = self.group.index(at.key);
+        let by = self.group.scope();
+        let state = self.states.get(index).ok_or(Denied::for_good(by))?;
+        let word = state.word();
+        if word.is_closed() {
+            return Ok(Ticket(word.0));
+        }
+        let mut inner = lock(&state.inner);
+        self.admit(&inner, at.now)?;
+        match &mut inner.phase {
+            Phase::Open { .. } => {
+                inner.phase = Phase::Probe;
+                state.until.store(0, Ordering::Relaxed);
+                state.advance(&mut inner);
+            }
+            Phase::Ramp { in_flight, .. } => *in_flight += 1,
+            Phase::Closed | Phase::Probe => {}
+        }
+        Ok(Ticket(state.word().0))
+    }
+
+    fn leave(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
+        let index = self.group.index(key);
+        let Some(state) = self.states.get(index) else {
+            return;
+        };
+        let ticket = Word(ticket.0);
+        let (heard, kind) = match report.outcome {
+            Outcome::Success => (Heard::Success, None),
+            Outcome::Fault {
+                kind: FaultKind::Exhausted,
+                ..
+            } => (Heard::Neutral, None),
+            Outcome::Fault { kind, .. } => (Heard::Failure, Some(kind)),
+            _ => (Heard::Neutral, None),
+        };
+        if !ticket.is_closed() {
+            self.give_back(index, state, ticket, heard, report.ended);
+        } else if !matches!(heard, Heard::Neutral) && state.word() == ticket {
+            self.count(index, state, ticket, kind, report.ended);
+        }
+    }
+
+    fn hears(&self) -> Scopes {
+        self.hears
+    }
+
+    fn rekey(&self, keys: &KeySet) {
+        let len = self.group.len(keys);
+        self.states.grow(len, State::new);
+        self.special.grow(len);
+        self.group.for_each_fresh(keys, |index| {
+            if let Some(state) = self.states.get(index) {
+                let mut inner = lock(&state.inner);
+                inner.trips = 0;
+                self.close(index, state, &mut inner);
+            }
+        });
+    }
+}
+
+/// What the end of a call means to a breaker.
+#[derive(Clone, Copy)]
+enum Heard {
+    Success,
+    Failure,
+    Neutral,
+}
+
+/// Generation and "is it closed" in one word, which the fast path reads: two facts that must be
+/// read together. (A draft with two atomics lost its probe permit under one interleaving.)
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+impl Word {
+    fn new(generation: u32, closed: bool) -> Self {
+        Self(u64::from(generation) << 1 | u64::from(!closed))
+    }
+
+    fn is_closed(self) -> bool {
+        self.0 & 1 == 0
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 1) as u32
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Open {
+        until: Timestamp,
+    },
+    /// One probe is out.
+    Probe,
+    Ramp {
+        limit: u32,
+        in_flight: u32,
+        succeeded: u32,
+    },
+}
+
+/// Failures in a row while closed: generation and length in one word, so that a call of an older
+/// generation adds nothing to a newer run.
+#[derive(Debug)]
+struct Run(AtomicU64);
+
+impl Run {
+    /// Counts one more failure of `generation`, and returns the length of the run: 0 where a newer
+    /// generation has one.
+    fn lengthen(&self, generation: u32) -> u32 {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let age = generation.wrapping_sub((word >> 32) as u32);
+            let length = match age {
+                0 => (word as u32).saturating_add(1),
+                // Half of all numbers are "newer", as with any counter that wraps.
+                1..=0x7fff_ffff => 1,
+                _ => return 0,
+            };
+            let longer = u64::from(generation) << 32 | u64::from(length);
+            // Relaxed: the word is all there is.
+            match self
+                .0
+                .compare_exchange_weak(word, longer, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return length,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Ends the run of `generation`. The usual call finds none, and writes nothing.
+    fn end(&self, generation: u32) {
+        let word = self.0.load(Ordering::Relaxed);
+        if word as u32 != 0 && (word >> 32) as u32 == generation {
+            let ended = u64::from(generation) << 32;
+            // If it changed meanwhile, a failure came after this success.
+            let _ = self
+                .0
+                .compare_exchange(word, ended, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The breaker of one group.
+#[derive(Debug)]
+struct State {
+    /// A [`Word`]: written under the lock, read without.
+    word: AtomicU64,
+    /// While open, until when; otherwise zero. A hint that saves the lock.
+    until: AtomicU64,
+    run: Run,
+    window: Window,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: Phase,
+    generation: u32,
+    /// Trips since it was last closed.
+    trips: u32,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            word: AtomicU64::new(Word::new(1, true).0),
+            until: AtomicU64::new(0),
+            run: Run(AtomicU64::new(0)),
+            window: Window::new(),
+            inner: Mutex::new(Inner {
+                phase: Phase::Closed,
+                generation: 1,
+                trips: 0,
+            }),
+        }
+    }
+
+    fn word(&self) -> Word {
+        // Acquire, with the Release of `advance`: who sees a generation sees the hint that was set
+        // before it.
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// Makes what the lock protects public as a new generation.
+    fn advance(&self, inner: &mut Inner) {
+        inner.generation = inner.generation.wrapping_add(1);
+        let word = Word::new(inner.generation, matches!(inner.phase, Phase::Closed));
+        self.word.store(word.0, Ordering::Release);
+    }
+}
