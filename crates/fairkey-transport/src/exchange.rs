@@ -1,0 +1,139 @@
+//! The answer on its way: deadlines and bounds while the body streams.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
+
+use crate::body::too_large;
+use crate::deadlines::after;
+use crate::failure;
+use crate::pool::Lease;
+use crate::{Phase, TransportError, TransportErrorKind};
+
+/// A body that comes from a connection, with everything that must not outlive it.
+///
+/// The caller's polls read the connection; there is no task between the two.
+pub(crate) struct Wire {
+    // Before the lease: dropping it resets the stream, and only then is the stream's place free.
+    incoming: Incoming,
+    lease: Option<Lease>,
+    origin: Arc<str>,
+    received_bytes: u64,
+    limit_bytes: u64,
+    timer: Pin<Box<Sleep>>,
+    waiting_for: Phase,
+    idle: Duration,
+    total_at: Instant,
+}
+
+impl Wire {
+    pub(crate) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        limit_bytes: u64,
+        first_content: Duration,
+        idle: Duration,
+        total_at: Instant,
+    ) -> Self {
+        let first_at = after(Instant::now(), first_content);
+        let mut wire = Self {
+            incoming,
+            origin: Arc::clone(lease.label()),
+            lease: Some(lease),
+            received_bytes: 0,
+            limit_bytes,
+            timer: Box::pin(sleep_until(first_at.min(total_at))),
+            waiting_for: Phase::FirstChunk,
+            idle,
+            total_at,
+        };
+        wire.finish_if_ended();
+        wire
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.received(frame))),
+            Poll::Ready(Some(Err(error))) => {
+                let error = failure::in_body(error).at(&self.origin);
+                self.lease = None;
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                // A chunk that is here is never refused for being late.
+                std::task::ready!(self.timer.as_mut().poll(cx));
+                Poll::Ready(Some(Err(self.timeout())))
+            }
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+
+    fn received(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, TransportError> {
+        if let Some(chunk) = frame.data_ref() {
+            self.received_bytes = self.received_bytes.saturating_add(chunk.len() as u64);
+            if self.received_bytes > self.limit_bytes {
+                return Err(too_large(self.limit_bytes).at(&self.origin));
+            }
+        }
+        self.waiting_for = Phase::Idle;
+        let next_at = after(Instant::now(), self.idle).min(self.total_at);
+        self.timer.as_mut().reset(next_at);
+        self.finish_if_ended();
+        Ok(frame)
+    }
+
+    /// Gives the connection back as soon as the end is known, even to a caller that does not ask
+    /// for what comes after the last chunk.
+    fn finish_if_ended(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+    }
+
+    fn timeout(&mut self) -> TransportError {
+        let phase = if Instant::now() >= self.total_at {
+            Phase::Total
+        } else {
+            self.waiting_for
+        };
+        timeout(phase, &self.origin)
+    }
+}
+
+/// Makes the error for a deadline that has passed.
+pub(crate) fn timeout(phase: Phase, origin: &Arc<str>) -> TransportError {
+    let message = match phase {
+        Phase::Connect => "no connection within the connect deadline",
+        Phase::Head => "no head of an answer within the head deadline",
+        Phase::FirstChunk => "no chunk of the body within the first content deadline",
+        Phase::Idle => "no further chunk of the body within the idle deadline",
+        Phase::Total => "the call took longer than the total deadline",
+    };
+    TransportError::new(TransportErrorKind::Timeout(phase), message).at(origin)
+}

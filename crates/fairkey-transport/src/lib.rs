@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod connect;
+mod deadlines;
+mod error;
+mod exchange;
+mod failure;
+mod http_transport;
+mod pool;
+mod proxy;
+mod stats;
+mod target;
+mod tls;
+mod transport;
+
+pub use self::body::Body;
+pub use self::deadlines::Deadlines;
+pub use self::error::{BoxError, Phase, TransportBuildError, TransportError, TransportErrorKind};
+pub use self::http_transport::{HttpTransport, HttpTransportBuilder};
+pub use self::proxy::ProxyOptions;
+pub use self::stats::Stats;
+pub use self::tls::{Roots, TlsOptions};
+pub use self::transport::Transport;

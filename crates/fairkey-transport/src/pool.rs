@@ -1,0 +1,128 @@
+//! Connections by origin.
+//!
+//! hyper-util's pooled client keeps one HTTP/2 connection per origin. With a peer that allows 10
+//! streams at once, call 11 then waits for one of the 10, and calls that answer for minutes make
+//! such queues long. So the pool is our own: it counts the streams of every connection, learns the
+//! peer's limit from its SETTINGS, and opens another connection when all are full.
+//!
+//! One [`OriginPool`] holds the state of one origin behind one short lock. Calls take a [`Lease`]
+//! and give it back by dropping it; a call that finds nothing free waits in line. One task per
+//! connection (see [`driver`]) moves its bytes and ends with it; there is no other task.
+
+mod driver;
+mod lease;
+mod origin;
+mod state;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub(crate) use self::lease::{Broken, Lease};
+use self::origin::OriginPool;
+use crate::connect::Connector;
+use crate::stats::Counters;
+use crate::target::Origin;
+use crate::{TransportError, TransportErrorKind};
+
+/// Bounds of the pool, all of them checked when the transport is built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections_per_origin: usize,
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(dead_code, reason = "only HTTP/2 has streams")
+    )]
+    pub(crate) streams_per_connection: usize,
+    pub(crate) waiting_per_origin: usize,
+    pub(crate) origins: usize,
+    pub(crate) head_bytes: usize,
+    pub(crate) idle_timeout: Duration,
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(dead_code, reason = "only HTTP/2 has pings")
+    )]
+    pub(crate) ping_interval: Option<Duration>,
+}
+
+/// All origins of one transport.
+pub(crate) struct Pool {
+    connector: Arc<Connector>,
+    limits: Limits,
+    pub(crate) counters: Arc<Counters>,
+    origins: Mutex<HashMap<Origin, Arc<OriginPool>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(connector: Connector, limits: Limits) -> Self {
+        Self {
+            connector: Arc::new(connector),
+            limits,
+            counters: Arc::default(),
+            origins: Mutex::default(),
+        }
+    }
+
+    /// Returns a connection or a stream to `origin`, waiting for one if need be.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped leaves the line; a connection that was being opened for it is kept
+    /// for others.
+    pub(crate) async fn acquire(
+        &self,
+        origin: &Origin,
+        connect: Duration,
+    ) -> Result<Lease, TransportError> {
+        self.origin(origin)?.acquire(connect).await
+    }
+
+    fn origin(&self, origin: &Origin) -> Result<Arc<OriginPool>, TransportError> {
+        let mut origins = lock(&self.origins);
+        if let Some(found) = origins.get(origin) {
+            return Ok(Arc::clone(found));
+        }
+        if origins.len() >= self.limits.origins {
+            origins.retain(|_, pool| !pool.is_unused());
+        }
+        if origins.len() >= self.limits.origins {
+            let message = "too many origins are in use at once; raise the bound, or build a \
+                           transport per group of origins";
+            return Err(TransportError::new(TransportErrorKind::Overloaded, message));
+        }
+        let pool = Arc::new(OriginPool::new(
+            origin.clone(),
+            Arc::clone(&self.connector),
+            self.limits,
+            Arc::clone(&self.counters),
+        ));
+        origins.insert(origin.clone(), Arc::clone(&pool));
+        Ok(pool)
+    }
+}
+
+impl Drop for Pool {
+    /// Closes what is idle; exchanges under way go on to their end.
+    fn drop(&mut self) {
+        for (_, pool) in std::mem::take(&mut *lock(&self.origins)) {
+            pool.close();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("connector", &self.connector)
+            .field("limits", &self.limits)
+            .field("stats", &self.counters.read())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Locks without the detour over poison: no code of ours panics while it holds a lock, and a drop
+/// must not.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,165 @@
+//! The one task behind each connection: it moves bytes, and ends when the connection ends.
+//!
+//! It reads no further than somebody asks for, closes a connection that has been idle too long,
+//! and with HTTP/2 tells the pool how many streams the peer allows.
+
+#[cfg(feature = "http2")]
+mod http2;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::Limits;
+use super::lease::{Http1, Http1Sender};
+use super::origin::Open;
+use crate::connect::{Connected, CountedIo, Protocol};
+use crate::deadlines::after;
+use crate::{TransportError, TransportErrorKind};
+
+/// How long a connection may take to become ready again after an answer was read to its end. It is
+/// ready at once, unless the peer answered without reading the whole request and now reads no
+/// further; such a connection is of no use.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// The smallest buffer that hyper takes.
+const SMALLEST_HEAD: usize = 8 * 1024;
+
+/// A connection after its handshake, not known to the pool yet.
+pub(super) enum Ready {
+    Http1(Box<Http1Ready>),
+    #[cfg(feature = "http2")]
+    Http2(Box<http2::Http2Ready>),
+}
+
+pub(super) struct Http1Ready {
+    sender: Http1Sender,
+    connection: http1::Connection<TokioIo<CountedIo>, Full<Bytes>>,
+    written: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Ready {
+    pub(super) async fn handshake(
+        connected: Connected,
+        limits: &Limits,
+    ) -> Result<Self, TransportError> {
+        match connected.protocol {
+            Protocol::Http1 => {
+                let written = connected.io.written();
+                let (sender, connection) = http1::Builder::new()
+                    .max_buf_size(limits.head_bytes.max(SMALLEST_HEAD))
+                    .handshake(TokioIo::new(connected.io))
+                    .await
+                    .map_err(broken)?;
+                Ok(Self::Http1(Box::new(Http1Ready {
+                    sender,
+                    connection,
+                    written,
+                })))
+            }
+            #[cfg(feature = "http2")]
+            Protocol::Http2 => {
+                let ready = http2::Http2Ready::handshake(connected.io, limits).await?;
+                Ok(Self::Http2(Box::new(ready)))
+            }
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http1(_) => Protocol::Http1,
+            #[cfg(feature = "http2")]
+            Self::Http2(_) => Protocol::Http2,
+        }
+    }
+
+    /// Starts the driver and makes the connection known to the pool.
+    pub(super) fn register(self, open: Open) {
+        match self {
+            Self::Http1(ready) => ready.register(open),
+            #[cfg(feature = "http2")]
+            Self::Http2(ready) => ready.register(open),
+        }
+    }
+}
+
+fn broken(error: hyper::Error) -> TransportError {
+    let message = "the connection broke during the HTTP handshake";
+    TransportError::new(TransportErrorKind::Connect, message).with_source(error)
+}
+
+impl Http1Ready {
+    fn register(self, open: Open) {
+        let Self {
+            sender,
+            connection,
+            written,
+        } = self;
+        let id = open.pool.id();
+        open.pool.serve_after(|state| {
+            state.connecting -= 1;
+            state.exclusive += 1;
+            state.protocol = Some(Protocol::Http1);
+            state.pause_until = None;
+        });
+        let (back, returned) = mpsc::unbounded_channel();
+        let driver = tokio::spawn(drive(connection, returned, open, id)).abort_handle();
+        let connection = Http1 {
+            id,
+            sender,
+            back,
+            driver,
+            written,
+            reused: false,
+        };
+        // The driver hands it to the pool as soon as hyper says that it takes a request.
+        let back = connection.back.clone();
+        drop(back.send(connection));
+    }
+}
+
+/// Drives one HTTP/1.1 connection to its end.
+async fn drive(
+    mut connection: http1::Connection<TokioIo<CountedIo>, Full<Bytes>>,
+    mut returned: mpsc::UnboundedReceiver<Http1>,
+    open: Open,
+    id: u64,
+) {
+    // A connection that an exchange has ended on, until it can take the next.
+    let mut settling: Option<(Http1, Instant)> = None;
+    // Armed when the connection goes to the pool, checked there when it fires.
+    let mut idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
+    loop {
+        let settle_until = settling.as_ref().map(|(_, until)| *until);
+        tokio::select! {
+            biased;
+            // The pool and the calls learn of an end through their senders.
+            _ended = &mut connection => return,
+            Some(connection) = returned.recv(), if settling.is_none() => {
+                settling = Some((connection, after(Instant::now(), SETTLE)));
+            }
+            ready = poll_fn(|cx| match &mut settling {
+                Some((connection, _)) => connection.sender.poll_ready(cx),
+                None => std::task::Poll::Pending,
+            }) => {
+                if let (Ok(()), Some((connection, _))) = (ready, settling.take()) {
+                    idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
+                    open.pool.put_idle(connection);
+                }
+            }
+            () = sleep_until(settle_until.unwrap_or_else(Instant::now)), if settle_until.is_some() => {
+                return;
+            }
+            () = sleep_until(idle_until.unwrap_or_else(Instant::now)), if idle_until.is_some() => {
+                idle_until = None;
+                open.pool.expire(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The connections of one origin, and the line of calls that wait for them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::lease::{Http1, Lease};
+use super::state::{Free, Idle, State, Waiter};
+use super::{Limits, driver, lock};
+use crate::connect::{Connector, Protocol};
+use crate::deadlines::after;
+use crate::stats::Counters;
+use crate::target::Origin;
+use crate::{Phase, TransportError, TransportErrorKind};
+
+/// How long no further connection is tried after one failed beside others that work. Each call
+/// that finds nothing free would otherwise knock at a peer that has just said no.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct OriginPool {
+    origin: Origin,
+    pub(super) label: Arc<str>,
+    connector: Arc<Connector>,
+    pub(super) limits: Limits,
+    pub(super) counters: Arc<Counters>,
+    state: Mutex<State>,
+    next_id: AtomicU64,
+}
+
+type Grant = oneshot::Receiver<Result<Lease, TransportError>>;
+
+impl OriginPool {
+    pub(super) fn new(
+        origin: Origin,
+        connector: Arc<Connector>,
+        limits: Limits,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let protocol = connector.known_protocol(&origin);
+        Self {
+            label: origin.label(),
+            origin,
+            connector,
+            limits,
+            counters,
+            state: Mutex::new(State::new(protocol)),
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        connect: Duration,
+    ) -> Result<Lease, TransportError> {
+        let now = Instant::now();
+        let (_place, mut grant) = match self.enter(now, connect)? {
+            Entry::Free(lease) => return Ok(lease),
+            Entry::Wait(place, grant) => (place, grant),
+        };
+        tokio::select! {
+            biased;
+            granted = &mut grant => return granted.unwrap_or_else(|_| Err(self.closed())),
+            () = sleep_until(after(now, connect)) => {}
+        }
+        // Where connections work and all are busy there is nothing to connect to; the call waits
+        // in line as long as its total deadline lets it.
+        if lock(&self.state).can_serve() {
+            return grant.await.unwrap_or_else(|_| Err(self.closed()));
+        }
+        Err(self.connect_timeout())
+    }
+
+    /// Takes what is free, or a place in the line.
+    fn enter(self: &Arc<Self>, now: Instant, connect: Duration) -> Result<Entry, TransportError> {
+        let mut dead = Vec::new();
+        let mut state = lock(&self.state);
+        // Whoever comes later does not overtake those in line.
+        if state.waiters.is_empty()
+            && let Some(free) = state.take(now, self.limits.idle_timeout, &mut dead)
+        {
+            drop(state);
+            return Ok(Entry::Free(self.lease(free)));
+        }
+        if state.waiters.len() >= self.limits.waiting_per_origin {
+            let message = "too many calls wait for a connection; send fewer at once";
+            return Err(
+                TransportError::new(TransportErrorKind::Overloaded, message).at(&self.label)
+            );
+        }
+        let ticket = self.id();
+        let (grant, granted) = oneshot::channel();
+        let waiter = Waiter {
+            grant,
+            connect,
+            runtime: Handle::current(),
+        };
+        state.waiters.insert(ticket, waiter);
+        self.counters.waits();
+        let place = Place {
+            pool: Arc::clone(self),
+            ticket,
+        };
+        self.serve(state);
+        Ok(Entry::Wait(place, granted))
+    }
+
+    /// Gives what is free to those in line, and opens what is missing. Every change to the state
+    /// that can free something ends here.
+    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let now = Instant::now();
+        let mut dead = Vec::new();
+        let mut granted = Vec::new();
+        while !state.waiters.is_empty()
+            && let Some(free) = state.take(now, self.limits.idle_timeout, &mut dead)
+            && let Some((_, waiter)) = state.waiters.pop_first()
+        {
+            granted.push((waiter.grant, free));
+        }
+        let begun = state.plan(now, &self.limits);
+        let opener = state
+            .waiters
+            .values()
+            .next()
+            .map(|w| (w.runtime.clone(), w.connect));
+        drop(state);
+        // No lock is held from here on: wakers run, and leases that nobody takes come back.
+        for (grant, free) in granted {
+            drop(grant.send(Ok(self.lease(free))));
+        }
+        for _ in 0..begun {
+            let attempt = Attempt {
+                pool: Some(Arc::clone(self)),
+            };
+            if let Some((runtime, connect)) = &opener {
+                runtime.spawn(open(attempt, *connect));
+            }
+        }
+    }
+
+    fn lease(self: &Arc<Self>, free: Free) -> Lease {
+        match free {
+            Free::Http1(connection) => Lease::http1(Arc::clone(self), connection),
+            #[cfg(feature = "http2")]
+            Free::Http2 { id, sender, proven } => {
+                Lease::http2(Arc::clone(self), id, sender, proven)
+            }
+        }
+    }
+
+    /// Takes a connection that has become free.
+    pub(super) fn put_idle(self: &Arc<Self>, connection: Http1) {
+        let mut state = lock(&self.state);
+        if state.closed {
+            drop(state);
+            drop(connection);
+            return;
+        }
+        state.idle.push(Idle {
+            connection,
+            since: Instant::now(),
+        });
+        self.serve(state);
+    }
+
+    /// Closes the connection if it is still idle.
+    pub(super) fn expire(&self, id: u64) {
+        let mut state = lock(&self.state);
+        let found = state.idle.iter().position(|idle| idle.connection.id == id);
+        let expired = found.map(|at| state.idle.remove(at));
+        drop(state);
+        drop(expired);
+    }
+
+    /// Counts a connection as closed.
+    fn closed_one(self: &Arc<Self>, protocol: Protocol) {
+        self.counters.closed();
+        self.serve_after(|state| {
+            state.connections -= 1;
+            if protocol == Protocol::Http1 {
+                state.exclusive -= 1;
+            }
+        });
+    }
+
+    fn failed(self: &Arc<Self>, error: TransportError) {
+        let error = error.at(&self.label);
+        let mut state = lock(&self.state);
+        state.connecting -= 1;
+        state.connections -= 1;
+        self.counters.failed();
+        if !state.can_serve() && state.connecting == 0 {
+            // All of them at once: one after the other they would wait for one more failed
+            // attempt each.
+            let waiters = std::mem::take(&mut state.waiters);
+            drop(state);
+            for waiter in waiters.into_values() {
+                drop(waiter.grant.send(Err(error.clone())));
+            }
+        } else {
+            state.pause_until = Some(after(Instant::now(), PAUSE));
+            self.serve(state);
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(super) fn serve_after(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        self.serve(state);
+    }
+
+    /// Closes what is idle, and lets go of the rest.
+    pub(super) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        let waiters = std::mem::take(&mut state.waiters);
+        #[cfg(feature = "http2")]
+        let shared = std::mem::take(&mut state.shared);
+        drop(state);
+        drop((idle, waiters));
+        #[cfg(feature = "http2")]
+        drop(shared);
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        let state = lock(&self.state);
+        state.connections == 0 && state.waiters.is_empty()
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        // Relaxed: the numbers only have to differ.
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn connect_timeout(&self) -> TransportError {
+        let message = "no connection within the connect deadline";
+        TransportError::new(TransportErrorKind::Timeout(Phase::Connect), message).at(&self.label)
+    }
+
+    fn closed(&self) -> TransportError {
+        let message = "the transport was dropped, or its runtime is gone";
+        TransportError::new(TransportErrorKind::Canceled, message)
+            .with_before_sent(true)
+            .at(&self.label)
+    }
+}
+
+enum Entry {
+    Free(Lease),
+    Wait(Place, Grant),
+}
+
+/// A place in the line; whoever drops it leaves.
+struct Place {
+    pool: Arc<OriginPool>,
+    ticket: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let waiter = lock(&self.pool.state).waiters.remove(&self.ticket);
+        drop(waiter);
+        self.pool.counters.waited();
+    }
+}
+
+/// A connection that is being opened. Dropped without an end (its runtime is gone), it counts as
+/// failed.
+struct Attempt {
+    pool: Option<Arc<OriginPool>>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            let error = pool.closed();
+            pool.failed(error);
+        }
+    }
+}
+
+/// Opens one connection and registers it.
+async fn open(mut attempt: Attempt, connect: Duration) {
+    let Some(pool) = attempt.pool.clone() else {
+        return;
+    };
+    let deadline = after(Instant::now(), connect);
+    let opened = timeout_at(deadline, async {
+        let connected = pool.connector.connect(&pool.origin).await?;
+        driver::Ready::handshake(connected, &pool.limits).await
+    });
+    let opened = opened.await.unwrap_or_else(|_| Err(pool.connect_timeout()));
+    attempt.pool = None;
+    match opened {
+        Ok(ready) => {
+            pool.counters.opened();
+            let open = Open {
+                protocol: ready.protocol(),
+                pool,
+            };
+            ready.register(open);
+        }
+        Err(error) => pool.failed(error),
+    }
+}
+
+/// An open connection, for as long as its driver lives.
+pub(super) struct Open {
+    pub(super) pool: Arc<OriginPool>,
+    protocol: Protocol,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.pool.closed_one(self.protocol);
+    }
+}
+
+impl fmt::Debug for OriginPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginPool")
+            .field("origin", &self.label)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,350 @@
+//! Where a request goes, and what of it may go there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+
+use crate::{TransportError, TransportErrorKind};
+
+/// Scheme, host and port: what a connection belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) tls: bool,
+    /// Lower case; IPv6 addresses without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Origin {
+    /// Returns true when the host can only be this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => is_loopback(address),
+            // RFC 6761 6.3: names below `localhost` are loopback as well.
+            Err(_) => self.host == "localhost" || self.host.ends_with(".localhost"),
+        }
+    }
+
+    /// Returns the URI that proxy rules are asked about, with the port always given.
+    pub(crate) fn uri(&self) -> Result<Uri, http::Error> {
+        let scheme = if self.tls {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        let authority = format!("{}:{}", self.bracketed_host(), self.port);
+        Uri::builder()
+            .scheme(scheme)
+            .authority(authority)
+            .path_and_query("/")
+            .build()
+    }
+
+    /// Returns the text that errors show.
+    pub(crate) fn label(&self) -> Arc<str> {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.bracketed_host(), self.port).into()
+    }
+
+    fn authority(&self) -> String {
+        let default_port = if self.tls { 443 } else { 80 };
+        if self.port == default_port {
+            self.bracketed_host()
+        } else {
+            format!("{}:{}", self.bracketed_host(), self.port)
+        }
+    }
+
+    fn bracketed_host(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
+    }
+}
+
+/// Returns true for 127.0.0.0/8, `::1`, and the former written as IPv6.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// A request that has been checked and can be written, as often as need be, to its origin.
+///
+/// No `Debug`: it holds the caller's headers.
+pub(crate) struct Outgoing {
+    pub(crate) origin: Origin,
+    method: Method,
+    path_and_query: PathAndQuery,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Outgoing {
+    /// Takes a request apart, and refuses what cannot or must not be sent.
+    pub(crate) fn check(
+        request: Request<Bytes>,
+        allow_plaintext: bool,
+    ) -> Result<Self, TransportError> {
+        let (parts, body) = request.into_parts();
+        let origin = origin_of(&parts.uri)?;
+        if !origin.tls && !allow_plaintext && !origin.is_loopback() {
+            return Err(refused(
+                "plain http leaves this machine only to loopback; use https, or allow plaintext \
+                 when the transport is built",
+            )
+            .at(&origin.label()));
+        }
+        if parts.method == Method::CONNECT {
+            return Err(refused(
+                "the CONNECT method opens tunnels and is not for requests",
+            ));
+        }
+        let mut headers = parts.headers;
+        strip_connection_headers(&mut headers);
+        for (name, value) in &mut headers {
+            // HTTP/2 then never puts the value into a compression table, and Debug hides it.
+            if SECRETS.contains(name) {
+                value.set_sensitive(true);
+            }
+        }
+        let path_and_query = parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self {
+            origin,
+            method: parts.method,
+            path_and_query,
+            headers,
+            body,
+        })
+    }
+
+    /// Returns true when running the request twice is the same as running it once (RFC 9110
+    /// 9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
+    /// Returns the request in the form of HTTP/1.1.
+    pub(crate) fn http1(&self) -> Result<Request<Full<Bytes>>, TransportError> {
+        let host = HeaderValue::try_from(self.origin.authority())
+            .map_err(|error| refused("the host is no header value").with_source(error))?;
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(self.path_and_query.clone());
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(header::HOST, host);
+        Ok(request)
+    }
+
+    /// Returns the request in the form of HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) fn http2(&self) -> Result<Request<Full<Bytes>>, TransportError> {
+        let scheme = if self.origin.tls {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        let uri = Uri::builder()
+            .scheme(scheme)
+            .authority(self.origin.authority())
+            .path_and_query(self.path_and_query.clone())
+            .build()
+            .map_err(|error| refused("the URI is not valid").with_source(error))?;
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
+    }
+}
+
+const SECRETS: [HeaderName; 3] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+];
+
+/// What belongs to one connection, or is ours to say, and is taken off every request.
+const CONNECTION_HEADERS: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+fn strip_connection_headers(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&CONNECTION_HEADERS) {
+        headers.remove(name);
+    }
+}
+
+fn origin_of(uri: &Uri) -> Result<Origin, TransportError> {
+    let tls = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => {
+            return Err(refused(
+                "the URI must be absolute and start with https:// or http://",
+            ));
+        }
+    };
+    let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(refused(
+            "the URI holds credentials; give them in a header instead",
+        ));
+    }
+    let host = uri.host().unwrap_or_default();
+    let host = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
+    // One trailing dot only says that the name is complete.
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if host.is_empty() {
+        return Err(refused("the URI has no host"));
+    }
+    let port = match uri.port() {
+        Some(port) => port.as_u16(),
+        None if authority.ends_with(':') || !has_port(authority) => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
+        None => return Err(refused("the port of the URI is not a number below 65536")),
+    };
+    if port == 0 {
+        return Err(refused("the port of the URI is 0"));
+    }
+    Ok(Origin { tls, host, port })
+}
+
+/// Returns true when something follows the colon after the host.
+fn has_port(authority: &str) -> bool {
+    let after_host = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, rest)| rest);
+    after_host.contains(':')
+}
+
+fn refused(message: &'static str) -> TransportError {
+    TransportError::new(TransportErrorKind::Request, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(uri: &str) -> Result<Outgoing, TransportError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri.parse().expect("the test's URI parses");
+        Outgoing::check(request, false)
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        for uri in [
+            "http://127.0.0.1:8080/a",
+            "http://[::1]/",
+            "http://localhost",
+            "http://a.localhost:1/",
+        ] {
+            assert!(check(uri).is_ok(), "{uri}");
+        }
+        for uri in [
+            "http://api.example/v1?key=hunter2",
+            "http://10.0.0.1/",
+            "http://localhost.example/",
+            "http://0.0.0.0/",
+            "http://127.0.0.1.example/",
+        ] {
+            let error = check(uri).err().expect(uri);
+            assert!(
+                error.is_request() && error.before_sent(),
+                "{uri}: {error:?}"
+            );
+            assert!(
+                !format!("{error} {error:?}").contains("hunter2"),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_uri_that_names_no_origin_is_refused() {
+        for uri in [
+            "/v1/chat",
+            "api.example:443",
+            "ftp://api.example/",
+            "https://u:hunter2@api.example/",
+        ] {
+            let error = check(uri).err().expect(uri);
+            assert!(error.is_request(), "{uri}: {error:?}");
+            assert!(
+                !format!("{error} {error:?}").contains("hunter2"),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_written() {
+        let origins: Vec<_> = [
+            "https://API.Example/x",
+            "https://api.example:443",
+            "https://api.example.:443/?q",
+        ]
+        .map(|uri| check(uri).map(|o| o.origin).unwrap())
+        .into();
+        assert!(origins.windows(2).all(|w| w[0] == w[1]), "{origins:?}");
+        assert_eq!(&*origins[0].label(), "https://api.example:443");
+        assert_eq!(
+            &*check("http://[::1]:8080/").unwrap().origin.label(),
+            "http://[::1]:8080"
+        );
+    }
+
+    #[test]
+    fn connection_headers_stay_here_and_the_host_is_ours() {
+        let request = Request::post("http://127.0.0.1:8080/a?b=c")
+            .header("host", "elsewhere.example")
+            .header("connection", "close, x-hop")
+            .header("x-hop", "1")
+            .header("proxy-authorization", "Basic x")
+            .header("content-length", "7")
+            .header("authorization", "Bearer hunter2")
+            .body(Bytes::from("body"))
+            .unwrap();
+        let written = Outgoing::check(request, false).unwrap().http1().unwrap();
+        let mut names: Vec<_> = written.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "host"]);
+        assert_eq!(written.headers()["host"], "127.0.0.1:8080");
+        assert_eq!(written.uri(), "/a?b=c");
+        assert!(!format!("{:?}", written.headers()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,94 @@
+//! The one trait that the rest of a program needs to know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Body, TransportError};
+
+/// Sends one request and returns its answer.
+///
+/// The request's body is whole bytes, not a stream, so that a caller can send it again. The
+/// answer's body streams.
+///
+/// # Contract
+///
+/// - A status of any kind is a response, never an error; redirects are not followed.
+/// - Whatever the request asks for is sent to the request's own origin and to nobody else.
+/// - `send` may be called from many tasks at once.
+/// - Dropping the future, or the body before its end, abandons that one exchange: nothing goes on
+///   reading it in the background.
+/// - [`TransportError::before_sent`] is true only when sending again is certainly harmless.
+///
+/// # Examples
+///
+/// A transport that answers by itself, as tests use it:
+///
+/// ```
+/// use bytes::Bytes;
+/// use fairkey_transport::{Body, Transport, TransportError};
+///
+/// #[derive(Debug)]
+/// struct Canned(&'static str);
+///
+/// #[async_trait::async_trait]
+/// impl Transport for Canned {
+///     async fn send(
+///         &self,
+///         _request: http::Request<Bytes>,
+///     ) -> Result<http::Response<Body>, TransportError> {
+///         Ok(http::Response::new(Body::full(self.0.into())))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let request = http::Request::get("https://api.example/").body(Bytes::new())?;
+/// let answer = Canned("hello").send(request).await?;
+/// assert_eq!(answer.into_body().collect_bounded(1024).await?, "hello");
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no transport",
+    note = "implement `fairkey_transport::Transport` with `#[async_trait::async_trait]`"
+)]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends `request` and returns the head of the answer with a body that streams.
+    ///
+    /// # Errors
+    ///
+    /// When no head came; see [`TransportErrorKind`](crate::TransportErrorKind).
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Body>, TransportError>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        (**self).send(request).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        (**self).send(request).await
+    }
+}
+
+/// Stops compiling when the trait is no longer object safe.
+const _: fn(&dyn Transport) = |_| {};
