@@ -34,6 +34,7 @@ impl SlotBits {
 
     /// Returns whether no slot is in the set.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         // Relaxed: advisory, see the type.
         self.set.load(Ordering::Relaxed) == 0
@@ -41,6 +42,7 @@ impl SlotBits {
 
     /// Returns the slots `64 * word .. 64 * word + 64` as bits; no room counts as not in the set.
     #[must_use]
+    #[inline]
     pub fn word(&self, word: usize) -> u64 {
         self.words
             .get(word)

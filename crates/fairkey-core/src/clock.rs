@@ -25,18 +25,21 @@ impl Timestamp {
 
     /// Makes a moment from nanoseconds since the clock was made.
     #[must_use]
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Returns the nanoseconds since the clock was made.
     #[must_use]
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// Returns the time since `earlier`, or zero where `earlier` is later.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -45,6 +48,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
+    #[inline]
     fn add(self, by: Duration) -> Self {
         Self(
             self.0
@@ -56,6 +60,7 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Self;
 
+    #[inline]
     fn sub(self, by: Duration) -> Self {
         Self(
             self.0
@@ -86,6 +91,7 @@ pub trait WallClock: fmt::Debug + Send + Sync {
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
+    #[inline]
     fn now(&self) -> Timestamp {
         (**self).now()
     }
@@ -128,6 +134,7 @@ impl Clock for MonotonicClock {
         clippy::disallowed_methods,
         reason = "the one place that reads the machine's clock"
     )]
+    #[inline]
     fn now(&self) -> Timestamp {
         let elapsed = Instant::now().saturating_duration_since(self.made);
         // Cheaper than `as_nanos` on u128, and right for 584 years.
@@ -202,6 +209,7 @@ impl ManualClock {
 }
 
 impl Clock for ManualClock {
+    #[inline]
     fn now(&self) -> Timestamp {
         Timestamp(self.nanos.load(Ordering::Relaxed))
     }

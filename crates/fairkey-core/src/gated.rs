@@ -47,6 +47,7 @@ impl<S: Strategy> Gated<S> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Strategy> Strategy for Gated<S> {
+    #[inline]
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
         for (_, gate) in &self.gates {
             gate.narrow(turn);

@@ -42,6 +42,11 @@ pub struct KeySet {
     present: Box<[u64]>,
     len: usize,
     uniform: bool,
+    /// One more than the highest slot with a key.
+    span: u32,
+    /// The load of an idle key with the greatest weight: no key has less.
+    least_load: u64,
+    weights: Box<[u32]>,
     /// 2^40 / weight, so that load over weight is a multiplication.
     inverse_weights: Box<[u64]>,
     hashes: Box<[u64]>,
@@ -72,9 +77,17 @@ impl KeySet {
         let mut entries: Box<[Option<Arc<Entry>>]> = (0..slots).map(|_| None).collect();
         let mut present = vec![0; slots / 64].into_boxed_slice();
         let mut inverse_weights = vec![0; slots].into_boxed_slice();
+        let mut weights = vec![0; slots].into_boxed_slice();
         let mut hashes = vec![0; slots].into_boxed_slice();
         let mut accounts = vec![u32::MAX; slots].into_boxed_slice();
         let mut members: Box<[Option<Members>]> = (0..account_slots).map(|_| None).collect();
+        let span = keys.iter().map(|entry| entry.slot.0 + 1).max().unwrap_or(0);
+        let heaviest = keys
+            .iter()
+            .map(|entry| entry.key.weight_value().get())
+            .max()
+            .unwrap_or(1);
+        let least_load = (1 << 40) / u64::from(heaviest);
         let mut in_order = keys;
         in_order.sort_unstable_by_key(|entry| *entry.slot);
         for entry in in_order {
@@ -82,6 +95,7 @@ impl KeySet {
             let (word, bit) = ((at / 64) as u32, 1 << (at % 64));
             present[at / 64] |= bit;
             inverse_weights[at] = (1 << 40) / u64::from(entry.key.weight_value().get());
+            weights[at] = entry.key.weight_value().get();
             hashes[at] = hash_label(entry.key.id().as_str());
             accounts[at] = entry.account.slot.0;
             let Members { words, .. } =
@@ -100,6 +114,9 @@ impl KeySet {
             present,
             len,
             uniform,
+            span,
+            least_load,
+            weights,
             inverse_weights,
             hashes,
             accounts,
@@ -112,6 +129,7 @@ impl KeySet {
 
     /// Returns how many keys there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -125,6 +143,7 @@ impl KeySet {
     /// Returns one more than the highest slot in use, rounded up to a multiple of 64: how far
     /// state by [`Slot`] must reach.
     #[must_use]
+    #[inline]
     pub fn slots(&self) -> usize {
         self.entries.len()
     }
@@ -132,6 +151,7 @@ impl KeySet {
     /// Returns one more than the highest account slot in use: how far state by [`AccountSlot`]
     /// must reach.
     #[must_use]
+    #[inline]
     pub fn account_slots(&self) -> usize {
         self.members.len()
     }
@@ -159,6 +179,7 @@ impl KeySet {
     /// Returns the slots whose keys were not in the set before this one. State left there belongs
     /// to a key that is gone; no lease of it lives.
     #[must_use]
+    #[inline]
     pub fn fresh(&self) -> &[Slot] {
         &self.fresh
     }
@@ -171,6 +192,7 @@ impl KeySet {
 
     /// Returns the account slot of that index; there need not be an account in it.
     #[must_use]
+    #[inline]
     pub fn account_at(&self, index: usize) -> AccountSlot {
         AccountSlot(index as u32)
     }
@@ -188,6 +210,7 @@ impl KeySet {
 
     /// Returns the keys of an account as bits: words and the bits of its keys in each.
     #[must_use]
+    #[inline]
     pub fn members(&self, account: AccountSlot) -> &[(u32, u64)] {
         match self.members.get(account.index()) {
             Some(Some(members)) => &members.words,
@@ -197,12 +220,14 @@ impl KeySet {
 
     /// Returns whether all keys have the same weight.
     #[must_use]
+    #[inline]
     pub fn is_uniform(&self) -> bool {
         self.uniform
     }
 
     /// Returns the number of live leases, those of keys that a reload has removed included.
     #[must_use]
+    #[inline]
     pub fn in_flight(&self) -> u64 {
         let counts = self.in_flight.iter().flat_map(|chunk| chunk.iter());
         counts
@@ -210,6 +235,27 @@ impl KeySet {
             .sum()
     }
 
+    #[inline]
+    pub(crate) fn span(&self) -> u32 {
+        self.span
+    }
+
+    #[inline]
+    pub(crate) fn least_load(&self) -> u64 {
+        self.least_load
+    }
+
+    /// Returns the counts and the inverse weights of the slots `64 * word .. 64 * word + 64`.
+    #[inline]
+    pub(crate) fn loads(&self, word: usize) -> (&[AtomicU32; 64], &[u64; 64]) {
+        let weights = self.inverse_weights[word * 64..].first_chunk();
+        (
+            &self.in_flight[word],
+            weights.expect("arrays are whole words"),
+        )
+    }
+
+    #[inline]
     pub(crate) fn present(&self) -> &[u64] {
         &self.present
     }
@@ -218,6 +264,7 @@ impl KeySet {
         &self.in_flight
     }
 
+    #[inline]
     pub(crate) fn count(&self, slot: Slot) -> &AtomicU32 {
         &self.in_flight[slot.index() / 64][slot.index() % 64]
     }
@@ -226,6 +273,7 @@ impl KeySet {
         self.entries.iter().flatten()
     }
 
+    #[inline]
     pub(crate) fn entry(&self, slot: Slot) -> &Entry {
         self.entries[slot.index()]
             .as_ref()
@@ -250,24 +298,28 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
+    #[inline]
     pub(crate) fn new(keys: &'a KeySet, slot: Slot) -> Self {
         Self { keys, slot }
     }
 
     /// Returns the key's place, to index state with.
     #[must_use]
+    #[inline]
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
     /// Returns the key's label.
     #[must_use]
+    #[inline]
     pub fn id(&self) -> &'a KeyId {
         self.keys.entry(self.slot).key.id()
     }
 
     /// Returns the place of the account that owns the key, to index state with.
     #[must_use]
+    #[inline]
     pub fn account(&self) -> AccountSlot {
         AccountSlot(self.keys.accounts[self.slot.index()])
     }
@@ -280,12 +332,14 @@ impl<'a> Candidate<'a> {
 
     /// Returns the key's weight, 1 to 65,535.
     #[must_use]
+    #[inline]
     pub fn weight(&self) -> u32 {
-        self.keys.entry(self.slot).key.weight_value().get()
+        self.keys.weights[self.slot.index()]
     }
 
     /// Returns the number of live leases on the key.
     #[must_use]
+    #[inline]
     pub fn in_flight(&self) -> u32 {
         // Relaxed: a count to compare with others; it publishes no other memory.
         self.keys.count(self.slot).load(Ordering::Relaxed)
@@ -294,6 +348,7 @@ impl<'a> Candidate<'a> {
     /// Returns what one more call would make of the key's load: (leases + 1) / weight, in units
     /// of 2^-40. Comparable among the keys of a pool.
     #[must_use]
+    #[inline]
     pub fn load_with_one_more(&self) -> u64 {
         (u64::from(self.in_flight()) + 1)
             .saturating_mul(self.keys.inverse_weights[self.slot.index()])
@@ -301,6 +356,7 @@ impl<'a> Candidate<'a> {
 
     /// Returns a hash of the label: the same in every process.
     #[must_use]
+    #[inline]
     pub fn id_hash(&self) -> u64 {
         self.keys.hashes[self.slot.index()]
     }

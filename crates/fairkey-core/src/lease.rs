@@ -29,6 +29,7 @@ pub struct Lease {
 }
 
 impl Lease {
+    #[inline]
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
         slot: Slot,
@@ -57,6 +58,7 @@ impl Lease {
 
     /// Returns the key: label, account, weight, load.
     #[must_use]
+    #[inline]
     pub fn key(&self) -> Candidate<'_> {
         Candidate::new(&self.snapshot.keys, self.slot)
     }
@@ -87,16 +89,19 @@ impl Lease {
     }
 
     /// Notes what the call used.
+    #[inline]
     pub fn note_actual(&mut self, cost: Cost) {
         self.actual = Some(cost);
     }
 
     /// Notes how the call ended. The last record before the lease is dropped counts.
+    #[inline]
     pub fn record(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 
     /// Ends the call with `outcome`.
+    #[inline]
     pub fn finish(mut self, outcome: Outcome) {
         self.record(outcome);
     }
@@ -117,10 +122,14 @@ impl Drop for Lease {
         // Gates and strategies of strangers run here, perhaps while a panic unwinds: a second
         // panic would abort the process. A gate's ticket is taken before the gate is told, so each
         // round makes progress, and a gate that panics does not keep the others from hearing.
-        let tickets = &mut self.tickets;
-        let mut leave = || tickets.leave_all(&core.gates, keys, &report);
-        while catch_unwind(AssertUnwindSafe(&mut leave)).is_err() {}
-        let _ = catch_unwind(AssertUnwindSafe(|| core.strategy.settle(key, &report)));
+        let (tickets, mut settled) = (&mut self.tickets, false);
+        while !settled {
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                tickets.leave_all(&core.gates, keys, &report);
+                settled = true;
+                core.strategy.settle(key, &report);
+            }));
+        }
         // Release, with the Acquire of a reader that waits for a count of zero: what the gates
         // were told happened before the key was free.
         keys.count(self.slot).fetch_sub(1, Ordering::Release);

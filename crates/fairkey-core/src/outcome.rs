@@ -98,6 +98,7 @@ impl Scopes {
 
     /// Returns whether `scope` is in the set.
     #[must_use]
+    #[inline]
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u16) != 0
     }
@@ -195,6 +196,7 @@ impl Outcome {
 
     /// Returns the scope that is at fault, if anybody is.
     #[must_use]
+    #[inline]
     pub const fn scope(&self) -> Option<Scope> {
         match self {
             Self::Fault { scope, .. } => Some(*scope),
@@ -205,6 +207,7 @@ impl Outcome {
     /// Returns what somebody who hears only `scopes` is told: the outcome itself, or
     /// [`Outcome::Neutral`] where the fault is nobody's in `scopes`.
     #[must_use]
+    #[inline]
     pub const fn heard_by(self, scopes: Scopes) -> Self {
         match self {
             Self::Fault { scope, .. } if !scopes.contains(scope) => Self::Neutral,

@@ -110,8 +110,8 @@ impl Pool {
                 let slot = key.slot();
                 drop(turn);
                 let lease = Lease::new(snapshot, slot, tickets, now, ask.cost);
-                for observer in &lease.snapshot().core.observers {
-                    observer.selected(lease.key(), ask);
+                if !lease.snapshot().core.observers.is_empty() {
+                    tell_selected(&lease, ask);
                 }
                 return Ok(lease);
             }
@@ -237,6 +237,13 @@ impl fmt::Debug for Pool {
             .field("strategy", &snapshot.core.strategy)
             .field("keys", &snapshot.keys)
             .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn tell_selected(lease: &Lease, ask: &Ask<'_>) {
+    for observer in &lease.snapshot().core.observers {
+        observer.selected(lease.key(), ask);
     }
 }
 
@@ -404,7 +411,7 @@ struct LeastLoad;
 
 impl Strategy for LeastLoad {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
-        turn.least(|key| key.load_with_one_more())
+        turn.least_loaded()
     }
 
     fn score(&self, key: Candidate<'_>, _: &Ask<'_>) -> Option<f64> {

@@ -17,6 +17,7 @@ impl Random {
     }
 
     /// Returns the next number.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
@@ -25,6 +26,7 @@ impl Random {
     /// Returns a number below `bound`, or 0 where `bound` is 0.
     ///
     /// By multiplication (Lemire 2019): off from even by less than `bound / 2^32`.
+    #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         ((self.next_u64() >> 32).wrapping_mul(u64::from(bound)) >> 32) as u32
     }
@@ -47,6 +49,7 @@ impl Seeds {
     }
 
     /// Returns a generator of its own for the caller.
+    #[inline]
     pub fn draw(&self) -> Random {
         // Relaxed: all that matters is that no two draws get the same number.
         Random(mix(self.0.fetch_add(STEP, Ordering::Relaxed)))
@@ -55,6 +58,7 @@ impl Seeds {
 
 /// Spreads the bits of `x` over the whole word; a bijection.
 #[must_use]
+#[inline]
 pub const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -12,6 +12,7 @@ pub struct Slot(pub(crate) u32);
 impl Slot {
     /// Returns the number, to index with.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -24,6 +25,7 @@ pub struct AccountSlot(pub(crate) u32);
 impl AccountSlot {
     /// Returns the number, to index with.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -65,6 +67,7 @@ impl<T> Slots<T> {
 
     /// Returns the entry at `index`, if the array has grown that far.
     #[must_use]
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
         let (chunk, at) = place(index);
         self.chunks.get(chunk)?.get()?.get(at)
@@ -96,6 +99,7 @@ impl<T: fmt::Debug> fmt::Debug for Slots<T> {
     }
 }
 
+#[inline]
 const fn chunk_len(chunk: usize) -> usize {
     if chunk == 0 {
         FIRST
@@ -105,6 +109,7 @@ const fn chunk_len(chunk: usize) -> usize {
 }
 
 /// Returns the chunk that holds `index`, and where in it.
+#[inline]
 const fn place(index: usize) -> (usize, usize) {
     if index < FIRST {
         return (0, index);

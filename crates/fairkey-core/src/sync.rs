@@ -18,6 +18,7 @@ pub use loom::sync::{
 use std::sync::PoisonError;
 
 /// Locks `mutex`; a panic of an earlier holder is not ours to repeat.
+#[inline]
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

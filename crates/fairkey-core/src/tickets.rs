@@ -1,65 +1,85 @@
 //! The gates that a call has entered: [`Tickets`].
 
-use crate::registry::GateId;
-use crate::{Candidate, Gate, KeySet, Report, Slot, Ticket};
 use std::sync::Arc;
 
-/// One entered gate.
-#[derive(Clone, Copy, Debug)]
-struct Entered {
-    gate: GateId,
-    slot: Slot,
-    ticket: Ticket,
-}
-
-const NONE: Entered = Entered {
-    gate: GateId::NONE,
-    slot: Slot(u32::MAX),
-    ticket: Ticket(0),
-};
+use crate::registry::GateId;
+use crate::{Candidate, Gate, KeySet, Outcome, Report, Slot, Ticket};
 
 /// As many gates as a call enters without allocating.
-const INLINE: usize = 6;
+const INLINE: usize = 4;
 
 /// The gates that a turn has entered and, after it, those that its lease must leave.
 ///
-/// Of several keys during a turn, since a strategy may ask twice; of one key in a lease.
+/// Of one key, nearly always, and of few gates: those lie in place. What goes beyond, such as the
+/// tickets of a second key for a strategy that asks twice, lies in a vector.
 #[derive(Debug)]
 pub(crate) struct Tickets {
     len: usize,
-    inline: [Entered; INLINE],
-    more: Vec<Entered>,
+    slot: Slot,
+    gates: [GateId; INLINE],
+    tickets: [Ticket; INLINE],
+    more: Vec<(GateId, Slot, Ticket)>,
 }
 
 impl Tickets {
+    #[inline]
     pub(crate) const fn new() -> Self {
         Self {
             len: 0,
-            inline: [NONE; INLINE],
+            slot: Slot(u32::MAX),
+            gates: [GateId::NONE; INLINE],
+            tickets: [Ticket(0); INLINE],
             more: Vec::new(),
         }
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0 && self.more.is_empty()
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, gate: GateId, slot: Slot, ticket: Ticket) {
-        let entered = Entered { gate, slot, ticket };
-        match self.inline.get_mut(self.len) {
-            Some(free) => *free = entered,
-            None => self.more.push(entered),
+        if self.len == 0 {
+            self.slot = slot;
         }
-        self.len += 1;
+        if self.len < INLINE && self.slot == slot {
+            self.gates[self.len] = gate;
+            self.tickets[self.len] = ticket;
+            self.len += 1;
+        } else {
+            self.more.push((gate, slot, ticket));
+        }
     }
 
     pub(crate) fn has(&self, gate: GateId, slot: Slot) -> bool {
-        self.iter()
-            .any(|entered| entered.gate == gate && entered.slot == slot)
+        (self.slot == slot && self.gates[..self.len].contains(&gate))
+            || self
+                .more
+                .iter()
+                .any(|more| more.0 == gate && more.1 == slot)
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Entered> {
-        self.inline.iter().take(self.len).chain(&self.more)
+    /// Returns whether every ticket is of `slot`.
+    #[inline]
+    pub(crate) fn only_of(&self, slot: Slot) -> bool {
+        (self.len == 0 || self.slot == slot)
+            && (self.more.is_empty() || self.more.iter().all(|more| more.1 == slot))
     }
 
-    /// Leaves the gates entered for keys that `which` selects, last in first out, and keeps the
-    /// others. `report` is filtered to what each gate hears.
+    /// Takes the last ticket out.
+    #[inline]
+    fn pop(&mut self) -> Option<(GateId, Slot, Ticket)> {
+        if !self.more.is_empty() {
+            return self.more.pop();
+        }
+        let last = self.len.checked_sub(1)?;
+        self.len = last;
+        Some((*self.gates.get(last)?, self.slot, *self.tickets.get(last)?))
+    }
+
+    /// Leaves the gates entered for the slots that `which` selects, and keeps the others.
+    #[cold]
     pub(crate) fn leave(
         &mut self,
         gates: &[Arc<dyn Gate>],
@@ -67,53 +87,52 @@ impl Tickets {
         report: &Report,
         which: impl Fn(Slot) -> bool,
     ) {
-        if self.len == 0 {
-            return;
-        }
-        let mut kept = Self::new();
-        while let Some(Entered { gate, slot, ticket }) = self.pop() {
-            if !which(slot) {
-                kept.push(gate, slot, ticket);
-            } else if let Some(gate) = gates.get(usize::from(gate.0)) {
-                let outcome = report.outcome.heard_by(gate.hears());
-                gate.leave(
-                    Candidate::new(keys, slot),
-                    ticket,
-                    &Report { outcome, ..*report },
-                );
+        let mut kept = Vec::new();
+        while let Some(entered) = self.pop() {
+            if which(entered.1) {
+                leave_one(gates, keys, entered, report);
+            } else {
+                kept.push(entered);
             }
         }
-        // In the order they were entered.
-        while let Some(Entered { gate, slot, ticket }) = kept.pop() {
+        for (gate, slot, ticket) in kept.into_iter().rev() {
             self.push(gate, slot, ticket);
         }
     }
 
-    /// Leaves every gate, last in first out.
+    /// Leaves every gate, last in first out. Each ticket is out before its gate is told, so that
+    /// a gate that panics is not told twice.
+    #[inline]
     pub(crate) fn leave_all(&mut self, gates: &[Arc<dyn Gate>], keys: &KeySet, report: &Report) {
-        while let Some(Entered { gate, slot, ticket }) = self.pop() {
-            if let Some(gate) = gates.get(usize::from(gate.0)) {
-                let outcome = report.outcome.heard_by(gate.hears());
-                gate.leave(
-                    Candidate::new(keys, slot),
-                    ticket,
-                    &Report { outcome, ..*report },
-                );
-            }
+        while let Some(entered) = self.pop() {
+            leave_one(gates, keys, entered, report);
         }
     }
+}
 
-    /// Returns whether every ticket is of `slot`.
-    pub(crate) fn only_of(&self, slot: Slot) -> bool {
-        self.iter().all(|entered| entered.slot == slot)
-    }
-
-    fn pop(&mut self) -> Option<Entered> {
-        self.len = self.len.checked_sub(1)?;
-        Some(
-            self.more
-                .pop()
-                .unwrap_or(self.inline[self.len.min(INLINE - 1)]),
-        )
+/// Tells one gate the end of a call, filtered to what it hears.
+#[inline]
+fn leave_one(
+    gates: &[Arc<dyn Gate>],
+    keys: &KeySet,
+    (gate, slot, ticket): (GateId, Slot, Ticket),
+    report: &Report,
+) {
+    let Some(gate) = gates.get(usize::from(gate.0)) else {
+        return;
+    };
+    let key = Candidate::new(keys, slot);
+    match report.outcome.scope() {
+        Some(scope) if !gate.hears().contains(scope) => {
+            gate.leave(
+                key,
+                ticket,
+                &Report {
+                    outcome: Outcome::Neutral,
+                    ..*report
+                },
+            );
+        }
+        _ => gate.leave(key, ticket, report),
     }
 }

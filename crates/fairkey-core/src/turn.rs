@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::pool::Core;
 use crate::registry::GateId;
+use crate::sync::Ordering;
 use crate::tickets::Tickets;
 use crate::{Ask, At, Candidate, Denied, Gate, KeySet, Outcome, Random, Report, Slot, Timestamp};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     /// Starts a turn over all of `keys` but those that the ask has tried.
+    #[inline]
     pub(crate) fn new(
         core: &'a Core,
         keys: &'a KeySet,
@@ -35,7 +37,10 @@ impl<'a> Turn<'a> {
         now: Timestamp,
         words: &'a mut [u64],
     ) -> Self {
-        words.copy_from_slice(keys.present());
+        // A loop, since a call of memcpy costs more than the few words of the usual pool.
+        for (word, present) in words.iter_mut().zip(keys.present()) {
+            *word = *present;
+        }
         let mut turn = Self {
             core,
             keys,
@@ -64,36 +69,42 @@ impl<'a> Turn<'a> {
 
     /// Returns what the call wants.
     #[must_use]
+    #[inline]
     pub fn ask(&self) -> &'a Ask<'a> {
         self.ask
     }
 
     /// Returns the time of this selection. It was read once.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
     /// Returns all keys of the pool, offered or not.
     #[must_use]
+    #[inline]
     pub fn keys(&self) -> &'a KeySet {
         self.keys
     }
 
     /// Returns how many keys are offered.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Returns whether nothing is offered.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Returns whether the key in `slot` is offered.
     #[must_use]
+    #[inline]
     pub fn offers(&self, slot: Slot) -> bool {
         self.words
             .get(slot.index() / 64)
@@ -102,17 +113,23 @@ impl<'a> Turn<'a> {
 
     /// Returns what is offered as bits, a bit for each slot, 64 to a word.
     #[must_use]
+    #[inline]
     pub fn words(&self) -> &[u64] {
         self.words
     }
 
     /// Returns the `n`th offered key, counted from 0 in the order of slots.
     #[must_use]
+    #[inline]
     pub fn nth(&self, n: usize) -> Option<Candidate<'a>> {
         if n >= self.len {
             return None;
         }
-        if self.len == self.words.len() * 64 {
+        if let [word] = *self.words {
+            return Some(self.candidate(nth_bit(word, n as u32) as usize));
+        }
+        if self.len == self.keys.span() as usize {
+            // Nothing is missing, so the `n`th is in slot `n`.
             return Some(self.candidate(n));
         }
         let mut left = n as u32;
@@ -126,7 +143,7 @@ impl<'a> Turn<'a> {
         None
     }
 
-    /// Returns the offered keys in the order of slots.
+    /// Returns the offered keys in the order of slots. [`Turn::for_each`] is faster.
     pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + '_ {
         let keys = self.keys;
         self.words.iter().enumerate().flat_map(move |(at, &word)| {
@@ -134,17 +151,35 @@ impl<'a> Turn<'a> {
         })
     }
 
+    /// Calls `f` with each of the offered keys, in the order of slots.
+    #[inline]
+    pub fn for_each(&self, mut f: impl FnMut(Candidate<'a>)) {
+        for (at, &word) in self.words.iter().enumerate() {
+            let first = at as u32 * 64;
+            if word == u64::MAX {
+                for bit in 0..64 {
+                    f(Candidate::new(self.keys, Slot(first + bit)));
+                }
+            } else {
+                for bit in Bits(word) {
+                    f(Candidate::new(self.keys, Slot(first + bit)));
+                }
+            }
+        }
+    }
+
     /// Returns one of the offered keys by chance, each with the same probability.
     #[must_use]
+    #[inline]
     pub fn random(&mut self) -> Option<Candidate<'a>> {
         if self.len == 0 {
             return None;
         }
         // Most of the time nearly everything is offered: a guess hits. Counting bits is the way
         // out where it does not.
-        let slots = (self.words.len() * 64) as u32;
+        let span = self.keys.span();
         for _ in 0..8 {
-            let slot = Slot(self.chance().below(slots));
+            let slot = Slot(self.chance().below(span));
             if self.offers(slot) {
                 return Some(Candidate::new(self.keys, slot));
             }
@@ -155,55 +190,111 @@ impl<'a> Turn<'a> {
     }
 
     /// Returns the offered key whose `cost` is least; among equals one by chance, each with the
-    /// same probability.
+    /// same probability. `cost` is asked once or twice for each key.
     #[must_use]
+    #[inline]
     pub fn least(&mut self, cost: impl Fn(Candidate<'a>) -> u64) -> Option<Candidate<'a>> {
-        let (mut least, mut ties, mut first) = (u64::MAX, 0_u32, None);
-        for (at, &word) in self.words.iter().enumerate() {
-            for bit in Bits(word) {
-                let key = Candidate::new(self.keys, Slot(at as u32 * 64 + bit));
-                let cost = cost(key);
-                if cost < least || first.is_none() {
-                    (least, ties, first) = (cost, 1, Some(key));
-                } else if cost == least {
-                    ties += 1;
-                }
+        let (mut least, mut ties, mut last) = (u64::MAX, 0_u32, None);
+        self.for_each(|key| {
+            let cost = cost(key);
+            if cost < least || ties == 0 {
+                (least, ties, last) = (cost, 1, Some(key));
+            } else if cost == least {
+                ties += 1;
             }
-        }
+        });
         if ties <= 1 {
-            return first;
+            return last;
         }
-        // A second look instead of a draw for every tie: an idle pool is all ties. What has
-        // changed between the two looks only shifts the choice.
+        // A second look instead of a draw for every tie: an idle pool is all ties. What changes
+        // between the two looks only shifts the choice.
         let mut skip = self.chance().below(ties);
-        let mut last = first;
-        for (at, &word) in self.words.iter().enumerate() {
-            for bit in Bits(word) {
-                let key = Candidate::new(self.keys, Slot(at as u32 * 64 + bit));
-                if cost(key) <= least {
-                    last = Some(key);
-                    if skip == 0 {
-                        return last;
-                    }
-                    skip -= 1;
+        for key in self.iter() {
+            if cost(key) <= least {
+                last = Some(key);
+                if skip == 0 {
+                    break;
                 }
+                skip -= 1;
             }
         }
         last
     }
 
+    /// Returns the offered key with the least `(leases + 1) / weight`; among equals one by
+    /// chance, each with the same probability.
+    ///
+    /// The same as [`Turn::least`] of [`Candidate::load_with_one_more`], and faster: a draw that
+    /// meets an idle key of the greatest weight has found a least one, each with the same
+    /// probability, without a look at the others.
+    #[must_use]
+    #[inline]
+    pub fn least_loaded(&mut self) -> Option<Candidate<'a>> {
+        let (keys, span) = (self.keys, self.keys.span());
+        for _ in 0..4 {
+            let slot = Slot(self.chance().below(span));
+            if self.offers(slot) {
+                let key = Candidate::new(keys, slot);
+                if key.load_with_one_more() == keys.least_load() {
+                    return Some(key);
+                }
+            }
+        }
+        self.least_loaded_of_all()
+    }
+
+    fn least_loaded_of_all(&mut self) -> Option<Candidate<'a>> {
+        let (mut least, mut ties, mut last) = (u64::MAX, 0_u32, 0);
+        for (at, &word) in self.words.iter().enumerate() {
+            let (counts, weights) = self.keys.loads(at);
+            let mut look = |bit: usize| {
+                let load = (u64::from(counts[bit].load(Ordering::Relaxed)) + 1)
+                    .saturating_mul(weights[bit]);
+                if load < least {
+                    (least, ties, last) = (load, 1, at * 64 + bit);
+                } else {
+                    ties += u32::from(load == least);
+                }
+            };
+            if word == u64::MAX {
+                (0..64).for_each(look);
+            } else {
+                Bits(word).for_each(|bit| look(bit as usize));
+            }
+        }
+        if ties == 0 {
+            return None;
+        }
+        let mut skip = self.chance().below(ties);
+        if ties > 1 {
+            for key in self.iter() {
+                if key.load_with_one_more() <= least {
+                    last = key.slot().index();
+                    if skip == 0 {
+                        break;
+                    }
+                    skip -= 1;
+                }
+            }
+        }
+        Some(self.candidate(last))
+    }
+
     /// Returns this turn's source of chance, seeded by the pool.
+    #[inline]
     pub fn chance(&mut self) -> &mut Random {
         self.random.get_or_insert_with(|| self.core.seeds.draw())
     }
 
     /// Takes one key out of the turn.
+    #[inline]
     pub fn exclude(&mut self, key: Candidate<'_>) {
         let at = key.slot().index();
         self.mask(at / 64, !(1 << (at % 64)));
     }
 
     /// Takes out of the turn what is not in `keep`, of the slots `64 * word .. 64 * word + 64`.
+    #[inline]
     pub fn mask(&mut self, word: usize, keep: u64) {
         if let Some(bits) = self.words.get_mut(word) {
             let gone = *bits & !keep;
@@ -251,6 +342,7 @@ impl<'a> Turn<'a> {
 
     /// Returns where a gate stands before `key`.
     #[must_use]
+    #[inline]
     pub fn at(&self, key: Candidate<'a>) -> At<'a> {
         At {
             key,
@@ -261,14 +353,16 @@ impl<'a> Turn<'a> {
 
     /// Enters every gate for `key`, or none: at the first refusal, whatever this turn has entered
     /// for `key` is left again and `key` is excluded.
+    #[inline]
     pub(crate) fn enter_all(
         &mut self,
         gates: &[(GateId, Arc<dyn Gate>)],
         key: Candidate<'a>,
     ) -> bool {
+        // A strategy that asks twice may be answered with the same key twice.
+        let again = !self.tickets.is_empty();
         for (id, gate) in gates {
-            // A strategy that asks twice may be answered with the same key twice.
-            if self.tickets.has(*id, key.slot()) {
+            if again && self.tickets.has(*id, key.slot()) {
                 continue;
             }
             debug_assert!(*id != GateId::NONE, "a wrapper does not forward `attach`");
@@ -291,6 +385,7 @@ impl<'a> Turn<'a> {
 
     /// Ends the turn with `key`: gates entered for other keys are left again, and those entered
     /// for `key` are handed over to its lease. `None` where `key` is not offered.
+    #[inline]
     pub(crate) fn commit(&mut self, key: Candidate<'a>) -> Option<Tickets> {
         if !self.offers(key.slot()) {
             return None;
@@ -301,6 +396,7 @@ impl<'a> Turn<'a> {
         Some(std::mem::replace(&mut self.tickets, Tickets::new()))
     }
 
+    #[cold]
     fn roll_back(&mut self, which: impl Fn(Slot) -> bool) {
         let report = Report {
             outcome: Outcome::Neutral,
@@ -314,6 +410,7 @@ impl<'a> Turn<'a> {
             .leave(&self.core.gates, self.keys, &report, which);
     }
 
+    #[inline]
     fn candidate(&self, index: usize) -> Candidate<'a> {
         Candidate::new(self.keys, Slot(index as u32))
     }
@@ -321,7 +418,9 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.roll_back(|_| true);
+        if !self.tickets.is_empty() {
+            self.roll_back(|_| true);
+        }
     }
 }
 
@@ -345,6 +444,7 @@ struct Bits(u64);
 impl Iterator for Bits {
     type Item = u32;
 
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         if self.0 == 0 {
             return None;
@@ -356,7 +456,12 @@ impl Iterator for Bits {
 }
 
 /// Returns the index of the `n`th set bit of `word`, which has more than `n`.
+#[inline]
 fn nth_bit(mut word: u64, n: u32) -> u32 {
+    // All bits from the lowest on, as in a set that was never reloaded with nothing masked.
+    if word & word.wrapping_add(1) == 0 {
+        return n;
+    }
     for _ in 0..n {
         word &= word - 1;
     }

@@ -11,7 +11,7 @@ use fairkey_core::{
 };
 
 use crate::Group;
-use crate::window::Window;
+use crate::window::{Slice, Window};
 
 /// When a [`SlidingWindowBreaker`] trips, for how long it stays open, and how it comes back.
 ///
@@ -144,6 +144,7 @@ impl BreakerConfig {
 #[derive(Debug)]
 pub struct SlidingWindowBreaker {
     config: BreakerConfig,
+    slice: Slice,
     group: Group,
     hears: Scopes,
     states: Slots<State>,
@@ -185,6 +186,7 @@ impl SlidingWindowBreaker {
             panic!("{error}");
         }
         Self {
+            slice: Slice::of(config.window),
             config,
             group,
             hears: Scopes::of(group.scope()),
@@ -296,10 +298,9 @@ impl SlidingWindowBreaker {
         kind: Option<FaultKind>,
         now: Timestamp,
     ) {
-        let window = self.config.window;
         state
             .window
-            .record(window, word.generation(), now, kind.is_some());
+            .record(self.slice, word.generation(), now, kind.is_some());
         let Some(kind) = kind else {
             state.run.end(word.generation());
             return;
@@ -309,7 +310,7 @@ impl SlidingWindowBreaker {
         } else {
             state.run.lengthen(word.generation())
         };
-        let counts = state.window.counts(window, word.generation(), now);
+        let counts = state.window.counts(self.slice, word.generation(), now);
         let config = &self.config;
         let by_run = config.consecutive.is_some_and(|most| run >= most);
         let by_count = config.count.is_some_and(|most| counts.failures >= most);

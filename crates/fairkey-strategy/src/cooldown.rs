@@ -170,6 +170,13 @@ impl Gate for Cooldown {
         );
     }
 
+    fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+        if self.closed.is_empty() {
+            return Ok(Ticket::default());
+        }
+        self.check(at).map(|()| Ticket::default())
+    }
+
     fn leave(&self, key: Candidate<'_>, _: Ticket, report: &Report) {
         let Outcome::Fault { kind, retry, .. } = report.outcome else {
             return;

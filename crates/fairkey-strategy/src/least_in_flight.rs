@@ -8,8 +8,9 @@ use fairkey_core::{Ask, Candidate, Strategy, Turn};
 /// pool is all ties, and "the first" would get every call. Loads are compared to within 2^-40 of
 /// a call; where weights do not divide a power of two, equal loads may differ by that much.
 ///
-/// It looks at every key: about 1 ns each. For thousands of keys,
-/// [`PowerOfTwo`](crate::PowerOfTwo) gives nearly the same balance in constant time.
+/// While keys are idle, a draw or two find one. When none is, it looks at every key: for
+/// thousands of keys under full load, [`PowerOfTwo`](crate::PowerOfTwo) gives nearly the same
+/// balance in constant time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WeightedLeastInFlight;
 
@@ -23,7 +24,7 @@ impl WeightedLeastInFlight {
 
 impl Strategy for WeightedLeastInFlight {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
-        turn.least(|key| key.load_with_one_more())
+        turn.least_loaded()
     }
 
     fn score(&self, key: Candidate<'_>, _: &Ask<'_>) -> Option<f64> {

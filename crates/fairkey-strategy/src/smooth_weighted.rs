@@ -27,15 +27,15 @@ impl Strategy for SmoothWeighted {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
         let mut current = lock(&self.current);
         let (mut best, mut most, mut total) = (None::<Candidate<'a>>, i64::MIN, 0);
-        for key in turn.iter() {
+        turn.for_each(|key| {
             let weight = i64::from(key.weight());
-            let gained = current.get_mut(key.slot().index())?;
+            let gained = &mut current[key.slot().index()];
             *gained += weight;
             total += weight;
             if *gained > most {
                 (best, most) = (Some(key), *gained);
             }
-        }
+        });
         current[best?.slot().index()] -= total;
         best
     }

@@ -8,6 +8,23 @@ use fairkey_core::sync::{AtomicU64, Ordering};
 /// How many buckets make a window. What was counted leaves it in steps of a tenth.
 const BUCKETS: usize = 10;
 
+/// The length of a window, as what its buckets need: nanoseconds of a tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slice(u64);
+
+impl Slice {
+    pub(crate) fn of(window: Duration) -> Self {
+        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        Self((window / BUCKETS as u64).max(1))
+    }
+
+    /// Returns the number of the slice of time that `now` is in.
+    #[inline]
+    fn at(self, now: Timestamp) -> u32 {
+        (now.as_nanos() / self.0) as u32 & SLICE_MASK
+    }
+}
+
 /// Counts of a sliding window, one ring of buckets, without a lock.
 ///
 /// Buckets with exact counts rather than a moving average: a tight burst of failures barely moves
@@ -67,8 +84,9 @@ impl Window {
     }
 
     /// Counts one call that ended at `now`.
-    pub(crate) fn record(&self, window: Duration, generation: u32, now: Timestamp, failed: bool) {
-        let slice = slice(window, now);
+    #[inline]
+    pub(crate) fn record(&self, length: Slice, generation: u32, now: Timestamp, failed: bool) {
+        let slice = length.at(now);
         let generation = generation as u8;
         let bucket = &self.buckets[slice as usize % BUCKETS];
         let mut word = bucket.load(Ordering::Relaxed);
@@ -103,8 +121,8 @@ impl Window {
     }
 
     /// Returns what the window that ends at `now` holds of `generation`.
-    pub(crate) fn counts(&self, window: Duration, generation: u32, now: Timestamp) -> Counts {
-        let slice = slice(window, now);
+    pub(crate) fn counts(&self, length: Slice, generation: u32, now: Timestamp) -> Counts {
+        let slice = length.at(now);
         let mut counts = Counts::default();
         for bucket in &self.buckets {
             let bucket = Bucket::unpack(bucket.load(Ordering::Relaxed));
@@ -118,17 +136,11 @@ impl Window {
     }
 }
 
-/// Returns the number of the slice of time that `now` is in.
-fn slice(window: Duration, now: Timestamp) -> u32 {
-    let length = (window.as_nanos() as u64 / BUCKETS as u64).max(1);
-    (now.as_nanos() / length) as u32 & SLICE_MASK
-}
-
 #[cfg(all(test, not(fairkey_loom)))]
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    const WINDOW: Slice = Slice(6_000_000_000);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::ZERO + Duration::from_secs(seconds)
