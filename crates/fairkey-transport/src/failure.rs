@@ -27,10 +27,12 @@ pub(crate) fn in_body(error: hyper::Error) -> TransportError {
     read(error, "before the answer was whole")
 }
 
-/// Returns the error for a connection whose task is gone.
+/// Returns the error for a connection that was given away already.
 pub(crate) fn gone() -> TransportError {
-    let message = "the connection's task is gone; keep the runtime that the transport was used on";
-    TransportError::new(TransportErrorKind::Canceled, message)
+    TransportError::new(
+        TransportErrorKind::Canceled,
+        "the connection is not there any more",
+    )
 }
 
 /// Returns true when the peer refused this one stream (RFC 9113 8.7).
@@ -39,6 +41,12 @@ pub(crate) fn is_refused(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|e| {
         e.is_reset() && e.is_remote() && e.reason() == Some(h2::Reason::REFUSED_STREAM)
     })
+}
+
+/// Returns true when hyper let the request fall without a word about the connection.
+pub(crate) fn is_gone(error: &hyper::Error) -> bool {
+    // hyper counts it among the mistakes of its users, and has no question of its own for it.
+    error.is_user() && error.to_string().contains("dispatch task is gone")
 }
 
 #[cfg(feature = "http2")]
@@ -68,12 +76,11 @@ fn read(error: hyper::Error, when: &'static str) -> TransportError {
         return TransportError::new(kind, format!("the stream ended {when}"))
             .with_source(Cause::of_http2(inner));
     }
-    if error.is_user() && !error.is_canceled() {
-        // Among "user errors" hyper has one that is none: its own task was dropped.
-        let text = error.to_string();
-        if text.contains("dispatch") || text.contains("runtime") {
-            return gone().with_source(error);
-        }
+    if is_gone(&error) {
+        let message = format!("the connection's task ended {when}");
+        return TransportError::new(Kind::Reset, message).with_source(error);
+    }
+    if error.is_user() {
         return TransportError::new(Kind::Request, "the request cannot be written")
             .with_source(error);
     }

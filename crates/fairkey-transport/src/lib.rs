@@ -9,6 +9,7 @@ mod failure;
 mod http_transport;
 mod pool;
 mod proxy;
+mod request_body;
 mod stats;
 mod target;
 mod tls;

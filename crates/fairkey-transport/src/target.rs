@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
-use http_body_util::Full;
 
+use crate::request_body::RequestBody;
 use crate::{TransportError, TransportErrorKind};
 
 /// Scheme, host and port: what a connection belongs to.
@@ -134,10 +134,10 @@ impl Outgoing {
     }
 
     /// Returns the request in the form of HTTP/1.1.
-    pub(crate) fn http1(&self) -> Result<Request<Full<Bytes>>, TransportError> {
+    pub(crate) fn http1(&self) -> Result<Request<RequestBody>, TransportError> {
         let host = HeaderValue::try_from(self.origin.authority())
             .map_err(|error| refused("the host is no header value").with_source(error))?;
-        let mut request = Request::new(Full::new(self.body.clone()));
+        let mut request = Request::new(RequestBody::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(self.path_and_query.clone());
         *request.headers_mut() = self.headers.clone();
@@ -147,7 +147,7 @@ impl Outgoing {
 
     /// Returns the request in the form of HTTP/2.
     #[cfg(feature = "http2")]
-    pub(crate) fn http2(&self) -> Result<Request<Full<Bytes>>, TransportError> {
+    pub(crate) fn http2(&self) -> Result<Request<RequestBody>, TransportError> {
         let scheme = if self.origin.tls {
             Scheme::HTTPS
         } else {
@@ -159,7 +159,7 @@ impl Outgoing {
             .path_and_query(self.path_and_query.clone())
             .build()
             .map_err(|error| refused("the URI is not valid").with_source(error))?;
-        let mut request = Request::new(Full::new(self.body.clone()));
+        let mut request = Request::new(RequestBody::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.version_mut() = http::Version::HTTP_2;
         *request.uri_mut() = uri;

@@ -9,8 +9,6 @@ mod http2;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -18,9 +16,10 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::Limits;
 use super::lease::{Http1, Http1Sender};
-use super::origin::Open;
+use super::origin::{Open, Returning};
 use crate::connect::{Connected, CountedIo, Protocol};
 use crate::deadlines::after;
+use crate::request_body::RequestBody;
 use crate::{TransportError, TransportErrorKind};
 
 /// How long a connection may take to become ready again after an answer was read to its end. It is
@@ -40,7 +39,7 @@ pub(super) enum Ready {
 
 pub(super) struct Http1Ready {
     sender: Http1Sender,
-    connection: http1::Connection<TokioIo<CountedIo>, Full<Bytes>>,
+    connection: http1::Connection<TokioIo<CountedIo>, RequestBody>,
     written: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -82,7 +81,11 @@ impl Ready {
     /// Starts the driver and makes the connection known to the pool.
     pub(super) fn register(self, open: Open) {
         match self {
-            Self::Http1(ready) => ready.register(open),
+            Self::Http1(ready) => {
+                // Before the driver begins, which counts it out when it ends.
+                open.pool.state().exclusive += 1;
+                ready.register(open);
+            }
             #[cfg(feature = "http2")]
             Self::Http2(ready) => ready.register(open),
         }
@@ -101,38 +104,37 @@ impl Http1Ready {
             connection,
             written,
         } = self;
-        let id = open.pool.id();
-        open.pool.serve_after(|state| {
-            state.connecting -= 1;
-            state.exclusive += 1;
-            state.protocol = Some(Protocol::Http1);
-            state.pause_until = None;
-        });
+        let pool = Arc::clone(&open.pool);
+        let id = pool.id();
         let (back, returned) = mpsc::unbounded_channel();
         let driver = tokio::spawn(drive(connection, returned, open, id)).abort_handle();
-        let connection = Http1 {
+        Http1 {
             id,
             sender,
             back,
             driver,
             written,
             reused: false,
-        };
-        // The driver hands it to the pool as soon as hyper says that it takes a request.
-        let back = connection.back.clone();
-        drop(back.send(connection));
+        }
+        .give_back(&pool);
+        // Now that it counts as returning, the calls in line need no other in its place.
+        pool.serve_after(|state| {
+            state.connecting -= 1;
+            state.protocol = Some(Protocol::Http1);
+            state.pause_until = None;
+        });
     }
 }
 
 /// Drives one HTTP/1.1 connection to its end.
 async fn drive(
-    mut connection: http1::Connection<TokioIo<CountedIo>, Full<Bytes>>,
-    mut returned: mpsc::UnboundedReceiver<Http1>,
+    mut connection: http1::Connection<TokioIo<CountedIo>, RequestBody>,
+    mut returned: mpsc::UnboundedReceiver<Returning>,
     open: Open,
     id: u64,
 ) {
     // A connection that an exchange has ended on, until it can take the next.
-    let mut settling: Option<(Http1, Instant)> = None;
+    let mut settling: Option<(Returning, Instant)> = None;
     // Armed when the connection goes to the pool, checked there when it fires.
     let mut idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
     loop {
@@ -141,16 +143,16 @@ async fn drive(
             biased;
             // The pool and the calls learn of an end through their senders.
             _ended = &mut connection => return,
-            Some(connection) = returned.recv(), if settling.is_none() => {
-                settling = Some((connection, after(Instant::now(), SETTLE)));
+            Some(returning) = returned.recv(), if settling.is_none() => {
+                settling = Some((returning, after(Instant::now(), SETTLE)));
             }
             ready = poll_fn(|cx| match &mut settling {
-                Some((connection, _)) => connection.sender.poll_ready(cx),
+                Some((returning, _)) => returning.connection.sender.poll_ready(cx),
                 None => std::task::Poll::Pending,
             }) => {
-                if let (Ok(()), Some((connection, _))) = (ready, settling.take()) {
+                if let (Ok(()), Some((returning, _))) = (ready, settling.take()) {
                     idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
-                    open.pool.put_idle(connection);
+                    open.pool.put_idle(returning);
                 }
             }
             () = sleep_until(settle_until.unwrap_or_else(Instant::now)), if settle_until.is_some() => {

@@ -3,29 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::origin::OriginPool;
+use super::origin::{OriginPool, Returning};
 use crate::TransportError;
 use crate::failure::{self, Failure};
+use crate::request_body::RequestBody;
 use crate::target::Outgoing;
 
-pub(super) type Http1Sender = http1::SendRequest<Full<Bytes>>;
+pub(super) type Http1Sender = http1::SendRequest<RequestBody>;
 #[cfg(feature = "http2")]
-pub(super) type Http2Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+pub(super) type Http2Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
 
 /// An HTTP/1.1 connection that is one call's, or idle.
 pub(super) struct Http1 {
     pub(super) id: u64,
     pub(super) sender: Http1Sender,
     /// The way back to the driver, which waits until the connection can take another request.
-    pub(super) back: mpsc::UnboundedSender<Self>,
+    pub(super) back: mpsc::UnboundedSender<Returning>,
     pub(super) driver: AbortHandle,
     pub(super) written: Arc<AtomicU64>,
     /// Whether it has carried an exchange before.
@@ -35,6 +34,13 @@ pub(super) struct Http1 {
 impl Http1 {
     pub(super) fn is_usable(&self) -> bool {
         self.sender.is_ready() && !self.sender.is_closed()
+    }
+
+    /// Hands the connection to its driver, and that to the pool as soon as it takes a request.
+    pub(super) fn give_back(self, pool: &Arc<OriginPool>) {
+        let back = self.back.clone();
+        // A driver that is gone has closed the connection; nothing is left to give back.
+        drop(back.send(pool.returning(self)));
     }
 }
 
@@ -123,6 +129,7 @@ impl Lease {
             #[cfg(feature = "http2")]
             Hold::Http2 { id, sender, reused } => {
                 let request = request.http2().map_err(Broken::unsent)?;
+                let begun = request.body().begun();
                 let (id, stale) = (*id, *reused);
                 match sender.try_send_request(request).await {
                     Ok(response) => {
@@ -133,7 +140,11 @@ impl Lease {
                         if failure::is_refused(error.error()) {
                             self.origin.refused(id);
                         }
-                        Err(Broken::head(error, false, stale))
+                        // hyper lets a request fall that waits for the last free stream when a
+                        // GOAWAY comes. Its head may be out by then, its body is not: the server
+                        // saw no whole request.
+                        let fell = failure::is_gone(error.error());
+                        Err(Broken::head(error, fell && !begun.is_true(), stale || fell))
                     }
                 }
             }
@@ -145,9 +156,7 @@ impl Lease {
         if let Hold::Http1(connection) = &mut self.hold
             && let Some(connection) = connection.take()
         {
-            let back = connection.back.clone();
-            // A driver that is gone has closed the connection; nothing is left to give back.
-            drop(back.send(connection));
+            connection.give_back(&self.origin);
         }
     }
 }
@@ -177,7 +186,7 @@ impl Broken {
         }
     }
 
-    fn head(error: TrySendError<Request<Full<Bytes>>>, unwritten: bool, stale: bool) -> Self {
+    fn head(error: TrySendError<Request<RequestBody>>, unwritten: bool, stale: bool) -> Self {
         // hyper returns the request itself when it never began to write it.
         let unwritten = unwritten || error.message().is_some();
         let Failure { error, untouched } = failure::before_head(error.into_error());

@@ -153,18 +153,30 @@ impl OriginPool {
     }
 
     /// Takes a connection that has become free.
-    pub(super) fn put_idle(self: &Arc<Self>, connection: Http1) {
+    pub(super) fn put_idle(self: &Arc<Self>, Returning { connection, count }: Returning) {
+        let since = Instant::now();
         let mut state = lock(&self.state);
         if state.closed {
             drop(state);
             drop(connection);
             return;
         }
-        state.idle.push(Idle {
-            connection,
-            since: Instant::now(),
-        });
+        // At once with the end of its return, so that nobody opens another one meanwhile.
+        state.idle.push(Idle { connection, since });
+        state.returning -= 1;
+        count.counted();
         self.serve(state);
+    }
+
+    /// Announces a connection that will be free in a moment.
+    pub(super) fn returning(self: &Arc<Self>, connection: Http1) -> Returning {
+        lock(&self.state).returning += 1;
+        Returning {
+            connection,
+            count: ReturnCount {
+                pool: Some(Arc::clone(self)),
+            },
+        }
     }
 
     /// Closes the connection if it is still idle.
@@ -310,6 +322,33 @@ async fn open(mut attempt: Attempt, connect: Duration) {
             ready.register(open);
         }
         Err(error) => pool.failed(error),
+    }
+}
+
+/// An HTTP/1.1 connection on its way back to the pool: its driver waits until hyper says that it
+/// takes another request.
+pub(super) struct Returning {
+    pub(super) connection: Http1,
+    count: ReturnCount,
+}
+
+/// Counts a connection as returning. One that never arrives is counted out when it is dropped.
+struct ReturnCount {
+    pool: Option<Arc<OriginPool>>,
+}
+
+impl ReturnCount {
+    /// The pool has counted it out.
+    fn counted(mut self) {
+        self.pool = None;
+    }
+}
+
+impl Drop for ReturnCount {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.serve_after(|state| state.returning -= 1);
+        }
     }
 }
 

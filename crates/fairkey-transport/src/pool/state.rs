@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) connecting: usize,
     /// Those of them that speak HTTP/1.1, in use or not.
     pub(super) exclusive: usize,
+    /// Those of the latter that will be idle in a moment.
+    pub(super) returning: usize,
     /// HTTP/1.1 connections that nobody uses, the one used last at the end.
     pub(super) idle: Vec<Idle>,
     /// HTTP/2 connections that take streams, the oldest first.
@@ -99,6 +101,7 @@ impl State {
             connections: 0,
             connecting: 0,
             exclusive: 0,
+            returning: 0,
             idle: Vec::new(),
             #[cfg(feature = "http2")]
             shared: Vec::new(),
@@ -150,7 +153,10 @@ impl State {
         let wanted = match self.protocol {
             // The first connection says what the others are like; until then one is enough.
             None => usize::from(self.connections == 0 && !self.waiters.is_empty()),
-            Some(Protocol::Http1) => self.waiters.len().saturating_sub(self.connecting),
+            Some(Protocol::Http1) => self
+                .waiters
+                .len()
+                .saturating_sub(self.connecting + self.returning),
             #[cfg(feature = "http2")]
             Some(Protocol::Http2) => self.wanted_http2(),
         };

@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
@@ -20,6 +18,7 @@ use super::broken;
 use crate::TransportError;
 use crate::connect::{CountedIo, Protocol};
 use crate::deadlines::after;
+use crate::request_body::RequestBody;
 
 /// What hyper reports as the peer's stream limit until its SETTINGS are here. No peer asks for
 /// exactly this; how many streams are opened before the SETTINGS is the pool's business.
@@ -31,7 +30,7 @@ const UNKNOWN_LIMIT: usize = 0x7fff_ff9d;
 const REMEMBERED_RESETS: usize = 4_096;
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
-type Connection = http2::Connection<TokioIo<CountedIo>, Full<Bytes>, Executor>;
+type Connection = http2::Connection<TokioIo<CountedIo>, RequestBody, Executor>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(in crate::pool) struct Http2Ready {

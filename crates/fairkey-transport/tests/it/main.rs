@@ -1,0 +1,12 @@
+//! The transport against real sockets on loopback.
+
+mod http1;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(feature = "http2")]
+mod http2_cancel;
+mod limits;
+mod proxy;
+mod secrets;
+mod server;
+mod tls;
