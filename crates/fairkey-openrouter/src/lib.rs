@@ -1,1 +1,42 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod attribution;
+mod catalog;
+mod date;
+pub mod endpoint;
+mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
+mod key_info;
+mod lenient;
+mod money;
+mod open_enum;
+mod redaction;
+mod request;
+mod response;
+mod sse;
+mod stream;
+
+pub use attribution::{
+    AppAttribution, AttributionError, HTTP_REFERER, MAX_CATEGORIES, MAX_CATEGORY_CHARS,
+    X_OPENROUTER_CATEGORIES, X_OPENROUTER_TITLE,
+};
+pub use catalog::{Model, ModelList, Pricing};
+pub use date::parse_iso8601;
+pub use fault::{
+    Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
+    Phase, PreviousError, Remedy, RetryHint, parse_reset_stamp, parse_retry_after,
+};
+pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
+pub use money::micro_usd;
+pub use request::{
+    ChatRequest, Content, ContentPart, Cutoff, DataCollection, FunctionCall, MaxPrice, Message,
+    ModelId, ModelIdError, Partition, Price, ProviderPreferences, Quantization, Sort, SortBy,
+    ToolCall, Variant,
+};
+pub use response::{
+    ChatChunk, ChatResponse, Choice, ChunkChoice, CompletionTokensDetails, CostDetails, Delta,
+    FinishReason, PromptTokensDetails, ResponseMessage, Usage,
+};
+pub use sse::{DEFAULT_LIMIT_BYTES, SseError, SseEvent, SseMessage, SseParser};
+pub use stream::{ChatStreamReader, StreamItem};

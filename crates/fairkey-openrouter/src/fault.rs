@@ -1,0 +1,683 @@
+//! Who is at fault: the one home of attribution.
+//!
+//! OpenRouter says in typed fields who caused a failure: a key, a budget, an account, a model, a
+//! provider, or the request itself. Most clients look at the status and blame the key. Here a
+//! [`Fault`] is read from everything there is: typed fields first, the status second, the words of
+//! a message last.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | `vocabulary` | the words of `limit_source`, `error_type`, `availability` |
+//! | `envelope` | the shapes of error bodies, read into one form |
+//! | `classify` | which cause they name: the table, as code |
+//! | `cause` | what each cause implies: scope, kind, remedies, the longest wait |
+//! | `retry_after` | when to try again, in all the forms that hints come in |
+//! | `phrases` | meaning in prose, the last resort |
+//! | `body` | failures inside a 200 |
+//!
+//! Three decisions are ours where the facts leave a choice, one scope being all that a fault has:
+//!
+//! - A request that is larger than the account's balance allows is charged to the *request*, with
+//!   a richer account among the remedies: one huge request must not close an account that serves
+//!   ordinary ones.
+//! - A request that is larger than what a key's cap leaves is charged to the *key*, as a throttle
+//!   of at most a minute: it is on its way out, but not out until the reset.
+//! - An account's policy that leaves no endpoint is charged to the *request*, with another account
+//!   among the remedies: the account serves every other model.
+
+mod body;
+mod cause;
+mod classify;
+mod details;
+mod envelope;
+mod phrases;
+mod retry_after;
+mod vocabulary;
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use fairkey_core::{FaultKind, Outcome, Retry, Scope, Timestamp};
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use crate::fault::classify::{Place, classify};
+use crate::fault::envelope::Envelope;
+use crate::fault::retry_after::Hints;
+use crate::key_info::ResetInterval;
+use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
+
+pub use cause::Cause;
+pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy};
+pub use retry_after::{RetryHint, parse_reset_stamp, parse_retry_after};
+pub use vocabulary::{AvailabilityCode, ErrorType, LimitSource};
+
+/// A failure: who caused it, why, what might help, and when.
+///
+/// Made by one of the readers, which are total: any status, any headers and any bytes give a
+/// fault, and never a panic.
+///
+/// ```
+/// use fairkey_openrouter::{Cause, Fault};
+/// use fairkey_core::Scope;
+/// use http::{HeaderMap, StatusCode};
+///
+/// let body = br#"{"error":{"code":429,"message":"Provider returned error",
+///     "metadata":{"provider_name":"Acme","raw":"slow down"}}}"#;
+/// let fault = Fault::from_response(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), body);
+/// assert_eq!(fault.scope(), Scope::Provider);
+/// assert_eq!(fault.cause(), Cause::ProviderRateLimited);
+/// assert!(!fault.remedy().other_key());
+/// ```
+///
+/// Neither `Debug` nor `Display` shows a key or what is known to be text of a prompt. The
+/// upstream's message is bounded, free of control characters, and redacted.
+#[derive(Clone, PartialEq)]
+pub struct Fault(Box<Inner>);
+
+#[derive(Clone, PartialEq)]
+struct Inner {
+    cause: Cause,
+    scope: Scope,
+    kind: FaultKind,
+    evidence: Evidence,
+    status: Option<u16>,
+    error_type: Option<ErrorType>,
+    limit_source: Option<LimitSource>,
+    availability: Option<Availability>,
+    budget: Option<BudgetStatus>,
+    provider: Option<String>,
+    is_byok: Option<bool>,
+    previous: Vec<PreviousError>,
+    retry: RetryHint,
+    resets: Option<ResetInterval>,
+    remedy: Remedy,
+    affordable_tokens: Option<u64>,
+    message: String,
+    provider_message: Option<String>,
+    generation_id: Option<String>,
+}
+
+/// What a client was waiting for when a deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// A connection.
+    Connect,
+    /// The head of the answer.
+    Head,
+    /// The first content of the answer.
+    FirstContent,
+    /// The next piece of the answer.
+    Idle,
+    /// The end of the answer: the caller's own deadline.
+    Total,
+}
+
+impl Phase {
+    /// Returns the phase's name, as messages show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "a connection",
+            Self::Head => "the head of the answer",
+            Self::FirstContent => "the first content",
+            Self::Idle => "more of the answer",
+            Self::Total => "the end of the answer",
+        }
+    }
+}
+
+/// Readers: from what came over the wire.
+impl Fault {
+    /// Reads a refusal: an answer with a status of 400 and above.
+    ///
+    /// An answer that is not OpenRouter's, such as a web page of the edge in front of it, is
+    /// charged to the service. A status below 400 is read like [`in_body`](Self::in_body).
+    #[must_use]
+    pub fn from_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let mut fault = if status.as_u16() < 400 {
+            Self::in_body(body).unwrap_or_else(|| {
+                Self::new(
+                    Cause::Unknown,
+                    &format!("unexpected status {}", status.as_u16()),
+                )
+            })
+        } else {
+            Self::refusal(status.as_u16(), headers, body)
+        };
+        let id = headers
+            .get("x-generation-id")
+            .and_then(|value| value.to_str().ok());
+        fault.0.generation_id = id
+            .map(|id| clean(id, NAME_CHARS))
+            .filter(|id| !id.is_empty());
+        fault
+    }
+
+    fn refusal(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        let hints = Hints::of_headers(headers);
+        let text = String::from_utf8_lossy(body::trim(body));
+        let json = match serde_json::from_str::<Value>(&text) {
+            Ok(root @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => Some(root),
+            // Nothing at all: only the status speaks.
+            _ if text.is_empty() => Some(Value::Null),
+            _ => None,
+        };
+        let Some(root) = json else {
+            return Self::from_edge(status, hints, headers, &text);
+        };
+        let mut envelope = Envelope::of_error(&root);
+        envelope.hints = hints.or(envelope.hints);
+        Self::from_envelope(Some(status), envelope, Place::Response)
+    }
+
+    /// Reads an answer that is not the API's: text or a page of whatever stands before it.
+    fn from_edge(status: u16, hints: Hints, headers: &HeaderMap, text: &str) -> Self {
+        let cause = match status {
+            // Sending the same body again would be turned away again.
+            413 => Cause::TooLarge,
+            408 | 500.. => Cause::EdgeFailed,
+            _ => Cause::EdgeBlocked,
+        };
+        let kind = headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let short = text.chars().nth(200).is_none() && !text.contains('<');
+        let message = if short {
+            format!("the answer is not JSON: {text}")
+        } else {
+            let kind = kind.unwrap_or("no content type");
+            format!(
+                "the answer is not JSON ({kind}): check the base URL, and what stands before it"
+            )
+        };
+        let mut fault = Self::new(cause, &message).with_evidence(Evidence::Status);
+        fault.0.status = Some(status);
+        if fault.0.scope != Scope::Request {
+            fault.0.retry = hints
+                .retry_after
+                .or(|| hints.reset.map_or(RetryHint::Unknown, RetryHint::At));
+        }
+        fault
+    }
+
+    /// Reads a failure in the body of an answer with status 200, of any endpoint; `None`: there is
+    /// none.
+    ///
+    /// Finds a bare error, an error in a choice, a finish with the reason `error`, a failed
+    /// response object, and a body that is no answer at all. A good answer is scanned, not copied.
+    #[must_use]
+    pub fn in_body(body: &[u8]) -> Option<Self> {
+        body::in_body(body)
+    }
+
+    /// The same for a chat completion, where it is also a failure to have no choices, or to have
+    /// neither content nor a reason to have ended.
+    #[must_use]
+    pub fn in_chat_body(body: &[u8]) -> Option<Self> {
+        body::in_chat_body(body)
+    }
+
+    /// Reads a failure in the data of one event of a stream, in any format of the API; `None`:
+    /// there is none.
+    #[must_use]
+    pub fn from_frame(data: &[u8]) -> Option<Self> {
+        body::in_frame(data)
+    }
+
+    fn from_envelope(status: Option<u16>, envelope: Envelope, place: Place) -> Self {
+        let implied = || envelope.error_type.as_ref().and_then(ErrorType::status);
+        let status = status.or(envelope.code).or_else(implied);
+        let (cause, evidence) = classify(status, &envelope, place);
+        let phrases = envelope.phrases();
+        let mut inner = Inner::new(cause, evidence);
+        inner.status = status;
+        inner.affordable_tokens = phrases.affordable_tokens();
+
+        // A guardrail may limit one key; then the key is what is spent.
+        let one_key = envelope
+            .budget
+            .as_ref()
+            .and_then(|budget| budget.scope.as_ref());
+        if inner.scope == Scope::Budget && one_key.is_some_and(|scope| scope.is_one_key()) {
+            inner.scope = Scope::Key;
+            inner.remedy = Cause::KeyCapSpent.remedy();
+        }
+        // A limit per day on a busy model is used up; one per minute passes.
+        if cause == Cause::SharedCapacity && phrases.has_any(&["limit_rpd/", "limit_tpd/"]) {
+            inner.kind = FaultKind::Exhausted;
+        }
+        if let Some(availability) = &envelope.availability {
+            inner.remedy.other_model |= !availability.fallback_models.is_empty();
+            inner.remedy.wait = availability.retryable.unwrap_or(inner.remedy.wait);
+        }
+        let interval = phrases.interval();
+        inner.resets = match (inner.kind, &interval) {
+            _ if cause == Cause::FreeDaily => Some(ResetInterval::Daily),
+            (FaultKind::Exhausted, Some(interval)) => interval.clone(),
+            _ => None,
+        };
+        inner.retry = hint(&inner, &envelope, phrases.wait(), interval == Some(None));
+
+        inner.error_type = envelope.error_type.or(envelope.native);
+        inner.limit_source = envelope.limit_source;
+        inner.availability = envelope.availability;
+        inner.budget = envelope.budget;
+        inner.provider = envelope.provider;
+        inner.is_byok = envelope.is_byok;
+        inner.previous = envelope.previous;
+        inner.message = envelope.message;
+        inner.provider_message = envelope.provider_message;
+        Self(Box::new(inner))
+    }
+}
+
+/// Decides when trying again makes sense.
+fn hint(fault: &Inner, e: &Envelope, wait: Option<Duration>, never_resets: bool) -> RetryHint {
+    let retryable = e
+        .availability
+        .as_ref()
+        .and_then(|availability| availability.retryable);
+    let never = match fault.cause {
+        Cause::KeyInvalid | Cause::ModelGone => true,
+        // For good only with typed proof.
+        Cause::KeyForbidden => fault.evidence == Evidence::Typed,
+        _ => fault.scope == Scope::Request && retryable != Some(true),
+    };
+    if never {
+        return RetryHint::Never;
+    }
+    let at = |stamp: Option<Duration>| stamp.map_or(RetryHint::Unknown, RetryHint::At);
+    let after = |wait: Option<Duration>| wait.map_or(RetryHint::Unknown, RetryHint::After);
+    let stamp = || {
+        let budget = e.budget.as_ref().and_then(|budget| budget.resets_at);
+        at(budget).or(|| at(e.hints.reset))
+    };
+    let pause = || {
+        let available = e
+            .availability
+            .as_ref()
+            .and_then(|availability| availability.retry_after);
+        e.hints.retry_after.or(|| after(available))
+    };
+    let found = match fault.kind {
+        // What is used up comes back at its stamp; a pause beside it is shorter and in vain.
+        FaultKind::Exhausted => stamp().or(pause).or(|| after(wait)),
+        _ => pause().or(stamp).or(|| after(wait)),
+    };
+    found.or(|| match fault.cause {
+        Cause::FreePerMinute => RetryHint::After(Duration::from_secs(60)),
+        Cause::KeyCapSpent if never_resets => RetryHint::Never,
+        _ => RetryHint::Unknown,
+    })
+}
+
+/// Makers: from what a client saw itself.
+impl Fault {
+    /// Returns a fault with what its cause implies. The message is cleaned and bounded.
+    #[must_use]
+    pub fn new(cause: Cause, message: &str) -> Self {
+        let mut inner = Inner::new(cause, Evidence::Observed);
+        inner.message = clean(message, MESSAGE_CHARS);
+        if inner.scope == Scope::Request || matches!(cause, Cause::KeyInvalid | Cause::ModelGone) {
+            inner.retry = RetryHint::Never;
+        }
+        Self(Box::new(inner))
+    }
+
+    /// Returns the fault of a connection that could not be made, or broke before the answer.
+    #[must_use]
+    pub fn network(message: &str) -> Self {
+        Self::new(Cause::Network, message)
+    }
+
+    /// Returns the fault of a deadline that passed after `limit`.
+    ///
+    /// Charged to the network before there is a connection, to the provider before and within the
+    /// answer, and to the caller for the caller's own deadline.
+    #[must_use]
+    pub fn timeout(phase: Phase, limit: Duration) -> Self {
+        let cause = match phase {
+            Phase::Connect => Cause::Network,
+            Phase::Head | Phase::FirstContent | Phase::Idle => Cause::ProviderTimeout,
+            Phase::Total => Cause::Canceled,
+        };
+        Self::new(
+            cause,
+            &format!("timed out after {limit:?} waiting for {}", phase.as_str()),
+        )
+    }
+
+    /// Returns the fault of a caller that left.
+    #[must_use]
+    pub fn canceled() -> Self {
+        Self::new(Cause::Canceled, "the caller left")
+    }
+
+    /// Returns the fault of a bound of this process.
+    #[must_use]
+    pub fn local(message: &str) -> Self {
+        Self::new(Cause::Local, message)
+    }
+
+    /// Returns the fault of a stream that ended before its end.
+    #[must_use]
+    pub fn truncated() -> Self {
+        Self::new(
+            Cause::Truncated,
+            "the stream ended without a finish reason and without [DONE]",
+        )
+    }
+
+    /// Returns the fault of an answer that is none.
+    #[must_use]
+    pub fn malformed(message: &str) -> Self {
+        Self::new(Cause::Malformed, message)
+    }
+
+    /// Returns the fault of an answer that is whole and empty.
+    #[must_use]
+    pub fn no_content(message: &str) -> Self {
+        Self::new(Cause::NoContent, message)
+    }
+
+    /// Returns the fault of a stream's event that is no JSON. Says where it breaks off, and
+    /// nothing of what it says.
+    pub(crate) fn malformed_frame(error: &serde_json::Error) -> Self {
+        Self::malformed(&format!("an event of the stream: {}", body::broken(error)))
+    }
+
+    /// Returns the fault with `provider`, where it names none itself.
+    pub(crate) fn or_provider(mut self, provider: Option<&str>) -> Self {
+        if self.0.provider.is_none() {
+            self.0.provider = provider.map(|name| clean(name, NAME_CHARS));
+        }
+        self
+    }
+
+    /// Returns the fault with another scope, for who knows more: the same fault with several keys
+    /// of one account at once is the account's.
+    #[must_use]
+    pub fn with_scope(mut self, scope: Scope) -> Self {
+        self.0.scope = scope;
+        self
+    }
+
+    /// Returns the fault with another hint.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryHint) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Returns the fault with a status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    fn with_evidence(mut self, evidence: Evidence) -> Self {
+        self.0.evidence = evidence;
+        self
+    }
+}
+
+impl Inner {
+    fn new(cause: Cause, evidence: Evidence) -> Self {
+        Self {
+            cause,
+            scope: cause.scope(),
+            kind: cause.kind(),
+            evidence,
+            status: None,
+            error_type: None,
+            limit_source: None,
+            availability: None,
+            budget: None,
+            provider: None,
+            is_byok: None,
+            previous: Vec::new(),
+            retry: RetryHint::Unknown,
+            resets: None,
+            remedy: cause.remedy(),
+            affordable_tokens: None,
+            message: String::new(),
+            provider_message: None,
+            generation_id: None,
+        }
+    }
+}
+
+/// What the fault says.
+impl Fault {
+    /// Returns who caused it: the smallest group that it is evidence against.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.0.scope
+    }
+
+    /// Returns why it failed.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.0.cause
+    }
+
+    /// Returns what kind of failure it is: this decides how long its scope stays out.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        self.0.kind
+    }
+
+    /// Returns what it was read from.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.0.evidence
+    }
+
+    /// Returns the status of the answer or, inside a 200, the one that the error names.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// Returns the error's type, if it names one.
+    #[must_use]
+    pub fn error_type(&self) -> Option<&ErrorType> {
+        self.0.error_type.as_ref()
+    }
+
+    /// Returns the limit that refused the call, if the error names one.
+    #[must_use]
+    pub fn limit_source(&self) -> Option<&LimitSource> {
+        self.0.limit_source.as_ref()
+    }
+
+    /// Returns why no endpoint is available, if the error says.
+    #[must_use]
+    pub fn availability(&self) -> Option<&Availability> {
+        self.0.availability.as_ref()
+    }
+
+    /// Returns the budget or cap that refused the call, if the error says.
+    #[must_use]
+    pub fn budget(&self) -> Option<&BudgetStatus> {
+        self.0.budget.as_ref()
+    }
+
+    /// Returns the provider that failed, by its display name, if the error names one.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        self.0.provider.as_deref()
+    }
+
+    /// Returns whether a provider key of the caller's own was in use, if the error says.
+    #[must_use]
+    pub fn is_byok(&self) -> Option<bool> {
+        self.0.is_byok
+    }
+
+    /// Returns the attempts that OpenRouter made before it gave up; at most 16.
+    #[must_use]
+    pub fn previous_errors(&self) -> &[PreviousError] {
+        &self.0.previous
+    }
+
+    /// Returns when trying again can make sense, as the upstream says it: not yet bounded.
+    #[must_use]
+    pub fn retry(&self) -> RetryHint {
+        self.0.retry
+    }
+
+    /// Returns how often the cap or quota that is used up starts anew, if that is known.
+    #[must_use]
+    pub fn resets(&self) -> Option<&ResetInterval> {
+        self.0.resets.as_ref()
+    }
+
+    /// Returns what might help.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        self.0.remedy
+    }
+
+    /// Returns the models that OpenRouter suggests instead; a hint only.
+    #[must_use]
+    pub fn suggested_models(&self) -> &[String] {
+        self.0
+            .availability
+            .as_ref()
+            .map_or(&[], |availability| &availability.fallback_models)
+    }
+
+    /// Returns how many tokens the money would pay for, where the message says.
+    #[must_use]
+    pub fn affordable_tokens(&self) -> Option<u64> {
+        self.0.affordable_tokens
+    }
+
+    /// Returns the upstream's message: at most 500 characters, without control characters, keys
+    /// replaced.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Returns what the provider itself said, in the same form.
+    ///
+    /// Not part of `Debug` and `Display`: a provider may quote the prompt. Show it to the caller
+    /// whose prompt it is, and to nobody else.
+    #[must_use]
+    pub fn provider_message(&self) -> Option<&str> {
+        self.0.provider_message.as_deref()
+    }
+
+    /// Returns the identifier of the generation that failed, if there is one.
+    #[must_use]
+    pub fn generation_id(&self) -> Option<&str> {
+        self.0.generation_id.as_deref()
+    }
+}
+
+/// What the fault means to a pool.
+impl Fault {
+    /// Returns the longest wait that a hint can mean here: that of the
+    /// [cause](Cause::max_wait), and 25 hours for a quota of a day on a busy model.
+    #[must_use]
+    pub fn max_wait(&self) -> Duration {
+        let usual = self.0.cause.max_wait();
+        match (self.0.cause, self.0.kind) {
+            (Cause::SharedCapacity, FaultKind::Exhausted) => usual.max(Cause::FreeDaily.max_wait()),
+            _ => usual,
+        }
+    }
+
+    /// Returns how long to wait from now on, where that is known; `wall` is the time of day since
+    /// 1970-01-01 00:00 UTC.
+    ///
+    /// A hint is bounded by [`max_wait`](Self::max_wait). A stamp that has passed already, and a
+    /// wait of nothing, say nothing: a clock is wrong, or the upstream is, and the schedule of
+    /// whoever asks decides. Without a hint the calendar speaks for what starts anew by the day,
+    /// the week or the month.
+    #[must_use]
+    pub fn wait(&self, wall: Duration) -> Option<Duration> {
+        let wait = match self.0.retry {
+            RetryHint::Never => None,
+            RetryHint::After(wait) => Some(wait),
+            RetryHint::At(at) => at.checked_sub(wall),
+            RetryHint::Unknown => {
+                let reset = self
+                    .0
+                    .resets
+                    .as_ref()
+                    .and_then(|resets| resets.next_reset(wall));
+                reset.and_then(|at| at.checked_sub(wall))
+            }
+        };
+        wait.filter(|wait| !wait.is_zero())
+            .map(|wait| wait.min(self.max_wait()))
+    }
+
+    /// Returns the fault as the pool is told of it: who, what kind, and when it can be over on the
+    /// pool's clock.
+    ///
+    /// `now` is the time of the pool's clock, `wall` the time of day since 1970-01-01 00:00 UTC;
+    /// stamps of the upstream are converted from one to the other and bounded as
+    /// [`wait`](Self::wait) says.
+    #[must_use]
+    pub fn outcome(&self, now: Timestamp, wall: Duration) -> Outcome {
+        let retry = match (self.0.retry, self.wait(wall)) {
+            (RetryHint::Never, _) => Retry::Never,
+            (RetryHint::After(_), Some(wait)) => Retry::After(wait),
+            (_, Some(wait)) => Retry::At(now + wait),
+            (_, None) => Retry::Unknown,
+        };
+        Outcome::fault(self.0.scope, self.0.kind).with_retry(retry)
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not derived: what the provider says may quote the prompt.
+        f.debug_struct("Fault")
+            .field("cause", &self.0.cause)
+            .field("scope", &self.0.scope)
+            .field("kind", &self.0.kind)
+            .field("evidence", &self.0.evidence)
+            .field("status", &self.0.status)
+            .field("error_type", &self.0.error_type)
+            .field("limit_source", &self.0.limit_source)
+            .field(
+                "availability",
+                &self.0.availability.as_ref().map(|a| &a.code),
+            )
+            .field("provider", &self.0.provider)
+            .field("retry", &self.0.retry)
+            .field("resets", &self.0.resets)
+            .field("remedy", &self.0.remedy)
+            .field("message", &self.0.message)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Fault {
+    /// Says it in one line: `provider_rate_limited (provider Acme, 429): Provider returned error`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.0.cause, self.0.scope)?;
+        if let (Scope::Provider, Some(provider)) = (self.0.scope, &self.0.provider) {
+            write!(f, " {provider}")?;
+        }
+        if let Some(status) = self.0.status {
+            write!(f, ", {status}")?;
+        }
+        f.write_str(")")?;
+        if !self.0.message.is_empty() {
+            write!(f, ": {}", self.0.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Fault {}

@@ -1,0 +1,165 @@
+//! Failures inside a 200: in the body of a whole answer, and in the frames of a stream.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::fault::classify::Place;
+use crate::fault::envelope::Envelope;
+use crate::fault::{Cause, Evidence, Fault};
+use crate::redaction::{NAME_CHARS, clean};
+
+/// The members of an answer that may tell of a failure. Reading it copies nothing.
+#[derive(Deserialize)]
+struct Probe<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    error_type: Option<&'a RawValue>,
+    #[serde(rename = "type")]
+    kind: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    choices: Option<Vec<ChoiceProbe<'a>>>,
+    id: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChoiceProbe<'a> {
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+    error: Option<&'a RawValue>,
+}
+
+impl Probe<'_> {
+    /// Whether a closer look can be spared.
+    fn is_clean(&self) -> bool {
+        let is = |value: Option<&RawValue>, text| value.is_some_and(|value| value.get() == text);
+        let known = self.choices.is_some() || self.id.is_some() || self.data.is_some();
+        let choices = self.choices.as_deref().unwrap_or_default();
+        known
+            && self.error.is_none()
+            && self.error_type.is_none()
+            && !is(self.kind, r#""error""#)
+            && !is(self.status, r#""failed""#)
+            && choices.iter().all(|choice| {
+                choice.error.is_none() && choice.finish_reason.as_deref() != Some("error")
+            })
+    }
+}
+
+/// See [`Fault::in_body`].
+pub(super) fn in_body(body: &[u8]) -> Option<Fault> {
+    let body = trim(body);
+    if body.is_empty() {
+        return Some(Fault::malformed("the answer is empty"));
+    }
+    if serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.is_clean()) {
+        return None;
+    }
+    match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(map)) if map.is_empty() => {
+            Some(Fault::malformed("the answer is an empty object"))
+        }
+        Ok(root @ Value::Object(_)) => in_value(&root),
+        Ok(_) => Some(Fault::malformed("the answer is JSON, but no object")),
+        Err(_) if body[0] == b'<' => Some(Fault::new(
+            Cause::EdgeBlocked,
+            "the answer is a web page, not JSON: check the base URL, and what stands before it",
+        )),
+        Err(error) => Some(Fault::malformed(&broken(&error))),
+    }
+}
+
+/// See [`Fault::in_chat_body`].
+pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        choices: Option<Vec<AnswerChoice<'a>>>,
+    }
+    #[derive(Deserialize)]
+    struct AnswerChoice<'a> {
+        #[serde(borrow)]
+        finish_reason: Option<Cow<'a, str>>,
+        message: Option<&'a RawValue>,
+    }
+    if let Some(fault) = in_body(body) {
+        return Some(fault);
+    }
+    // Repeated members are the one thing that fails here; such an answer is left to the reader.
+    let choices = serde_json::from_slice::<Answer<'_>>(trim(body))
+        .ok()?
+        .choices;
+    let Some(first) = choices.as_deref().and_then(|choices| choices.first()) else {
+        return Some(Fault::malformed("the answer has no choices"));
+    };
+    let unfinished = first.finish_reason.as_deref().is_none_or(str::is_empty);
+    let message = first.message.map_or("null", RawValue::get);
+    let message: crate::ResponseMessage = serde_json::from_str(message).unwrap_or_default();
+    let silent = message
+        .content
+        .as_ref()
+        .is_none_or(crate::Content::is_empty)
+        && message.reasoning.as_deref().is_none_or(str::is_empty)
+        && message.refusal.as_deref().is_none_or(str::is_empty)
+        && message.tool_calls.as_deref().is_none_or(<[_]>::is_empty)
+        && message.images.as_deref().is_none_or(<[_]>::is_empty)
+        && message.audio.is_none();
+    (unfinished && silent)
+        .then(|| Fault::no_content("the answer has no content and no reason to have ended"))
+}
+
+/// See [`Fault::from_frame`].
+pub(super) fn in_frame(data: &[u8]) -> Option<Fault> {
+    in_value(&serde_json::from_slice(data).ok()?)
+}
+
+/// Reads a failure in an answer or a frame.
+pub(super) fn in_value(root: &Value) -> Option<Fault> {
+    // The provider that answers stands beside the choices, and beside the error in a stream.
+    let beside = root["provider"]
+        .as_str()
+        .map(|text| clean(text, NAME_CHARS));
+    let beside = beside.filter(|name| !name.is_empty());
+    if let Some(mut envelope) = Envelope::find(root) {
+        envelope.provider = envelope.provider.take().or(beside);
+        return Some(Fault::from_envelope(None, envelope, Place::InBand));
+    }
+    let choices = root["choices"].as_array()?;
+    let failed = choices
+        .iter()
+        .find(|choice| choice["finish_reason"] == "error")?;
+    let native = failed["native_finish_reason"]
+        .as_str()
+        .map(|text| clean(text, NAME_CHARS));
+    let message = match native.as_deref() {
+        Some(native) if !native.is_empty() && native != "error" => {
+            format!("the model stopped with an error: {native}")
+        }
+        _ => "the model stopped with an error".to_owned(),
+    };
+    let mut fault = Fault::new(Cause::ErrorIn200, &message).with_evidence(Evidence::Typed);
+    fault.0.provider = beside;
+    Some(fault)
+}
+
+/// Says where JSON breaks off, and nothing of what it says.
+pub(super) fn broken(error: &serde_json::Error) -> String {
+    let what = if error.is_eof() { "cut off" } else { "broken" };
+    format!(
+        "the JSON is {what} at line {}, column {}",
+        error.line(),
+        error.column()
+    )
+}
+
+/// Takes off white space, which OpenRouter may send to keep a connection alive, and a byte order
+/// mark.
+pub(super) fn trim(body: &[u8]) -> &[u8] {
+    let body = body.trim_ascii();
+    body.strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii()
+}

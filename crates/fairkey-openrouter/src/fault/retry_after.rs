@@ -1,0 +1,213 @@
+//! When to try again: the hint of a [`Fault`](crate::Fault), and the forms it comes in.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::HeaderMap;
+use serde_json::Value;
+
+/// When trying again can make sense, as the upstream says it. Not yet bounded: see
+/// [`Cause::max_wait`](crate::Cause::max_wait).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum RetryHint {
+    /// Nothing is said.
+    #[default]
+    Unknown,
+    /// Not until somebody changes something.
+    Never,
+    /// After this long, counted from the answer.
+    After(Duration),
+    /// At this time since 1970-01-01 00:00 UTC.
+    At(Duration),
+}
+
+impl RetryHint {
+    /// Returns this hint, or `other` where this one says nothing.
+    pub(crate) fn or(self, other: impl FnOnce() -> Self) -> Self {
+        if self == Self::Unknown { other() } else { self }
+    }
+}
+
+/// The longest hint that is kept, 10 years: anything longer is noise, and would only overflow
+/// elsewhere.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+/// Reads the value of a `Retry-After` header: seconds, whole or with a fraction, or a date in any
+/// of the three forms that HTTP knows.
+///
+/// Returns [`RetryHint::Unknown`] for anything else.
+#[must_use]
+pub fn parse_retry_after(value: &str) -> RetryHint {
+    let value = value.trim();
+    if value.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return seconds(value).map_or(RetryHint::Unknown, RetryHint::After);
+    }
+    match httpdate::parse_http_date(value)
+        .ok()
+        .map(|date| date.duration_since(UNIX_EPOCH))
+    {
+        Some(Ok(at)) => RetryHint::At(at),
+        // Before 1970: long ago, so it says nothing.
+        Some(Err(_)) | None => RetryHint::Unknown,
+    }
+}
+
+/// Reads a decimal number of seconds.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    from_secs_f64(text.parse().ok()?)
+}
+
+fn from_secs_f64(seconds: f64) -> Option<Duration> {
+    if seconds.is_nan() || seconds < 0.0 {
+        return None;
+    }
+    Some(
+        Duration::try_from_secs_f64(seconds)
+            .unwrap_or(LONGEST)
+            .min(LONGEST),
+    )
+}
+
+/// Reads the stamp of an `X-RateLimit-Reset` header, as the time since 1970-01-01 00:00 UTC.
+///
+/// The unit is undocumented, and milliseconds in practice; seconds are understood as well. The two
+/// cannot be mistaken for each other: a count below 10¹¹ is seconds until the year 5138. What is
+/// no plausible moment (before 1973, beyond 5138) is `None`.
+#[must_use]
+pub fn parse_reset_stamp(value: &str) -> Option<Duration> {
+    reset_stamp(value.trim().parse().ok()?)
+}
+
+fn reset_stamp(number: f64) -> Option<Duration> {
+    const FIRST: f64 = 1e8;
+    const MILLIS: f64 = 1e11;
+    const LAST: f64 = 1e14;
+    if (FIRST..MILLIS).contains(&number) {
+        Some(Duration::from_secs_f64(number))
+    } else if (MILLIS..LAST).contains(&number) {
+        Some(Duration::from_millis(number as u64))
+    } else {
+        None
+    }
+}
+
+/// The hints in headers, real ones or those that an error body repeats.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hints {
+    /// `Retry-After`.
+    pub(crate) retry_after: RetryHint,
+    /// `X-RateLimit-Reset`.
+    pub(crate) reset: Option<Duration>,
+    /// Some `X-RateLimit-*` header is there: the platform's own limits say so, providers' do not.
+    pub(crate) is_platform: bool,
+}
+
+impl Hints {
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            retry_after: text("retry-after").map_or(RetryHint::Unknown, parse_retry_after),
+            reset: text("x-ratelimit-reset").and_then(parse_reset_stamp),
+            is_platform: headers
+                .keys()
+                .any(|name| name.as_str().starts_with("x-ratelimit-")),
+        }
+    }
+
+    /// Reads `metadata.headers`: names in any case, values as texts or numbers.
+    pub(crate) fn of_metadata(headers: &Value) -> Self {
+        let mut hints = Self::default();
+        for (name, value) in headers.as_object().into_iter().flatten() {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                _ => continue,
+            };
+            if name.eq_ignore_ascii_case("retry-after") {
+                hints.retry_after = parse_retry_after(&text);
+            } else if name.eq_ignore_ascii_case("x-ratelimit-reset") {
+                hints.reset = parse_reset_stamp(&text);
+            }
+            let prefix = name.get(..12).unwrap_or_default();
+            hints.is_platform |= prefix.eq_ignore_ascii_case("x-ratelimit-");
+        }
+        hints
+    }
+
+    /// These hints, completed by `other`.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            retry_after: self.retry_after.or(|| other.retry_after),
+            reset: self.reset.or(other.reset),
+            is_platform: self.is_platform || other.is_platform,
+        }
+    }
+}
+
+/// Reads a number of seconds in JSON: a number, or a text with one in it.
+pub(crate) fn seconds_in(value: &Value) -> Option<Duration> {
+    match value {
+        Value::Number(number) => from_secs_f64(number.as_f64()?),
+        Value::String(text) => seconds(text.trim()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, hint: RetryHint) {
+        assert_eq!(parse_retry_after(value), hint, "{value:?}");
+    }
+
+    #[test]
+    fn seconds_are_read_whole_and_with_a_fraction() {
+        check("0", RetryHint::After(Duration::ZERO));
+        check(" 120 ", RetryHint::After(Duration::from_secs(120)));
+        check("1.5", RetryHint::After(Duration::from_millis(1500)));
+        check("99999999999999999999999999", RetryHint::After(LONGEST));
+    }
+
+    #[test]
+    fn dates_are_read_in_all_three_forms() {
+        let at = RetryHint::At(Duration::from_secs(784_111_777));
+        check("Sun, 06 Nov 1994 08:49:37 GMT", at);
+        check("Sunday, 06-Nov-94 08:49:37 GMT", at);
+        check("Sun Nov  6 08:49:37 1994", at);
+    }
+
+    #[test]
+    fn what_is_neither_says_nothing() {
+        for value in [
+            "", "soon", "-5", "1e3", "12 s", "1.2.3", ".", "NaN", "inf", "١٢", "Sun, 06",
+        ] {
+            check(value, RetryHint::Unknown);
+        }
+        check("Sun, 06 Nov 1904 08:49:37 GMT", RetryHint::Unknown);
+    }
+
+    #[test]
+    fn reset_stamps_are_milliseconds_or_seconds() {
+        let at = Some(Duration::from_secs(1_791_800_000));
+        assert_eq!(parse_reset_stamp("1791800000000"), at);
+        assert_eq!(parse_reset_stamp("1791800000"), at);
+        for value in ["", "60", "-1791800000", "1e400", "NaN", "1791800000000000"] {
+            assert_eq!(parse_reset_stamp(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn headers_inside_a_body_are_read_whatever_their_case_and_type() {
+        let hints = Hints::of_metadata(&serde_json::json!({
+            "RETRY-AFTER": 7, "x-RateLimit-Reset": "1791800000000", "é-long-header": [1],
+        }));
+        assert_eq!(hints.retry_after, RetryHint::After(Duration::from_secs(7)));
+        assert_eq!(hints.reset, Some(Duration::from_secs(1_791_800_000)));
+        assert!(hints.is_platform);
+        assert!(!Hints::of_metadata(&serde_json::json!(["Retry-After"])).is_platform);
+    }
+}

@@ -1,0 +1,160 @@
+//! Text from outside, made fit for errors and logs: the one home of redaction.
+//!
+//! A message of the upstream is shown to people and written to logs. It may carry anything: the
+//! key it complains about, terminal control sequences, a megabyte. [`clean`] takes all of that out.
+
+/// The longest message of a fault, in characters.
+pub(crate) const MESSAGE_CHARS: usize = 500;
+/// The longest name (of a provider, of an unknown enumeration value), in characters.
+pub(crate) const NAME_CHARS: usize = 80;
+
+const MARK: &str = "[key]";
+
+/// Returns `text` without control characters, with whatever looks like an API key replaced by
+/// `[key]`, and cut to `chars` characters.
+///
+/// Line breaks and tabs become spaces; other control characters vanish *before* keys are looked
+/// for, so that one in the middle of a key does not hide it.
+pub(crate) fn clean(text: &str, chars: usize) -> String {
+    // A bound on the work too: a key that starts before the cut is found whole, because the cut
+    // comes last; what lies far behind the cut is never looked at.
+    let window: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '\n' | '\r' | '\t' => Some(' '),
+            c if c.is_control() || is_invisible(c) => None,
+            c => Some(c),
+        })
+        .take(chars.saturating_mul(4).saturating_add(1024))
+        .collect();
+    let redacted = redact(window.trim());
+    if redacted.chars().nth(chars).is_none() {
+        return redacted;
+    }
+    let mut cut: String = redacted.chars().take(chars.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// Returns whether `c` takes no place on a screen, or turns the direction of writing: it has no
+/// business in a log line.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Replaces what looks like an API key: `sk-…` of any vendor, and whatever follows `Bearer`.
+fn redact(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        if let Some(end) = key_at(bytes, at).or_else(|| bearer_at(bytes, at)) {
+            // Both ends are ASCII positions, so the slices are on character boundaries.
+            out.push_str(&text[copied..at]);
+            out.push_str(MARK);
+            copied = end;
+            at = end;
+        } else {
+            at += 1;
+        }
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// Returns the end of the key that starts at `at`, if one does.
+fn key_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = &bytes[at..];
+    if !starts_with(rest, b"sk-") {
+        return None;
+    }
+    // "task-management" holds "sk-management"; a key of OpenRouter is one wherever it stands.
+    let inside_a_word = at > 0 && bytes[at - 1].is_ascii_alphanumeric();
+    if inside_a_word && !starts_with(rest, b"sk-or-") {
+        return None;
+    }
+    // Dots belong to it: the masked form of a key is `sk-or-v1-abc...xyz`.
+    let len = rest
+        .iter()
+        .take_while(|b| is_key_byte(**b) || **b == b'.')
+        .count();
+    (len >= 3 + 8).then_some(at + len)
+}
+
+/// Returns the end of the token after `Bearer `, where that starts at `at`.
+fn bearer_at(bytes: &[u8], at: usize) -> Option<usize> {
+    const WORD: &[u8] = b"bearer ";
+    let rest = &bytes[at..];
+    if !starts_with(rest, WORD) {
+        return None;
+    }
+    let token = &rest[WORD.len()..];
+    let len = token
+        .iter()
+        .take_while(|b| is_key_byte(**b) || b".~+/=".contains(b))
+        .count();
+    // "Bearer token" and "Bearer authentication" are words of a sentence.
+    (len >= 16).then_some(at + WORD.len() + len)
+}
+
+fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
+    bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+fn is_key_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(clean(text, 60), expected, "{text:?}");
+    }
+
+    #[test]
+    fn keys_are_replaced_wherever_they_stand() {
+        check(
+            "bad key sk-or-v1-0123456789abcdef, sorry",
+            "bad key [key], sorry",
+        );
+        check("sk-or-v1-0123456789abcdef", "[key]");
+        check("SK-OR-V1-0123456789ABCDEF", "[key]");
+        check("xsk-or-v1-0123456789abcdef", "x[key]");
+        check("masked sk-or-v1-au7...890 it is", "masked [key] it is");
+        check("sk-or-v1-0123\u{0}456789abcdef", "[key]");
+        check("sk-or-v1-01\u{200b}23456789abcdef", "[key]");
+        check(
+            "Authorization: Bearer abcdefghijklmnop",
+            "Authorization: [key]",
+        );
+        check(
+            "sk-proj-0123456789 and sk-ant-0123456789",
+            "[key] and [key]",
+        );
+    }
+
+    #[test]
+    fn ordinary_words_stay() {
+        check(
+            "the task-management-system is down",
+            "the task-management-system is down",
+        );
+        check("Bearer token missing", "Bearer token missing");
+        check("ask sk- for more", "ask sk- for more");
+    }
+
+    #[test]
+    fn control_characters_go_and_length_is_bounded() {
+        check("a\u{1b}[31mb\r\nc", "a[31mb  c");
+        let long = clean(&"é".repeat(1000), 60);
+        assert_eq!(long.chars().count(), 60);
+        assert!(long.ends_with('…'));
+        // The key straddles the cut: it is replaced before the cut is made.
+        let text = format!("{}sk-or-v1-0123456789abcdef", "x ".repeat(27));
+        assert!(!clean(&text, 60).contains("sk-or"), "{}", clean(&text, 60));
+    }
+}
