@@ -1,0 +1,412 @@
+//! Putting a mock together.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::account::{Account, FreeTier};
+use crate::action::{Action, Schedule};
+use crate::catalog::Catalog;
+use crate::chance::{FaultKind, Latency, Rates};
+use crate::clock::{Clock, Timestamp};
+use crate::key::{Budget, Key};
+use crate::log::Log;
+use crate::model::{Model, default_catalog};
+use crate::script::{On, ScriptBook, Step};
+use crate::server::{MockOpenRouter, Parts};
+use crate::world::{AccountState, Rules, World};
+
+/// The account of keys that name none.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// Collects what a mock is to be; [`start`](Builder::start) starts it.
+///
+/// Every setting has a default: a builder that is told nothing makes an open mock, with any bearer key
+/// good, a small catalog that serves any `author/slug` besides, and no limits, latency or faults.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    seed: u64,
+    now: Timestamp,
+    listen: SocketAddr,
+    accounts: Vec<Account>,
+    keys: Vec<Key>,
+    budgets: Vec<Budget>,
+    models: Vec<Model>,
+    any_model: Option<bool>,
+    latency: Latency,
+    rates: Rates,
+    scripts: Vec<(On, Vec<Step>)>,
+    after_calls: Vec<(u64, Action)>,
+    at: Vec<(Duration, Action)>,
+    answer_tokens: (u64, u64),
+    comments: usize,
+    log_capacity: usize,
+    max_body: usize,
+    max_streams: Option<u32>,
+    rules: Rules,
+}
+
+/// Why a mock did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A name is used that nothing has, or one is given twice.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            seed: 0,
+            now: Timestamp::DEFAULT_START,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            accounts: Vec::new(),
+            keys: Vec::new(),
+            budgets: Vec::new(),
+            models: Vec::new(),
+            any_model: None,
+            latency: Latency::default(),
+            rates: Rates::default(),
+            scripts: Vec::new(),
+            after_calls: Vec::new(),
+            at: Vec::new(),
+            answer_tokens: (16, 64),
+            comments: 2,
+            log_capacity: 65_536,
+            max_body: 32 << 20,
+            max_streams: None,
+            rules: Rules {
+                settlement: Duration::from_secs(2),
+                hold_tokens: 16_384,
+                hold_retry_after: Duration::from_secs(2),
+            },
+        }
+    }
+
+    /// What all chance and all texts follow from. Default: 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Where the mock's clock starts. Default: [`Timestamp::DEFAULT_START`], so that runs repeat; a
+    /// client that compares reset stamps with the real time wants the real time here.
+    #[must_use]
+    pub fn now(mut self, now: impl Into<Timestamp>) -> Self {
+        self.now = now.into();
+        self
+    }
+
+    /// The address to listen on. Default: a free port of 127.0.0.1.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Adds an account.
+    #[must_use]
+    pub fn account(mut self, account: Account) -> Self {
+        self.accounts.push(account);
+        self
+    }
+
+    /// Adds a key. With the first one the mock stops being open: only these keys are good.
+    #[must_use]
+    pub fn key(mut self, key: Key) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Adds a budget over keys.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budgets.push(budget);
+        self
+    }
+
+    /// Adds a model. With the first one the default catalog is gone.
+    #[must_use]
+    pub fn model(mut self, model: Model) -> Self {
+        self.models.push(model);
+        self
+    }
+
+    /// Whether any `author/slug` is served, with the prices of [`Model::new`], or only the catalog.
+    /// Default: any if the mock is open and has the default catalog.
+    #[must_use]
+    pub fn any_model(mut self, any: bool) -> Self {
+        self.any_model = Some(any);
+        self
+    }
+
+    /// How long answers take. Default: no time.
+    #[must_use]
+    pub fn latency(mut self, latency: Latency) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// How likely a kind of fault is for any call that was let in, 0 to 1. Several kinds exclude each
+    /// other, so that their sum should not be above 1. Default: 0.
+    #[must_use]
+    pub fn fault_rate(mut self, kind: FaultKind, probability: f64) -> Self {
+        self.rates.set(kind, probability);
+        self
+    }
+
+    /// How likely a kind of fault is at one provider (by display name), 0 to 1. As at OpenRouter, the
+    /// next provider of the model is tried where one is allowed; when all have failed, the caller hears of
+    /// the last, with the others in `previous_errors`. Default: 0.
+    #[must_use]
+    pub fn provider_faults(
+        mut self,
+        provider: impl Into<String>,
+        kind: FaultKind,
+        probability: f64,
+    ) -> Self {
+        self.rates.set_provider(provider.into(), kind, probability);
+        self
+    }
+
+    /// Adds a script. See [`script`](crate::script).
+    #[must_use]
+    pub fn script(mut self, on: On, steps: impl IntoIterator<Item = Step>) -> Self {
+        self.scripts.push((on, steps.into_iter().collect()));
+        self
+    }
+
+    /// Does something after `calls` inference calls came in: it holds for the call after them.
+    #[must_use]
+    pub fn after_calls(mut self, calls: u64, action: Action) -> Self {
+        self.after_calls.push((calls, action));
+        self
+    }
+
+    /// Does something when this much time has passed on the mock's clock; noticed at the next call.
+    #[must_use]
+    pub fn at(mut self, elapsed: Duration, action: Action) -> Self {
+        self.at.push((elapsed, action));
+        self
+    }
+
+    /// How long an answer is, in tokens, where `max_tokens` allows it. Default: 16 to 64.
+    #[must_use]
+    pub fn answer_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
+        self.answer_tokens = (*tokens.start(), *tokens.end());
+        self
+    }
+
+    /// Keep-alive comments before the first delta of a stream. Default: 2.
+    #[must_use]
+    pub fn comments(mut self, count: usize) -> Self {
+        self.comments = count;
+        self
+    }
+
+    /// How many events the log keeps; 0 keeps none, and only counts. Default: 65,536.
+    #[must_use]
+    pub fn log_capacity(mut self, events: usize) -> Self {
+        self.log_capacity = events;
+        self
+    }
+
+    /// The largest request body in bytes; above it the answer is 413. Default: 32 MiB.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// How many streams a client may have open on one HTTP/2 connection. Default: hyper's, 200.
+    #[must_use]
+    pub fn http2_max_concurrent_streams(mut self, streams: u32) -> Self {
+        self.max_streams = Some(streams);
+        self
+    }
+
+    /// For how long the real cost of an ended call still counts in its account's in-flight budget.
+    /// Default: 2 s.
+    #[must_use]
+    pub fn settlement(mut self, settlement: Duration) -> Self {
+        self.rules.settlement = settlement;
+        self
+    }
+
+    /// How many completion tokens a call is held at in the in-flight budget at most, and exactly if it
+    /// names no `max_tokens`. Default: 16,384.
+    #[must_use]
+    pub fn in_flight_token_cap(mut self, tokens: u64) -> Self {
+        self.rules.hold_tokens = tokens;
+        self
+    }
+
+    /// The `Retry-After` of a refusal by the in-flight budget. Default: 2 s (OpenRouter's was seen to be
+    /// 120 s).
+    #[must_use]
+    pub fn in_flight_retry_after(mut self, after: Duration) -> Self {
+        self.rules.hold_retry_after = after;
+        self
+    }
+
+    /// Binds the address and serves until the handle is dropped or shut down.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be listened on, or a key, budget or action names something that does not
+    /// exist, or a name is given twice.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn start(self) -> Result<MockOpenRouter, StartError> {
+        let listen = self.listen;
+        let error = |source| StartError::Listen {
+            addr: listen,
+            source,
+        };
+        let parts = self.parts()?;
+        let listener = TcpListener::bind(listen).await.map_err(error)?;
+        let addr = listener.local_addr().map_err(error)?;
+        Ok(MockOpenRouter::serve(listener, addr, parts))
+    }
+
+    fn parts(self) -> Result<Parts, StartError> {
+        let open = self.keys.is_empty();
+        let any_model = self.any_model.unwrap_or(open && self.models.is_empty());
+        let models = if self.models.is_empty() {
+            default_catalog()
+        } else {
+            self.models
+        };
+        unique("model", models.iter().map(|model| model.id.as_str()))?;
+        let created = self.now.unix_seconds().saturating_sub(30 * 86_400);
+        let world = WorldParts {
+            accounts: self.accounts,
+            keys: self.keys,
+            budgets: self.budgets,
+            now: self.now,
+            log_capacity: self.log_capacity,
+            rules: self.rules,
+        };
+        let mut world = world.build(open)?;
+        for (on, steps) in self.scripts {
+            world.scripts.add(on, steps);
+        }
+        let mut schedule = Schedule::default();
+        for (calls, action) in self.after_calls {
+            world
+                .check(&action)
+                .map_err(|unknown| StartError::Config(unknown.to_string()))?;
+            schedule.after_calls(calls, action);
+        }
+        for (elapsed, action) in self.at {
+            world
+                .check(&action)
+                .map_err(|unknown| StartError::Config(unknown.to_string()))?;
+            schedule.at(elapsed, action);
+        }
+        world.schedule = schedule;
+        world.latency = self.latency;
+        world.rates = Arc::new(self.rates);
+        Ok(Parts {
+            world,
+            catalog: Catalog::new(models, any_model, created),
+            seed: self.seed,
+            answer_tokens: self.answer_tokens,
+            comments: self.comments,
+            max_body: self.max_body,
+            max_streams: self.max_streams,
+        })
+    }
+}
+
+struct WorldParts {
+    accounts: Vec<Account>,
+    keys: Vec<Key>,
+    budgets: Vec<Budget>,
+    now: Timestamp,
+    log_capacity: usize,
+    rules: Rules,
+}
+
+impl WorldParts {
+    fn build(mut self, open: bool) -> Result<World, StartError> {
+        unique(
+            "account",
+            self.accounts.iter().map(|account| account.id.as_str()),
+        )?;
+        unique(
+            "key",
+            self.keys.iter().filter_map(|key| key.label.as_deref()),
+        )?;
+        let secrets: HashSet<&str> = self.keys.iter().map(|key| key.secret.as_str()).collect();
+        if secrets.len() < self.keys.len() {
+            // Which one is not said: it is a secret.
+            return Err(StartError::Config(
+                "two keys have the same secret".to_owned(),
+            ));
+        }
+        let mut accounts: Vec<AccountState> = Vec::new();
+        if open {
+            let strangers = Account::new(DEFAULT_ACCOUNT).free_tier(FreeTier::UNLIMITED);
+            accounts.push(AccountState::new(strangers));
+        } else if self.keys.iter().any(|key| key.account.is_none())
+            && !self
+                .accounts
+                .iter()
+                .any(|account| account.id == DEFAULT_ACCOUNT)
+        {
+            self.accounts.push(Account::new(DEFAULT_ACCOUNT));
+        }
+        accounts.extend(self.accounts.into_iter().map(AccountState::new));
+        let clock = Arc::new(Clock::starting_at(self.now));
+        let log = Log::with_capacity(self.log_capacity);
+        let mut world = World::new(clock, log, self.rules, accounts, open);
+        for (number, key) in self.keys.into_iter().enumerate() {
+            let account = key.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+            let index = world.find_account(account).map_err(|unknown| {
+                let key = key
+                    .label
+                    .clone()
+                    .unwrap_or_else(|| format!("key-{}", number + 1));
+                StartError::Config(format!("key {key:?}: {unknown}; declare it"))
+            })?;
+            world.add_key(key, index);
+        }
+        for budget in self.budgets {
+            world
+                .add_budget(budget)
+                .map_err(|unknown| StartError::Config(format!("a budget: {unknown}")))?;
+        }
+        world.scripts = ScriptBook::default();
+        Ok(world)
+    }
+}
+
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), StartError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(StartError::Config(format!(
+                "{what} {name:?} is declared twice"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! An inference call: let in or not, routed to a provider, answered or failed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header};
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, next_delta};
+use crate::ask::{Ask, Shape};
+use crate::body::{BrokenOff, MockBody};
+use crate::call::{Bill, Call};
+use crate::catalog::{Entry, route};
+use crate::chance::{Effect, Latency, Rates};
+use crate::clock::Timestamp;
+use crate::connection::Link;
+use crate::endpoints::{break_off, fault_response, json_response, refuse, response};
+use crate::fault::{Fault, Place};
+use crate::random::Rng;
+use crate::script::Spoil;
+use crate::server::Shared;
+use crate::stream::{AnswerStream, Phase};
+use crate::wire::{self, Preamble, Usage};
+use crate::world::Admission;
+
+/// A call with a good key, before anything else of it was looked at.
+pub(crate) struct Dispatch<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) link: Option<&'a Arc<Link>>,
+    pub(crate) key: usize,
+    pub(crate) user_id: Arc<str>,
+    pub(crate) shape: Shape,
+    pub(crate) body_hash: u64,
+    pub(crate) spoil: Spoil,
+    /// The fault inside a 200 that a script wants.
+    pub(crate) forced: Option<Fault>,
+    pub(crate) wants_metadata: bool,
+}
+
+/// What is decided under the world's lock.
+struct LetIn {
+    admission: Admission,
+    rng: Rng,
+    latency: Latency,
+    rates: Arc<Rates>,
+    account: usize,
+    now: Timestamp,
+}
+
+/// The provider that a call came to, and what befell it there.
+struct Routed {
+    entry: Arc<Entry>,
+    provider: usize,
+    effect: Option<Effect>,
+}
+
+pub(crate) async fn answer(
+    dispatch: Dispatch<'_>,
+    ask: Result<Ask, Fault>,
+    mut call: Call,
+) -> Result<Response<MockBody>, BrokenOff> {
+    let shared = dispatch.shared;
+    let (ask, entries) = match readable(&dispatch, ask) {
+        Ok(readable) => readable,
+        Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
+    };
+    let mut let_in = match let_in(&dispatch, &ask, &entries[0]) {
+        Ok(let_in) => let_in,
+        Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
+    };
+    let routed = routed(&dispatch, &ask, &entries, &mut let_in);
+    let routed = match routed {
+        Ok(routed) => routed,
+        Err(failed) => {
+            shared
+                .world()
+                .settle(&let_in.admission, crate::money::Money::ZERO, 0);
+            return Ok(match failed {
+                Failed::Routing(fault) => refuse(shared, call, &fault, Some(&dispatch.user_id)),
+                Failed::Providers(fault) => {
+                    call.fault(fault.status(), fault.name());
+                    fault_response(shared, &fault, Some(&dispatch.user_id))
+                }
+            });
+        }
+    };
+    let (mut spoil, mut fault) = (dispatch.spoil, dispatch.forced);
+    match routed.effect {
+        Some(Effect::Spoil(chance)) => {
+            spoil.before_head = chance.before_head;
+            spoil.after_chunks = spoil.after_chunks.or(chance.after_chunks);
+        }
+        Some(Effect::Fault(chance)) => fault = fault.or(Some(*chance)),
+        None => {}
+    }
+    let latency = let_in.latency;
+    let to_head = latency.draw(latency.first_token / 2, &mut let_in.rng);
+    let length = shared.answer_tokens;
+    let answer = Answer::to(&ask, shared.seed, length);
+    let entry = routed.entry;
+    let preamble = Preamble {
+        id: generation_id(let_in.now, &mut let_in.rng),
+        created: let_in.now.unix_seconds(),
+        model: Arc::clone(&entry.id),
+        provider: Arc::clone(&entry.providers[routed.provider]),
+        shape: dispatch.shape,
+    };
+    let completion_tokens = if dispatch.shape == Shape::Embeddings {
+        0
+    } else {
+        answer.tokens()
+    };
+    let usage = Usage::new(&entry.model, ask.prompt_tokens, completion_tokens);
+    let metadata = dispatch
+        .wants_metadata
+        .then(|| router_metadata(&ask, &entry, routed.provider));
+    call.dispatched(Bill {
+        admission: let_in.admission,
+        account: let_in.account,
+        entry: Arc::clone(&entry),
+        preamble: preamble.clone(),
+        created: let_in.now,
+        prompt_tokens: ask.prompt_tokens,
+        completion_tokens,
+        finish_reason: answer.finish_reason,
+        stream: ask.stream,
+        cancels: entry.model.providers[routed.provider].cancels,
+        produced: 0,
+        fault: fault.as_ref().map(Fault::name),
+    });
+    if !to_head.is_zero() {
+        tokio::time::sleep(to_head).await;
+    }
+    if let Some(how) = spoil.before_head {
+        return break_off(call, how, dispatch.link).await;
+    }
+    if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_in_200()) {
+        call.fault(fault.status(), fault.name());
+        return Ok(fault_response(shared, fault, Some(&dispatch.user_id)));
+    }
+    let id = Arc::clone(&preamble.id);
+    let mut response = if ask.stream {
+        let stream = AnswerStream {
+            preamble,
+            answer,
+            usage,
+            fault,
+            metadata,
+            comments: spoil.comments.unwrap_or(shared.comments),
+            crlf: spoil.crlf,
+            usage_beside_finish: spoil.usage_beside_finish,
+            latency,
+            rng: let_in.rng,
+            at: Phase::Comments(0),
+        };
+        let body = MockBody::stream(stream, call).spoiled(&spoil, dispatch.link);
+        let mut response = response(shared, 200, "text/event-stream", body);
+        let no_cache = HeaderValue::from_static("no-cache");
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_cache);
+        response
+    } else {
+        let more = u32::try_from(completion_tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+        let rest = latency.first_token / 2 + latency.per_token.saturating_mul(more);
+        let rest = latency.draw(rest, &mut let_in.rng);
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
+        let json = match dispatch.shape {
+            Shape::Embeddings => {
+                let vectors: Vec<_> = ask.inputs.iter().map(|input| vector(*input)).collect();
+                wire::embeddings(&preamble, &vectors, &usage)
+            }
+            _ => whole(
+                &preamble,
+                answer,
+                &usage,
+                fault.as_ref(),
+                metadata.as_ref(),
+                &dispatch.user_id,
+            ),
+        };
+        let body = MockBody::whole(Bytes::from(json), 200, call).spoiled(&spoil, dispatch.link);
+        json_response(shared, body)
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-generation-id"), id);
+    }
+    Ok(response)
+}
+
+/// What was asked, and the models it names, all of which exist.
+fn readable(
+    dispatch: &Dispatch<'_>,
+    ask: Result<Ask, Fault>,
+) -> Result<(Ask, Vec<Arc<Entry>>), Fault> {
+    dispatch.shared.world().may_infer(dispatch.key)?;
+    let ask = ask?;
+    let catalog = &dispatch.shared.catalog;
+    let embeds = dispatch.shape == Shape::Embeddings;
+    let mut entries = Vec::with_capacity(ask.models.len().max(1));
+    for name in &ask.models {
+        entries.push(catalog.find(Some(name), embeds)?);
+    }
+    if entries.is_empty() {
+        entries.push(catalog.find(None, embeds)?);
+    }
+    let requested = ask
+        .prompt_tokens
+        .saturating_add(ask.max_tokens.unwrap_or(0));
+    // A later model may be longer; without one, the first decides.
+    let longest = entries
+        .iter()
+        .map(|entry| entry.model.context_length)
+        .max()
+        .unwrap_or(0);
+    if requested > longest {
+        return Err(Fault::context_length_exceeded(longest, requested));
+    }
+    entries.retain(|entry| requested <= entry.model.context_length);
+    Ok((ask, entries))
+}
+
+fn let_in(dispatch: &Dispatch<'_>, ask: &Ask, entry: &Entry) -> Result<LetIn, Fault> {
+    let max_tokens = if dispatch.shape == Shape::Embeddings {
+        Some(0)
+    } else {
+        ask.max_tokens
+    };
+    let mut world = dispatch.shared.world();
+    let admission = world.admit(dispatch.key, &entry.model, ask.prompt_tokens, max_tokens)?;
+    let occurrence = world.occurrence(dispatch.body_hash);
+    Ok(LetIn {
+        account: world.account_of(dispatch.key),
+        rng: Rng::new(&[dispatch.shared.seed, dispatch.body_hash, occurrence]),
+        latency: world.latency,
+        rates: Arc::clone(&world.rates),
+        now: world.clock.now(),
+        admission,
+    })
+}
+
+enum Failed {
+    /// No provider may serve it.
+    Routing(Fault),
+    /// All that may serve it have failed.
+    Providers(Fault),
+}
+
+/// Tries the models and their providers in order, as OpenRouter does.
+fn routed(
+    dispatch: &Dispatch<'_>,
+    ask: &Ask,
+    entries: &[Arc<Entry>],
+    let_in: &mut LetIn,
+) -> Result<Routed, Failed> {
+    let everywhere = match dispatch.forced {
+        Some(_) => None,
+        None => let_in.rates.draw(&mut let_in.rng),
+    };
+    let mut failed: Option<(Fault, Arc<str>)> = None;
+    let mut unroutable = None;
+    for entry in entries {
+        let providers = match route(entry, &ask.providers) {
+            Ok(providers) => providers,
+            Err(fault) => {
+                unroutable.get_or_insert(fault);
+                continue;
+            }
+        };
+        for provider in providers {
+            let name = &entry.providers[provider];
+            let kind = everywhere.or_else(|| let_in.rates.draw_at(name, &mut let_in.rng));
+            let effect = kind.map(|kind| (kind, kind.effect(name)));
+            match effect {
+                Some((kind, Effect::Fault(fault))) if kind.is_rerouted() => {
+                    let mut fault = *fault;
+                    if let Some((earlier, earlier_name)) = &failed {
+                        fault.preceded_by(earlier, earlier_name);
+                    }
+                    failed = Some((fault, Arc::clone(name)));
+                    // A fault that is everywhere is reported by the first provider alone.
+                    if everywhere.is_some() {
+                        break;
+                    }
+                }
+                Some((_, Effect::Fault(fault))) => {
+                    let fault = fault.requested_model(&entry.id);
+                    let effect = Some(Effect::Fault(Box::new(fault)));
+                    return Ok(Routed {
+                        entry: Arc::clone(entry),
+                        provider,
+                        effect,
+                    });
+                }
+                effect => {
+                    let effect = effect.map(|(_, effect)| effect);
+                    return Ok(Routed {
+                        entry: Arc::clone(entry),
+                        provider,
+                        effect,
+                    });
+                }
+            }
+        }
+        if everywhere.is_some() {
+            break;
+        }
+    }
+    match (failed, unroutable) {
+        (Some((fault, _)), _) => Err(Failed::Providers(fault)),
+        (None, Some(fault)) => Err(Failed::Routing(fault)),
+        (None, None) => Err(Failed::Routing(Fault::no_endpoints(&entries[0].id))),
+    }
+}
+
+/// The body of a plain answer.
+fn whole(
+    preamble: &Preamble,
+    mut answer: Answer,
+    usage: &Usage,
+    fault: Option<&Fault>,
+    metadata: Option<&Value>,
+    user_id: &str,
+) -> Vec<u8> {
+    if let Some(fault) = fault {
+        match fault.place() {
+            Place::BareError { .. } => {
+                return fault.envelope(Some(user_id)).to_string().into_bytes();
+            }
+            Place::ChoiceError { after } | Place::NativeFinish { after, .. } => {
+                let mut kept = 0;
+                for _ in 0..*after {
+                    kept += next_delta(&answer.text[kept..]).len();
+                }
+                answer.text.truncate(kept);
+            }
+            Place::Head | Place::Page { .. } => {}
+        }
+    }
+    preamble.whole(&answer, usage, fault, metadata)
+}
+
+fn generation_id(now: Timestamp, rng: &mut Rng) -> Arc<str> {
+    format!("gen-{}-{}", now.unix_seconds(), rng.alphanumeric(20)).into()
+}
+
+/// A vector of length one that follows from the input.
+fn vector(input: u64) -> [f64; 8] {
+    let mut rng = Rng::new(&[input]);
+    let raw: [f64; 8] = std::array::from_fn(|_| rng.unit() * 2.0 - 1.0);
+    let length = raw
+        .iter()
+        .map(|x| x * x)
+        .sum::<f64>()
+        .sqrt()
+        .max(f64::MIN_POSITIVE);
+    raw.map(|x| x / length)
+}
+
+fn router_metadata(ask: &Ask, entry: &Entry, provider: usize) -> Value {
+    let endpoints: Vec<Value> = entry
+        .providers
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            json!({"provider": &**name, "model": &*entry.id, "selected": at == provider})
+        })
+        .collect();
+    let requested = ask.models.first().map_or(&*entry.id, String::as_str);
+    let strategy = match requested {
+        "openrouter/auto" => "auto",
+        "openrouter/free" => "free",
+        _ if ask.models.len() > 1 => "fallback",
+        _ => "direct",
+    };
+    json!({
+        "requested": requested,
+        "strategy": strategy,
+        "region": "iad",
+        "summary": format!("available={}, selected={}", endpoints.len(), entry.providers[provider]),
+        "attempt": 1,
+        "is_byok": false,
+        "endpoints": {"total": endpoints.len(), "available": endpoints},
+    })
+}
