@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::server::frames::*;
 use crate::server::*;
 
 fn plain_http2() -> HttpTransport {
@@ -342,19 +343,6 @@ async fn other_resets_are_told_and_not_repeated() {
     .await;
 }
 
-/// Frames by hand: length, type, flags, stream, payload.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const HEADERS: u8 = 1;
-
 /// Reads frames until one that begins a request.
 async fn until_headers(stream: &mut TcpStream, preface: bool) -> Option<u32> {
     if preface {
@@ -362,13 +350,13 @@ async fn until_headers(stream: &mut TcpStream, preface: bool) -> Option<u32> {
         stream.read_exact(&mut preface).await.ok()?;
     }
     loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut bytes = [0; 9];
+        stream.read_exact(&mut bytes).await.ok()?;
+        let (length, kind, _, id) = head(bytes);
         let mut payload = vec![0; length];
         stream.read_exact(&mut payload).await.ok()?;
-        if head[3] == HEADERS {
-            return Some(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        if kind == HEADERS {
+            return Some(id);
         }
     }
 }

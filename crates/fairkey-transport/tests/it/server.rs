@@ -209,3 +209,35 @@ pub(crate) fn answer(respond: &mut h2::server::SendResponse<Bytes>, body: String
         let _ = stream.send_data(body.into(), true);
     }
 }
+
+/// The frames of HTTP/2, by hand.
+#[cfg(feature = "http2")]
+pub(crate) mod frames {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+
+    /// Length, type, flags, stream, payload.
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("our payloads are small");
+        let mut frame = length.to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// Splits the nine bytes before a payload into its length, the type, the flags, the stream.
+    pub(crate) fn head(bytes: [u8; 9]) -> (usize, u8, u8, u32) {
+        let [a, b, c, kind, flags, id @ ..] = bytes;
+        (
+            u32::from_be_bytes([0, a, b, c]) as usize,
+            kind,
+            flags,
+            u32::from_be_bytes(id),
+        )
+    }
+}
