@@ -11,6 +11,7 @@ mod key;
 mod key_set;
 mod key_table;
 mod lease;
+mod local;
 mod observer;
 mod outcome;
 mod pool;

@@ -5,9 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
 
 use crate::key_table::KeyTable;
+use crate::lease::Hold;
+use crate::local;
 use crate::random::Seeds;
 use crate::registry::GateId;
-use crate::sync::{Mutex, RwLock, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
     Ask, At, BuildError, Candidate, Clock, Explanation, Gate, Gated, Key, KeyExplanation, KeySet,
     Lease, MonotonicClock, Observer, Registry, Reload, Strategy, Timestamp, Turn, Unavailable,
@@ -26,6 +28,21 @@ pub(crate) struct Core {
 pub(crate) struct Snapshot {
     pub(crate) keys: KeySet,
     pub(crate) core: Arc<Core>,
+    /// Unlike that of any other snapshot in the process.
+    version: u64,
+}
+
+impl Snapshot {
+    fn new(keys: KeySet, core: Arc<Core>) -> Arc<Self> {
+        // Never loom's: it only has to count, and it outlives a model. 0 is no snapshot's.
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let version = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        Arc::new(Self {
+            keys,
+            core,
+            version,
+        })
+    }
 }
 
 /// A set of keys that calls are spread over.
@@ -60,6 +77,8 @@ pub(crate) struct Snapshot {
 /// ```
 pub struct Pool {
     current: RwLock<Arc<Snapshot>>,
+    /// The version of the current snapshot.
+    version: AtomicU64,
     table: Mutex<KeyTable>,
 }
 
@@ -83,33 +102,40 @@ impl Pool {
     /// [`Unavailable`] where nothing is free, with the soonest time at which something may be.
     /// Finding that time asks every gate about every key; it is the price of an honest answer.
     pub fn select(&self, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
-        let snapshot = self.snapshot();
+        // Acquire, with the Release of `reload`: who sees a version that is gone from its thread's
+        // memory finds its snapshot behind the lock.
+        let (hold, known) = local::begin(self.version.load(Ordering::Acquire));
+        let hold = hold.unwrap_or_else(Hold::allocate);
+        let snapshot = known.unwrap_or_else(|| self.look_up());
         let now = snapshot.core.clock.now();
         // One buffer for the usual pool and one for a large one: clearing the large one for a few
         // keys would cost more than the selection.
         let words = snapshot.keys.present().len();
         if words <= 4 {
-            Self::select_with(snapshot, ask, now, &mut [0; 4][..words])
+            Self::select_with(hold, snapshot, ask, now, &mut [0; 4][..words])
         } else if words <= 256 {
-            Self::select_with(snapshot, ask, now, &mut [0; 256][..words])
+            Self::select_with(hold, snapshot, ask, now, &mut [0; 256][..words])
         } else {
-            Self::select_with(snapshot, ask, now, &mut vec![0; words])
+            Self::select_with(hold, snapshot, ask, now, &mut vec![0; words])
         }
     }
 
     fn select_with(
+        mut hold: Box<Hold>,
         snapshot: Arc<Snapshot>,
         ask: &Ask<'_>,
         now: Timestamp,
         words: &mut [u64],
     ) -> Result<Lease, Unavailable> {
-        let Snapshot { keys, core } = &*snapshot;
-        let mut turn = Turn::new(core, keys, ask, now, words);
+        let Snapshot { keys, core, .. } = &*snapshot;
+        let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets);
+        let mut closed = None;
         if let Some(key) = core.strategy.pick(&mut turn) {
-            if let Some(tickets) = turn.commit(key) {
-                let slot = key.slot();
-                drop(turn);
-                let lease = Lease::new(snapshot, slot, tickets, now, ask.cost);
+            let slot = key.slot();
+            let committed = turn.commit(key);
+            drop(turn);
+            if committed {
+                let lease = hold.into_lease(snapshot, slot, now, ask);
                 if !lease.snapshot().core.observers.is_empty() {
                     tell_selected(&lease, ask);
                 }
@@ -121,15 +147,18 @@ impl Pool {
                 "{:?} picked a key that is not offered",
                 core.strategy
             );
+        } else {
+            closed = turn.closed();
+            drop(turn);
         }
-        let unavailable = match turn.closed() {
+        local::keep(hold);
+        let unavailable = match closed {
             Some(denied) => Unavailable {
                 retry_at: denied.until,
                 by: Some(denied.by),
             },
             None => soonest(core, keys, ask, now),
         };
-        drop(turn);
         for observer in &core.observers {
             observer.refused(ask, &unavailable);
         }
@@ -152,8 +181,9 @@ impl Pool {
         let (keys, reload) = table.next_set(keys.into_iter().collect(), Some(&before.keys))?;
         let core = Arc::clone(&before.core);
         rekey(&core, &keys);
-        let snapshot = Arc::new(Snapshot { keys, core });
+        let snapshot = Snapshot::new(keys, core);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        self.version.store(snapshot.version, Ordering::Release);
         drop(table);
         for observer in &snapshot.core.observers {
             observer.reloaded(&snapshot.keys);
@@ -166,7 +196,7 @@ impl Pool {
     #[must_use]
     pub fn explain(&self, ask: &Ask<'_>) -> Explanation {
         let snapshot = self.snapshot();
-        let Snapshot { keys, core } = &*snapshot;
+        let Snapshot { keys, core, .. } = &*snapshot;
         let now = core.clock.now();
         let explain = |key: Candidate<'_>| KeyExplanation {
             id: key.id().clone(),
@@ -221,6 +251,14 @@ impl Pool {
         let snapshot = self.snapshot();
         let slot = snapshot.keys.find(id)?.slot();
         Some(snapshot.keys.entry(slot).key.secret().clone())
+    }
+
+    /// Returns the current snapshot and notes it for this thread's next selection.
+    #[cold]
+    fn look_up(&self) -> Arc<Snapshot> {
+        let snapshot = self.snapshot();
+        local::note(snapshot.version, &snapshot);
+        snapshot
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -395,11 +433,10 @@ impl PoolBuilder {
         let mut table = KeyTable::default();
         let (keys, _) = table.next_set(self.keys, None)?;
         rekey(&core, &keys);
+        let snapshot = Snapshot::new(keys, Arc::new(core));
         Ok(Pool {
-            current: RwLock::new(Arc::new(Snapshot {
-                keys,
-                core: Arc::new(core),
-            })),
+            version: AtomicU64::new(snapshot.version),
+            current: RwLock::new(snapshot),
             table: Mutex::new(table),
         })
     }

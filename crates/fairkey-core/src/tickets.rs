@@ -104,8 +104,18 @@ impl Tickets {
     /// a gate that panics is not told twice.
     #[inline]
     pub(crate) fn leave_all(&mut self, gates: &[Arc<dyn Gate>], keys: &KeySet, report: &Report) {
-        while let Some(entered) = self.pop() {
+        while let Some(entered) = self.more.pop() {
             leave_one(gates, keys, entered, report);
+        }
+        while self.len > 0 {
+            self.len -= 1;
+            let at = self.len % INLINE;
+            leave_one(
+                gates,
+                keys,
+                (self.gates[at], self.slot, self.tickets[at]),
+                report,
+            );
         }
     }
 }

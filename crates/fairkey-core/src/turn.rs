@@ -23,7 +23,8 @@ pub struct Turn<'a> {
     /// How many bits are set.
     len: usize,
     closed: Option<Denied>,
-    tickets: Tickets,
+    committed: bool,
+    tickets: &'a mut Tickets,
     random: Option<Random>,
 }
 
@@ -36,6 +37,7 @@ impl<'a> Turn<'a> {
         ask: &'a Ask<'a>,
         now: Timestamp,
         words: &'a mut [u64],
+        tickets: &'a mut Tickets,
     ) -> Self {
         // A loop, since a call of memcpy costs more than the few words of the usual pool.
         for (word, present) in words.iter_mut().zip(keys.present()) {
@@ -49,7 +51,8 @@ impl<'a> Turn<'a> {
             words,
             len: keys.len(),
             closed: None,
-            tickets: Tickets::new(),
+            committed: false,
+            tickets,
             random: None,
         };
         if let Some(tried) = ask.tried {
@@ -359,41 +362,49 @@ impl<'a> Turn<'a> {
         gates: &[(GateId, Arc<dyn Gate>)],
         key: Candidate<'a>,
     ) -> bool {
+        // Tickets without a number could not be given back.
+        if gates.first().is_some_and(|(id, _)| *id == GateId::NONE) {
+            debug_assert!(false, "a wrapper does not forward `attach`");
+            self.exclude(key);
+            return false;
+        }
         // A strategy that asks twice may be answered with the same key twice.
         let again = !self.tickets.is_empty();
+        let at = self.at(key);
         for (id, gate) in gates {
             if again && self.tickets.has(*id, key.slot()) {
                 continue;
             }
-            debug_assert!(*id != GateId::NONE, "a wrapper does not forward `attach`");
-            let admitted = match gate.enter(&self.at(key)) {
-                _ if *id == GateId::NONE => false,
-                Ok(ticket) => {
-                    self.tickets.push(*id, key.slot(), ticket);
-                    true
+            match gate.enter(&at) {
+                Ok(ticket) => self.tickets.push(*id, key.slot(), ticket),
+                Err(_) => {
+                    self.refused(key);
+                    return false;
                 }
-                Err(_) => false,
-            };
-            if !admitted {
-                self.roll_back(|slot| slot == key.slot());
-                self.exclude(key);
-                return false;
             }
         }
         true
     }
 
-    /// Ends the turn with `key`: gates entered for other keys are left again, and those entered
-    /// for `key` are handed over to its lease. `None` where `key` is not offered.
+    #[cold]
+    fn refused(&mut self, key: Candidate<'a>) {
+        self.roll_back(|slot| slot == key.slot());
+        self.exclude(key);
+    }
+
+    /// Ends the turn with `key`: gates entered for other keys are left again, those entered for
+    /// `key` are handed over to its lease. Does nothing and returns `false` where `key` is not
+    /// offered.
     #[inline]
-    pub(crate) fn commit(&mut self, key: Candidate<'a>) -> Option<Tickets> {
+    pub(crate) fn commit(&mut self, key: Candidate<'a>) -> bool {
         if !self.offers(key.slot()) {
-            return None;
+            return false;
         }
         if !self.tickets.only_of(key.slot()) {
             self.roll_back(|slot| slot != key.slot());
         }
-        Some(std::mem::replace(&mut self.tickets, Tickets::new()))
+        self.committed = true;
+        true
     }
 
     #[cold]
@@ -418,7 +429,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.tickets.is_empty() {
+        if !self.committed && !self.tickets.is_empty() {
             self.roll_back(|_| true);
         }
     }

@@ -10,18 +10,39 @@ const BUCKETS: usize = 10;
 
 /// The length of a window, as what its buckets need: nanoseconds of a tenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slice(u64);
+pub(crate) struct Slice {
+    nanos: u64,
+    /// 2^64 / nanos, rounded down: a multiplication instead of a division on every call.
+    inverse: u64,
+}
 
 impl Slice {
     pub(crate) fn of(window: Duration) -> Self {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
-        Self((window / BUCKETS as u64).max(1))
+        Self::of_nanos((window / BUCKETS as u64).max(2))
+    }
+
+    /// Takes a length of at least 2 ns.
+    const fn of_nanos(nanos: u64) -> Self {
+        Self {
+            nanos,
+            inverse: (u64::MAX / nanos),
+        }
     }
 
     /// Returns the number of the slice of time that `now` is in.
     #[inline]
     fn at(self, now: Timestamp) -> u32 {
-        (now.as_nanos() / self.0) as u32 & SLICE_MASK
+        let now = now.as_nanos();
+        // Off by one at most, and below: the inverse is less than 1 too small, `now` is less
+        // than 2^64.
+        let slice = ((u128::from(now) * u128::from(self.inverse)) >> 64) as u64;
+        let slice = if now - slice * self.nanos >= self.nanos {
+            slice + 1
+        } else {
+            slice
+        };
+        slice as u32 & SLICE_MASK
     }
 }
 
@@ -68,6 +89,18 @@ impl Bucket {
         }
     }
 
+    /// Returns the word with one more call in it.
+    #[inline]
+    fn counted(self, failed: bool) -> u64 {
+        Self {
+            calls: self.calls.saturating_add(1),
+            failures: self.failures.saturating_add(u16::from(failed)),
+            ..self
+        }
+        .pack()
+    }
+
+    #[inline]
     fn pack(self) -> u64 {
         u64::from(self.generation) << 56
             | u64::from(self.slice) << 32
@@ -88,32 +121,29 @@ impl Window {
     pub(crate) fn record(&self, length: Slice, generation: u32, now: Timestamp, failed: bool) {
         let slice = length.at(now);
         let generation = generation as u8;
+        let fresh = Bucket {
+            generation,
+            slice,
+            calls: 0,
+            failures: 0,
+        }
+        .pack();
         let bucket = &self.buckets[slice as usize % BUCKETS];
         let mut word = bucket.load(Ordering::Relaxed);
         loop {
-            let mut counts = Bucket::unpack(word);
-            if counts.generation != generation || counts.slice != slice {
+            let counts = Bucket::unpack(word);
+            let next = if word >> 32 == fresh >> 32 {
+                counts.counted(failed)
+            } else {
                 // A later slice is there already: this call ended a whole window ago.
                 let ahead = counts.slice.wrapping_sub(slice) & SLICE_MASK;
                 if counts.generation == generation && word != 0 && ahead < SLICE_MASK / 2 {
                     return;
                 }
-                counts = Bucket {
-                    generation,
-                    slice,
-                    calls: 0,
-                    failures: 0,
-                };
-            }
-            counts.calls = counts.calls.saturating_add(1);
-            counts.failures = counts.failures.saturating_add(u16::from(failed));
+                Bucket::unpack(fresh).counted(failed)
+            };
             // Relaxed: the counts are all there is.
-            match bucket.compare_exchange_weak(
-                word,
-                counts.pack(),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -140,7 +170,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    const WINDOW: Slice = Slice(6_000_000_000);
+    const WINDOW: Slice = Slice::of_nanos(6_000_000_000);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::ZERO + Duration::from_secs(seconds)
@@ -195,6 +225,38 @@ mod tests {
                 failures: 0
             }
         );
+    }
+
+    #[test]
+    fn multiplying_by_the_inverse_divides() {
+        for nanos in [
+            2,
+            3,
+            7,
+            10,
+            100_000_000,
+            6_000_000_000,
+            u64::MAX / 10,
+            u64::MAX / 2,
+        ] {
+            let length = Slice::of_nanos(nanos);
+            for factor in [0, 1, 2, 3, 1_000, 123_456_789] {
+                let edge = nanos.saturating_mul(factor);
+                for now in [
+                    edge.saturating_sub(1),
+                    edge,
+                    edge.saturating_add(1),
+                    u64::MAX,
+                ] {
+                    let expected = (now / nanos) as u32 & SLICE_MASK;
+                    assert_eq!(
+                        length.at(Timestamp::from_nanos(now)),
+                        expected,
+                        "{now} / {nanos}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
