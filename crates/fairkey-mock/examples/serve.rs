@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run -p fairkey-mock --example serve -- 127.0.0.1:8080        # open: any key, no limits
 //! cargo run -p fairkey-mock --example serve -- 127.0.0.1:8080 demo   # four keys on a bad day
+//! cargo run -p fairkey-mock --example serve --features scenario -- 127.0.0.1:8080 scenario.toml
 //! ```
 
 use std::net::SocketAddr;
@@ -16,6 +17,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scenario = match args.next().as_deref() {
         None | Some("open") => Scenario::open(0),
         Some("demo") => Scenario::demo(0),
+        #[cfg(feature = "scenario")]
+        Some(path) => Scenario::load(path)?,
+        #[cfg(not(feature = "scenario"))]
         Some(other) => return Err(format!("no scenario {other:?}: open or demo").into()),
     };
     for (label, account, secret) in scenario.keys() {

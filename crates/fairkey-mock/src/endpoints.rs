@@ -273,6 +273,11 @@ fn raw_response(
     mut call: Call,
 ) -> Response<MockBody> {
     call.scripted(raw.status);
+    let bodyless = matches!(raw.status, 204 | 304) || raw.pieces.iter().all(Bytes::is_empty);
+    if bodyless && spoil.after_chunks.is_none() {
+        // Nobody will ask for a body that is not there.
+        call.finish(raw.status);
+    }
     let is_stream = raw
         .headers
         .iter()

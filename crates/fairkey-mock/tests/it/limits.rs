@@ -1,0 +1,114 @@
+//! Rolling windows and free quotas.
+
+use std::time::Duration;
+
+use fairkey_mock::{Account, FreeTier, Key, MockOpenRouter};
+use serde_json::json;
+
+use crate::support::{chat, get, post, with};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_window_refuses_until_the_stamp_it_gave() {
+    let mock = MockOpenRouter::builder()
+        .account(Account::new("acme").requests_per_window(2, HOUR))
+        .account(Account::new("other").requests_per_window(2, HOUR))
+        .key(Key::new("a").account("acme"))
+        .key(Key::new("b").account("acme"))
+        .key(Key::new("c").account("other"))
+        .start()
+        .await
+        .unwrap();
+    let first = mock.now();
+    for key in ["a", "b"] {
+        assert_eq!(post(&mock, key, &chat("x")).await.status, 200);
+    }
+    mock.advance(HOUR / 2);
+    for key in ["a", "b"] {
+        let answer = post(&mock, key, &chat("x")).await;
+        assert_eq!(answer.status, 429, "keys of one account share its window");
+        assert_eq!(answer.header("x-ratelimit-limit"), Some("2"));
+        assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
+        let reset: u64 = answer.header("x-ratelimit-reset").unwrap().parse().unwrap();
+        let metadata = &answer.json()["error"]["metadata"];
+        assert_eq!(metadata["headers"]["X-RateLimit-Reset"], reset.to_string());
+        assert!(metadata["provider_name"].is_null());
+        // In milliseconds: an hour after the first call, which came a little after `first`.
+        let wait = reset - first.unix_millis();
+        assert!((3_600_000..3_660_000).contains(&wait), "{wait}");
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    assert_eq!(
+        post(&mock, "c", &chat("x")).await.status,
+        200,
+        "another account"
+    );
+    mock.advance(HOUR / 2);
+    assert_eq!(post(&mock, "b", &chat("x")).await.status, 200);
+}
+
+#[tokio::test]
+async fn tokens_count_in_a_window_of_their_own() {
+    let mock = MockOpenRouter::builder()
+        .account(Account::new("acme").tokens_per_window(40, HOUR))
+        .key(Key::new("a").account("acme"))
+        .answer_tokens(20..=20)
+        .start()
+        .await
+        .unwrap();
+    let ask = chat(&"word".repeat(10));
+    assert_eq!(post(&mock, "a", &ask).await.status, 200);
+    let answer = post(&mock, "a", &ask).await;
+    assert_eq!(
+        (answer.status, answer.header("x-ratelimit-limit")),
+        (429, Some("40"))
+    );
+    assert_eq!(
+        post(&mock, "a", &chat("tiny")).await.status,
+        200,
+        "1 token still fits"
+    );
+    mock.advance(HOUR);
+    assert_eq!(post(&mock, "a", &ask).await.status, 200);
+}
+
+#[tokio::test]
+async fn free_models_have_a_quota_per_minute_and_per_utc_day() {
+    let free = "meta-llama/llama-3.3-70b-instruct:free";
+    let mock = MockOpenRouter::builder()
+        .account(Account::new("acme").free_tier(FreeTier::new(2, 4)))
+        .key(Key::new("a").account("acme"))
+        .start()
+        .await
+        .unwrap();
+    let ask = with(chat("x"), json!({ "model": free }));
+    let status = async || {
+        let answer = post(&mock, "a", &ask).await;
+        (
+            answer.status,
+            if answer.status == 200 {
+                None
+            } else {
+                answer.limit_source()
+            },
+        )
+    };
+    let per_minute = (429, Some("openrouter_free_tier_per_minute".to_owned()));
+    let daily = (429, Some("openrouter_free_tier_daily".to_owned()));
+    assert_eq!(status().await, (200, None));
+    assert_eq!(status().await, (200, None));
+    assert_eq!(status().await, per_minute);
+    mock.advance(Duration::from_secs(60));
+    assert_eq!(status().await, (200, None));
+    assert_eq!(status().await, daily, "the refused call counted");
+    let quota = get(&mock, "/key", "a").await.json()["data"]["free_model_daily_requests"].clone();
+    assert_eq!(quota, json!({"used": 5, "limit": 4, "remaining": 0}));
+    assert_eq!(
+        post(&mock, "a", &chat("x")).await.status,
+        200,
+        "paid models are another matter"
+    );
+    mock.advance(mock.now().next_day().since(mock.now()));
+    assert_eq!(status().await, (200, None));
+}

@@ -1,0 +1,16 @@
+//! The mock over real sockets.
+
+mod auth;
+mod cancel;
+mod chance;
+mod clock;
+mod endpoints;
+mod faults;
+mod http2;
+mod limits;
+mod money;
+mod scenario;
+mod script;
+mod server;
+mod stream;
+mod support;
