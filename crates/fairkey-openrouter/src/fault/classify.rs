@@ -229,7 +229,9 @@ impl Reading<'_> {
 
     fn payment(&self) -> Cause {
         let p = &self.phrases;
-        if p.has("create a key with a higher") {
+        if p.has("key limit exceeded") {
+            Cause::KeyCapSpent
+        } else if p.has("create a key with a higher") {
             Cause::KeyCapTooSmall
         } else if p.is_too_big() {
             Cause::RequestTooBigForBalance

@@ -1,0 +1,8 @@
+//! The crate as its users see it.
+
+mod faults;
+mod fuzz_seeds;
+mod laws;
+mod secrets;
+mod sse;
+mod stream;
