@@ -17,7 +17,8 @@ use tokio::time::Instant;
 /// use fairkey_transport::Deadlines;
 ///
 /// let mut request = http::Request::get("http://127.0.0.1:8080/").body(Bytes::new())?;
-/// request.extensions_mut().insert(Deadlines { head: Duration::from_secs(5), ..Deadlines::default() });
+/// let deadlines = Deadlines { head: Duration::from_secs(5), ..Deadlines::default() };
+/// request.extensions_mut().insert(deadlines);
 /// # Ok::<(), http::Error>(())
 /// ```
 ///

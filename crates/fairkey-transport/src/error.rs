@@ -35,7 +35,8 @@ struct Inner {
 ///
 /// Who is to blame follows from the kind: [`Request`](Self::Request) and
 /// [`TooLarge`](Self::TooLarge) are ours, [`Timeout`](Self::Timeout) is our own deadline,
-/// [`Overloaded`](Self::Overloaded) is a bound of this process, the rest is the network or the peer.
+/// [`Overloaded`](Self::Overloaded) is a bound of this process, the rest is the network or the
+/// peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {

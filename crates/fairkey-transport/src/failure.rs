@@ -1,7 +1,6 @@
 //! Reads hyper's errors: what kind of trouble it is, and whether the server did anything.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 
 use crate::{TransportError, TransportErrorKind};
@@ -119,11 +118,12 @@ fn find<'e, E: StdError + 'static>(error: &'e hyper::Error) -> Option<&'e E> {
 }
 
 /// A cause in our own words.
+#[cfg(feature = "http2")]
 #[derive(Debug)]
 struct Cause(String);
 
+#[cfg(feature = "http2")]
 impl Cause {
-    #[cfg(feature = "http2")]
     fn of_http2(error: &h2::Error) -> Self {
         let what = if error.is_go_away() {
             "connection"
@@ -143,10 +143,12 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+#[cfg(feature = "http2")]
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
+#[cfg(feature = "http2")]
 impl StdError for Cause {}

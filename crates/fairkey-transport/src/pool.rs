@@ -30,19 +30,13 @@ use crate::{TransportError, TransportErrorKind};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections_per_origin: usize,
-    #[cfg_attr(
-        not(feature = "http2"),
-        expect(dead_code, reason = "only HTTP/2 has streams")
-    )]
+    #[cfg(feature = "http2")]
     pub(crate) streams_per_connection: usize,
     pub(crate) waiting_per_origin: usize,
     pub(crate) origins: usize,
     pub(crate) head_bytes: usize,
     pub(crate) idle_timeout: Duration,
-    #[cfg_attr(
-        not(feature = "http2"),
-        expect(dead_code, reason = "only HTTP/2 has pings")
-    )]
+    #[cfg(feature = "http2")]
     pub(crate) ping_interval: Option<Duration>,
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct RequestBody {
 }
 
 /// Whether a request's body went to its connection; outlives the body.
+#[cfg(feature = "http2")]
 #[derive(Clone)]
 pub(crate) struct Begun(Arc<AtomicBool>);
 
@@ -26,11 +27,14 @@ impl RequestBody {
         Self { bytes, begun }
     }
 
+    /// Returns what tells whether the body went out.
+    #[cfg(feature = "http2")]
     pub(crate) fn begun(&self) -> Begun {
         Begun(Arc::clone(&self.begun))
     }
 }
 
+#[cfg(feature = "http2")]
 impl Begun {
     /// Returns false when the request has a body of which surely not one byte was sent: whatever
     /// the server has seen is no whole request.

@@ -12,10 +12,9 @@ use crate::TransportBuildError;
 
 /// Settings of TLS: the crypto provider and the roots of trust.
 ///
-/// | setting | default |
-/// | --- | --- |
-/// | [`provider`](Self::provider) | ring with feature `ring`, else aws-lc-rs with feature `aws-lc-rs`, else none |
-/// | [`roots`](Self::roots) | [`Roots::Webpki`] with feature `webpki-roots`, else [`Roots::Native`] with feature `native-roots`, else none |
+/// The default [`provider`](Self::provider) is ring with feature `ring`, else aws-lc-rs with
+/// feature `aws-lc-rs`, else none. The default [`roots`](Self::roots) are `Roots::Webpki` with feature
+/// `webpki-roots`, else `Roots::Native` with feature `native-roots`, else none.
 ///
 /// rustls' process-wide default provider is never read: two crates that disagree about it cannot
 /// break each other here.

@@ -124,6 +124,22 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn small_writes_do_not_wait_for_each_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connector = Connector {
+            tls: Err("none".into()),
+            proxy_tls: None,
+            proxy: None,
+            plain_protocol: crate::connect::Protocol::Http1,
+            allow_plaintext: false,
+            overrides: std::collections::HashMap::new(),
+        };
+        let stream = connector.tcp("127.0.0.1", port, true).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
+
     #[test]
     fn only_so_many_addresses_are_tried() {
         let many = (0..100)

@@ -48,11 +48,13 @@ impl HttpTransportBuilder {
             max_body_bytes: 64 * 1024 * 1024,
             limits: Limits {
                 connections_per_origin: 256,
+                #[cfg(feature = "http2")]
                 streams_per_connection: 100,
                 waiting_per_origin: 65_536,
                 origins: 64,
                 head_bytes: 64 * 1024,
                 idle_timeout: Duration::from_secs(55),
+                #[cfg(feature = "http2")]
                 ping_interval: Some(Duration::from_secs(30)),
             },
             offer_http2: true,
@@ -104,6 +106,7 @@ impl HttpTransportBuilder {
 
     /// Sets the most streams that one HTTP/2 connection carries at once, at least 1, where the
     /// peer allows more. Default 100, what large servers announce.
+    #[cfg(feature = "http2")]
     pub fn max_streams_per_connection(mut self, streams: usize) -> Self {
         self.limits.streams_per_connection = streams;
         self
@@ -180,6 +183,7 @@ impl HttpTransportBuilder {
         let limits = self.limits;
         for (name, bound) in [
             ("max_connections_per_origin", limits.connections_per_origin),
+            #[cfg(feature = "http2")]
             ("max_streams_per_connection", limits.streams_per_connection),
             ("max_waiting_per_origin", limits.waiting_per_origin),
             ("max_origins", limits.origins),

@@ -155,13 +155,19 @@ async fn drive(
                     open.pool.put_idle(returning);
                 }
             }
-            () = sleep_until(settle_until.unwrap_or_else(Instant::now)), if settle_until.is_some() => {
-                return;
-            }
-            () = sleep_until(idle_until.unwrap_or_else(Instant::now)), if idle_until.is_some() => {
+            () = sleep_until_some(settle_until) => return,
+            () = sleep_until_some(idle_until) => {
                 idle_until = None;
                 open.pool.expire(id);
             }
         }
+    }
+}
+
+/// Sleeps until `deadline`, or for good without one.
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -53,6 +53,8 @@ impl Http1 {
 pub(crate) struct Lease {
     origin: Arc<OriginPool>,
     hold: Hold,
+    /// Whether a request was handed to the connection.
+    touched: bool,
 }
 
 enum Hold {
@@ -80,6 +82,7 @@ impl Lease {
         Self {
             origin,
             hold: Hold::Http1(Some(connection)),
+            touched: false,
         }
     }
 
@@ -94,6 +97,7 @@ impl Lease {
         Self {
             origin,
             hold: Hold::Http2 { id, sender, reused },
+            touched: false,
         }
     }
 
@@ -111,6 +115,7 @@ impl Lease {
         &mut self,
         request: &Outgoing,
     ) -> Result<Response<Incoming>, Broken> {
+        self.touched = true;
         match &mut self.hold {
             Hold::Http1(None) => Err(Broken::unsent(failure::gone())),
             Hold::Http1(Some(connection)) => {
@@ -120,6 +125,11 @@ impl Lease {
                 let sent = connection.sender.try_send_request(request).await;
                 connection.reused = true;
                 sent.map_err(|error| {
+                    if stale {
+                        // The peer has probably closed its other idle connections, too; without
+                        // this the resends could be used up on them.
+                        self.origin.close_idle();
+                    }
                     // Acquire: pairs with the Release of the driver's writes. Not one byte more
                     // than before the exchange means that the peer never heard of it.
                     let unwritten = connection.written.load(Ordering::Acquire) == before;
@@ -166,8 +176,13 @@ impl Drop for Lease {
         match &mut self.hold {
             Hold::Http1(connection) => {
                 if let Some(connection) = connection.take() {
-                    // Dropping the sender alone would let hyper read the rest of the body.
-                    connection.driver.abort();
+                    if self.touched {
+                        // Dropping the sender alone would let hyper read on for a while.
+                        connection.driver.abort();
+                    } else {
+                        // Granted to a call that had left the line: as good as before.
+                        connection.give_back(&self.origin);
+                    }
                 }
             }
             #[cfg(feature = "http2")]

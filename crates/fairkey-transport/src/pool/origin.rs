@@ -214,9 +214,24 @@ impl OriginPool {
                 drop(waiter.grant.send(Err(error.clone())));
             }
         } else {
-            state.pause_until = Some(after(Instant::now(), PAUSE));
-            self.serve(state);
+            let until = after(Instant::now(), PAUSE);
+            state.pause_until = Some(until);
+            drop(state);
+            // The calls in line may have nothing else that would make anybody look again.
+            if let Ok(runtime) = Handle::try_current() {
+                let pool = Arc::clone(self);
+                runtime.spawn(async move {
+                    sleep_until(until).await;
+                    pool.serve_after(|_| {});
+                });
+            }
         }
+    }
+
+    /// Closes all connections that nobody uses.
+    pub(super) fn close_idle(&self) {
+        let idle = std::mem::take(&mut lock(&self.state).idle);
+        drop(idle);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -202,11 +202,13 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             connections_per_origin: 8,
+            #[cfg(feature = "http2")]
             streams_per_connection: 100,
             waiting_per_origin: 1_000,
             origins: 4,
             head_bytes: 65_536,
             idle_timeout: Duration::from_secs(1),
+            #[cfg(feature = "http2")]
             ping_interval: None,
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fairkey_transport::{Transport, TransportErrorKind};
 use http::Request;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -227,6 +227,43 @@ async fn a_dead_origin_fails_all_who_wait_for_it_at_once() {
 }
 
 #[tokio::test]
+async fn a_call_in_line_behind_a_long_one_gets_a_connection_once_the_peer_takes_one_again() {
+    within(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let transport = transport();
+        let long = tokio::spawn({
+            let transport = transport.clone();
+            async move { fetch(&transport, get(address, "/long")).await }
+        });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        // The peer takes no second connection, and the long call keeps the first.
+        drop(listener);
+        let waiting = tokio::spawn({
+            let transport = transport.clone();
+            async move { fetch(&transport, get(address, "/waiting")).await }
+        });
+        until("a second one was refused", || {
+            transport.stats().connections_failed == 1
+        })
+        .await;
+        assert_eq!(transport.stats().waiting, 1);
+        let listener = TcpListener::bind(address).await.unwrap();
+        let (second, _) = listener.accept().await.unwrap();
+        let served = tokio::spawn(echo_paths(second));
+        assert_eq!(waiting.await.unwrap().unwrap(), "/waiting");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await
+            .unwrap();
+        assert_eq!(long.await.unwrap().unwrap(), "ok");
+        served.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_next_address_is_tried_when_one_does_not_answer() {
     within(async {
         let server = Server::start(|_, stream| echo_paths(stream)).await;
@@ -259,6 +296,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 fn a_bound_of_zero_is_no_transport() {
     for builder in [
         builder().max_connections_per_origin(0),
+        #[cfg(feature = "http2")]
         builder().max_streams_per_connection(0),
         builder().max_waiting_per_origin(0),
         builder().max_origins(0),

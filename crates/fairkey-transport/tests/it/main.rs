@@ -1,10 +1,13 @@
 //! The transport against real sockets on loopback.
 
+mod deadlines;
 mod http1;
 #[cfg(feature = "http2")]
 mod http2;
 #[cfg(feature = "http2")]
 mod http2_cancel;
+#[cfg(feature = "http2")]
+mod http2_goaway;
 mod limits;
 mod proxy;
 mod secrets;

@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use super::super::lease::Http2Sender;
 use super::super::origin::{Open, OriginPool};
 use super::super::state::Shared;
 use super::super::{Limits, lock};
-use super::broken;
+use super::{broken, sleep_until_some};
 use crate::TransportError;
 use crate::connect::{CountedIo, Protocol};
 use crate::deadlines::after;
@@ -29,6 +29,10 @@ const UNKNOWN_LIMIT: usize = 0x7fff_ff9d;
 /// calls that are canceled by the hundred must not do that to the others.
 const REMEMBERED_RESETS: usize = 4_096;
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+
+/// How long the peer's SETTINGS may take; they are the first thing it sends. After that the calls
+/// in line no longer wait to hear the limit, and get a connection each.
+const SETTINGS_WAIT: Duration = Duration::from_secs(2);
 
 type Connection = http2::Connection<TokioIo<CountedIo>, RequestBody, Executor>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -101,6 +105,7 @@ impl Http2Ready {
 /// Drives one HTTP/2 connection to its end.
 async fn drive(mut driver: Driver, idle: Arc<Notify>, open: Open) {
     let idle_timeout = open.pool.limits.idle_timeout;
+    let mut settings_until = Some(Instant::now() + SETTINGS_WAIT);
     loop {
         let idle_since = open.pool.idle_since(driver.id);
         let close_at = idle_since.map(|since| after(since, idle_timeout));
@@ -109,7 +114,13 @@ async fn drive(mut driver: Driver, idle: Arc<Notify>, open: Open) {
             () = poll_fn(|cx| driver.poll(cx)) => return,
             // A stream began or ended on an idle connection: look again.
             () = idle.notified() => {}
-            () = sleep_until(close_at.unwrap_or_else(Instant::now)), if close_at.is_some() => {
+            () = sleep_until_some(settings_until) => {
+                settings_until = None;
+                if driver.known_limit == UNKNOWN_LIMIT {
+                    open.pool.learned(driver.id, 1);
+                }
+            }
+            () = sleep_until_some(close_at) => {
                 open.pool.expire_shared(driver.id, idle_timeout);
             }
         }
