@@ -59,11 +59,13 @@ impl SlotBits {
     pub fn insert(&self, index: usize) {
         let bit = 1 << (index % 64);
         if let Some(word) = self.words.get(index / 64) {
+            // Counted before it is there, so that the count is never behind the bits: a set with a
+            // member does not call itself empty while somebody adds and removes another.
+            self.set.fetch_add(1, Ordering::Relaxed);
             // AcqRel: who removes a bit sees the reason of every insertion before, so it can look
-            // again and put the bit back. The count may for a moment be behind the bits; a late
-            // reader asks `enter`.
-            if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
-                self.set.fetch_add(1, Ordering::Relaxed);
+            // again and put the bit back.
+            if word.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
+                self.set.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -83,7 +85,6 @@ impl SlotBits {
         if let Some(word) = self.words.get(index / 64)
             && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
         {
-            // Wrapping: a removal may count before the insertion it follows has counted.
             self.set.fetch_sub(1, Ordering::Relaxed);
         }
     }

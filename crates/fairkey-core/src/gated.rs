@@ -57,6 +57,10 @@ impl<S: Strategy> Strategy for Gated<S> {
         }
         loop {
             let key = self.inner.pick(turn)?;
+            if !turn.may_end_with(key) {
+                // The pool refuses it. To ask again might never end.
+                return Some(key);
+            }
             if turn.enter_all(&self.gates, key) {
                 return Some(key);
             }

@@ -1,6 +1,7 @@
 //! Which slot belongs to whom, over reloads: [`KeyTable`].
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crate::key_set::{Account, Counts, Entry};
@@ -145,6 +146,9 @@ fn free_slot<T>(slots: &[Weak<T>], from: &mut usize) -> u32 {
     {
         *from += 1;
     }
+    // With the Release of the count's last decrement: what its last user wrote to the state of the
+    // slot happened before the next owner finds it.
+    fence(Ordering::Acquire);
     let slot = *from;
     *from += 1;
     slot as u32

@@ -12,7 +12,8 @@ use crate::registry::GateId;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
     Ask, At, BuildError, Candidate, Clock, Explanation, Gate, Gated, Key, KeyExplanation, KeySet,
-    Lease, MonotonicClock, Observer, Registry, Reload, Strategy, Timestamp, Turn, Unavailable,
+    Lease, MonotonicClock, Observer, Registry, Reload, Scope, Strategy, Timestamp, Turn,
+    Unavailable,
 };
 
 /// What a pool keeps over reloads.
@@ -129,7 +130,7 @@ impl Pool {
     ) -> Result<Lease, Unavailable> {
         let Snapshot { keys, core, .. } = &*snapshot;
         let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets);
-        let mut closed = None;
+        let (mut closed, mut none_left) = (None, false);
         if let Some(key) = core.strategy.pick(&mut turn) {
             let slot = key.slot();
             let committed = turn.commit(key);
@@ -148,7 +149,7 @@ impl Pool {
                 core.strategy
             );
         } else {
-            closed = turn.closed();
+            (closed, none_left) = (turn.closed(), turn.is_empty());
             drop(turn);
         }
         local::keep(hold);
@@ -157,7 +158,7 @@ impl Pool {
                 retry_at: denied.until,
                 by: Some(denied.by),
             },
-            None => soonest(core, keys, ask, now),
+            None => soonest(core, keys, ask, now, none_left),
         };
         for observer in &core.observers {
             observer.refused(ask, &unavailable);
@@ -299,7 +300,14 @@ fn is_tried(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
 }
 
 /// Finds the key that opens soonest by the passing of time. A key is open when all its gates are.
-fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp) -> Unavailable {
+/// `none_left` says that gates took out all there was.
+fn soonest(
+    core: &Core,
+    keys: &KeySet,
+    ask: &Ask<'_>,
+    now: Timestamp,
+    none_left: bool,
+) -> Unavailable {
     let mut best = Unavailable {
         retry_at: None,
         by: None,
@@ -320,8 +328,16 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp) -> Unavail
                 (until, by) = (denied.until, Some(denied.by));
             }
         }
+        if by.is_none() && none_left {
+            // It was closed or full a moment ago, and has opened since. Whoever waited for that to
+            // happen would wait in vain.
+            return Unavailable {
+                retry_at: Some(now),
+                by: Some(Scope::Local),
+            };
+        }
         if by.is_none() {
-            // Open by now, or the strategy declined it: nothing to wait for that a time names.
+            // The strategy declined it: nothing to wait for.
             continue;
         }
         let sooner = match (until, best.retry_at) {

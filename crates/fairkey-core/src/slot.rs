@@ -42,6 +42,9 @@ const CHUNKS: usize = 27;
 /// A read costs about 2 ns, against 0.6 ns for a plain slice: what every selection scans stays
 /// dense in bits (see [`SlotBits`](crate::SlotBits)), what a transition touches lives here.
 pub struct Slots<T> {
+    /// The first chunk, which is all of a usual pool: no arithmetic and no bounds to check.
+    first: OnceLock<Box<[T; FIRST]>>,
+    /// The others; the first of these is never made.
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
 }
 
@@ -50,6 +53,7 @@ impl<T> Slots<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            first: OnceLock::new(),
             chunks: [const { OnceLock::new() }; CHUNKS],
         }
     }
@@ -60,7 +64,9 @@ impl<T> Slots<T> {
             return;
         }
         let (last, _) = place(len - 1);
-        for chunk in 0..=last {
+        self.first
+            .get_or_init(|| Box::new(std::array::from_fn(|_| make())));
+        for chunk in 1..=last {
             self.chunks[chunk].get_or_init(|| (0..chunk_len(chunk)).map(|_| make()).collect());
         }
     }
@@ -69,19 +75,28 @@ impl<T> Slots<T> {
     #[must_use]
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
+        if index < FIRST {
+            self.first.get()?.get(index)
+        } else {
+            self.get_far(index)
+        }
+    }
+
+    fn get_far(&self, index: usize) -> Option<&T> {
         let (chunk, at) = place(index);
         self.chunks.get(chunk)?.get()?.get(at)
     }
 
+    fn made(&self) -> impl Iterator<Item = &T> {
+        let first = self.first.get().into_iter().flat_map(|chunk| chunk.iter());
+        first.chain(self.chunks[1..].iter().map_while(OnceLock::get).flatten())
+    }
+
     /// Calls `f` with every entry there is, in order.
     pub fn for_each(&self, mut f: impl FnMut(usize, &T)) {
-        let mut index = 0;
-        for chunk in self.chunks.iter().map_while(OnceLock::get) {
-            for entry in chunk {
-                f(index, entry);
-                index += 1;
-            }
-        }
+        self.made()
+            .enumerate()
+            .for_each(|(index, entry)| f(index, entry));
     }
 }
 

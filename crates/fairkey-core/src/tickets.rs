@@ -1,22 +1,24 @@
 //! The gates that a call has entered: [`Tickets`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::registry::GateId;
 use crate::{Candidate, Gate, KeySet, Outcome, Report, Slot, Ticket};
 
-/// As many gates as a call enters without allocating.
-const INLINE: usize = 4;
+/// As many gates as a call enters without allocating: the bits of [`Tickets::entered`].
+const INLINE: usize = 8;
 
 /// The gates that a turn has entered and, after it, those that its lease must leave.
 ///
-/// Of one key, nearly always, and of few gates: those lie in place. What goes beyond, such as the
-/// tickets of a second key for a strategy that asks twice, lies in a vector.
+/// Of one key, nearly always, and of few gates: those lie in place, by the number of the gate.
+/// What goes beyond, such as the tickets of a second key for a strategy that asks twice, lies in
+/// a vector.
 #[derive(Debug)]
 pub(crate) struct Tickets {
-    len: usize,
     slot: Slot,
-    gates: [GateId; INLINE],
+    /// A bit for each gate whose ticket is in `tickets`.
+    entered: u8,
     tickets: [Ticket; INLINE],
     more: Vec<(GateId, Slot, Ticket)>,
 }
@@ -25,9 +27,8 @@ impl Tickets {
     #[inline]
     pub(crate) const fn new() -> Self {
         Self {
-            len: 0,
             slot: Slot(u32::MAX),
-            gates: [GateId::NONE; INLINE],
+            entered: 0,
             tickets: [Ticket(0); INLINE],
             more: Vec::new(),
         }
@@ -35,50 +36,62 @@ impl Tickets {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0 && self.more.is_empty()
+        self.entered == 0 && self.more.is_empty()
     }
 
     #[inline]
     pub(crate) fn push(&mut self, gate: GateId, slot: Slot, ticket: Ticket) {
-        if self.len == 0 {
+        if self.entered == 0 {
             self.slot = slot;
         }
-        if self.len < INLINE && self.slot == slot {
-            self.gates[self.len] = gate;
-            self.tickets[self.len] = ticket;
-            self.len += 1;
-        } else {
-            self.more.push((gate, slot, ticket));
+        match self.tickets.get_mut(usize::from(gate.0)) {
+            Some(place) if self.slot == slot => {
+                *place = ticket;
+                self.entered |= 1 << gate.0;
+            }
+            _ => self.more.push((gate, slot, ticket)),
         }
     }
 
     pub(crate) fn has(&self, gate: GateId, slot: Slot) -> bool {
-        (self.slot == slot && self.gates[..self.len].contains(&gate))
+        let here = usize::from(gate.0) < INLINE && self.entered >> gate.0 & 1 == 1;
+        (here && self.slot == slot)
             || self
                 .more
                 .iter()
                 .any(|more| more.0 == gate && more.1 == slot)
     }
 
+    /// Returns whether any ticket is of `slot`.
+    #[cold]
+    pub(crate) fn holds(&self, slot: Slot) -> bool {
+        (self.entered != 0 && self.slot == slot) || self.more.iter().any(|more| more.1 == slot)
+    }
+
     /// Returns whether every ticket is of `slot`.
     #[inline]
     pub(crate) fn only_of(&self, slot: Slot) -> bool {
-        (self.len == 0 || self.slot == slot)
+        (self.entered == 0 || self.slot == slot)
             && (self.more.is_empty() || self.more.iter().all(|more| more.1 == slot))
     }
 
-    /// Takes the last ticket out.
-    #[inline]
+    /// Takes a ticket out.
     fn pop(&mut self) -> Option<(GateId, Slot, Ticket)> {
         if !self.more.is_empty() {
             return self.more.pop();
         }
-        let last = self.len.checked_sub(1)?;
-        self.len = last;
-        Some((*self.gates.get(last)?, self.slot, *self.tickets.get(last)?))
+        let gate = self.entered.checked_ilog2()?;
+        self.entered &= !(1 << gate);
+        Some((
+            GateId(gate as u16),
+            self.slot,
+            self.tickets[gate as usize % INLINE],
+        ))
     }
 
-    /// Leaves the gates entered for the slots that `which` selects, and keeps the others.
+    /// Leaves the gates entered for the slots that `which` selects, and keeps the others. Never
+    /// panics: it runs while the panic of a strategy or a gate unwinds, too, and a gate that
+    /// panics here must not keep the others from hearing.
     #[cold]
     pub(crate) fn leave(
         &mut self,
@@ -90,7 +103,8 @@ impl Tickets {
         let mut kept = Vec::new();
         while let Some(entered) = self.pop() {
             if which(entered.1) {
-                leave_one(gates, keys, entered, report);
+                let leave = || leave_one(gates, keys, entered, report);
+                let _ = catch_unwind(AssertUnwindSafe(leave));
             } else {
                 kept.push(entered);
             }
@@ -100,22 +114,30 @@ impl Tickets {
         }
     }
 
-    /// Leaves every gate, last in first out. Each ticket is out before its gate is told, so that
+    /// Leaves every gate. Each ticket is out before its gate is told, so that
     /// a gate that panics is not told twice.
     #[inline]
     pub(crate) fn leave_all(&mut self, gates: &[Arc<dyn Gate>], keys: &KeySet, report: &Report) {
-        while let Some(entered) = self.more.pop() {
-            leave_one(gates, keys, entered, report);
+        while !self.more.is_empty() {
+            self.leave_more(gates, keys, report);
         }
-        while self.len > 0 {
-            self.len -= 1;
-            let at = self.len % INLINE;
+        while self.entered != 0 {
+            let gate = self.entered.trailing_zeros();
+            self.entered &= self.entered - 1;
+            let ticket = self.tickets[gate as usize % INLINE];
             leave_one(
                 gates,
                 keys,
-                (self.gates[at], self.slot, self.tickets[at]),
+                (GateId(gate as u16), self.slot, ticket),
                 report,
             );
+        }
+    }
+
+    #[cold]
+    fn leave_more(&mut self, gates: &[Arc<dyn Gate>], keys: &KeySet, report: &Report) {
+        if let Some(entered) = self.more.pop() {
+            leave_one(gates, keys, entered, report);
         }
     }
 }

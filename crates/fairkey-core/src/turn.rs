@@ -192,6 +192,36 @@ impl<'a> Turn<'a> {
         self.nth(n)
     }
 
+    /// Returns two different offered keys by chance, each pair with the same probability; the same
+    /// one twice where only one is offered.
+    #[must_use]
+    #[inline]
+    pub fn random_two(&mut self) -> Option<(Candidate<'a>, Candidate<'a>)> {
+        let (span, keys) = (self.keys.span(), self.keys);
+        if self.len > 1 {
+            // As in `random`: guesses that nearly always hit. One draw makes both.
+            for _ in 0..8 {
+                let draw = self.chance().next_u64();
+                let one = ((draw & u64::from(u32::MAX)) * u64::from(span)) >> 32;
+                let other = ((draw >> 32) * u64::from(span - 1)) >> 32;
+                let other = other + u64::from(other >= one);
+                let (one, other) = (Slot(one as u32), Slot(other as u32));
+                if self.offers(one) && self.offers(other) {
+                    return Some((Candidate::new(keys, one), Candidate::new(keys, other)));
+                }
+            }
+        }
+        let len = self.len as u32;
+        let one = self.chance().below(len);
+        let other = self.chance().below(len.saturating_sub(1));
+        let other = if len > 1 {
+            other + u32::from(other >= one)
+        } else {
+            one
+        };
+        Some((self.nth(one as usize)?, self.nth(other as usize)?))
+    }
+
     /// Returns the offered key whose `cost` is least; among equals one by chance, each with the
     /// same probability. `cost` is asked once or twice for each key.
     #[must_use]
@@ -392,12 +422,20 @@ impl<'a> Turn<'a> {
         self.exclude(key);
     }
 
+    /// Returns whether the turn may end with `key`: it is offered, or gates were entered for it.
+    /// A strategy that asks twice may take its first answer, which a gate has taken out of the
+    /// offer since: what fills the key is this turn's own permit.
+    #[inline]
+    pub(crate) fn may_end_with(&self, key: Candidate<'a>) -> bool {
+        self.offers(key.slot()) || self.tickets.holds(key.slot())
+    }
+
     /// Ends the turn with `key`: gates entered for other keys are left again, those entered for
-    /// `key` are handed over to its lease. Does nothing and returns `false` where `key` is not
-    /// offered.
+    /// `key` are handed over to its lease. Does nothing and returns `false` where the turn may
+    /// not end with `key`.
     #[inline]
     pub(crate) fn commit(&mut self, key: Candidate<'a>) -> bool {
-        if !self.offers(key.slot()) {
+        if !self.may_end_with(key) {
             return false;
         }
         if !self.tickets.only_of(key.slot()) {

@@ -19,17 +19,7 @@ impl PowerOfTwo {
 
 impl Strategy for PowerOfTwo {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
-        let one = turn.random()?;
-        if turn.len() == 1 {
-            return Some(one);
-        }
-        let mut other = turn.random()?;
-        for _ in 0..8 {
-            if other.slot() != one.slot() {
-                break;
-            }
-            other = turn.random()?;
-        }
+        let (one, other) = turn.random_two()?;
         if other.load_with_one_more() < one.load_with_one_more() {
             Some(other)
         } else {

@@ -52,7 +52,7 @@ impl Slice {
 /// an average that weighs by time (linkerd2-proxy took the same turn, in its pull request 4561).
 ///
 /// A bucket is one word: the generation of the breaker's state (8 bits), the number of the slice
-/// of time it counts (24 bits), calls and failures (16 bits each, they saturate). Whoever counts
+/// of time it counts (24 bits), calls and failures (16 bits each, they stay when full). Whoever counts
 /// into a slice or a generation that the word does not hold starts it anew, so nothing has to be
 /// cleared, and a call that was begun under an older generation can add nothing to a newer one.
 #[derive(Debug)]
@@ -76,6 +76,10 @@ struct Bucket {
     failures: u16,
 }
 
+const ONE_CALL: u64 = 1 << 16;
+/// The bits that count calls; full, the bucket counts no more: of 65,535 calls in a tenth of a
+/// window, the next changes no ratio that matters.
+const CALLS: u64 = 0xffff << 16;
 const SLICE_BITS: u32 = 24;
 const SLICE_MASK: u32 = (1 << SLICE_BITS) - 1;
 
@@ -87,17 +91,6 @@ impl Bucket {
             calls: (word >> 16) as u16,
             failures: word as u16,
         }
-    }
-
-    /// Returns the word with one more call in it.
-    #[inline]
-    fn counted(self, failed: bool) -> u64 {
-        Self {
-            calls: self.calls.saturating_add(1),
-            failures: self.failures.saturating_add(u16::from(failed)),
-            ..self
-        }
-        .pack()
     }
 
     #[inline]
@@ -131,16 +124,20 @@ impl Window {
         let bucket = &self.buckets[slice as usize % BUCKETS];
         let mut word = bucket.load(Ordering::Relaxed);
         loop {
-            let counts = Bucket::unpack(word);
-            let next = if word >> 32 == fresh >> 32 {
-                counts.counted(failed)
+            let next = if word >> 32 == fresh >> 32 && word & CALLS != CALLS {
+                // Neither count can run over into the next.
+                word + ONE_CALL + u64::from(failed)
             } else {
+                let counts = Bucket::unpack(word);
+                if counts.generation == generation && counts.slice == slice {
+                    return;
+                }
                 // A later slice is there already: this call ended a whole window ago.
                 let ahead = counts.slice.wrapping_sub(slice) & SLICE_MASK;
                 if counts.generation == generation && word != 0 && ahead < SLICE_MASK / 2 {
                     return;
                 }
-                Bucket::unpack(fresh).counted(failed)
+                fresh + ONE_CALL + u64::from(failed)
             };
             // Relaxed: the counts are all there is.
             match bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
