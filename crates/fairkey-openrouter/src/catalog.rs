@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::lenient::null_is_default;
+use crate::lenient::{null_is_default, object};
 use crate::request::Price;
 
 /// The answer of `GET /models`.
@@ -27,7 +27,7 @@ impl ModelList {
     ///
     /// Where the text is no JSON object, or a known field has a type that makes no sense of it.
     pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        object(json)
     }
 
     /// Returns the model with the identifier `id`.

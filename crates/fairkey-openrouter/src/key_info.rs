@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
-use crate::lenient::{amount, null_is_default};
+use crate::lenient::{amount, null_is_default, object};
 use crate::open_enum::open_enum;
 
 open_enum! {
@@ -273,9 +273,9 @@ fn data<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Er
         #[serde(borrow)]
         data: Option<&'a serde_json::value::RawValue>,
     }
-    match serde_json::from_slice::<Wrapped<'_>>(json)?.data {
-        Some(data) => serde_json::from_str(data.get()),
-        None => serde_json::from_slice(json),
+    match object::<Wrapped<'_>>(json)?.data {
+        Some(data) => object(data.get().as_bytes()),
+        None => object(json),
     }
 }
 
@@ -342,7 +342,9 @@ mod tests {
         let credits =
             Credits::from_slice(br#"{"data":{"total_credits":10.5,"total_usage":11}}"#).unwrap();
         assert_eq!(credits.balance(), -0.5);
-        assert!(Credits::from_slice(b"[]").is_err());
+        for json in ["[]", r#"{"data":[1,2]}"#, "", "7"] {
+            assert!(Credits::from_slice(json.as_bytes()).is_err(), "{json}");
+        }
     }
 
     #[test]

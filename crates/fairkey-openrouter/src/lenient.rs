@@ -4,6 +4,14 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+/// Reads a JSON object. Without this a list would do for any struct, its members in order.
+pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<serde_json::Map<_, _>>(json)?;
+    }
+    serde_json::from_slice(json)
+}
+
 /// Reads `null` as the default of the type.
 pub(crate) fn null_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where
@@ -74,6 +82,14 @@ mod tests {
         amount: Option<f64>,
         #[serde(default, deserialize_with = "super::null_is_default")]
         list: Vec<u8>,
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        assert!(super::object::<Sample>(b" {}").is_ok());
+        for json in ["[]", "[1,2,[]]", "null", "", "7"] {
+            assert!(super::object::<Sample>(json.as_bytes()).is_err(), "{json}");
+        }
     }
 
     #[test]

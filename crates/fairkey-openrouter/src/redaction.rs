@@ -39,7 +39,10 @@ pub(crate) fn clean(text: &str, chars: usize) -> String {
 /// Returns whether `c` takes no place on a screen, or turns the direction of writing: it has no
 /// business in a log line.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 /// Replaces what looks like an API key: `sk-…` of any vendor, and whatever follows `Bearer`.

@@ -5,12 +5,13 @@
 //! not decided here; see [`Fault::in_body`](crate::Fault::in_body).
 
 mod chunk;
+mod salvage;
 mod usage;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::lenient::{count, null_is_default};
+use crate::lenient::{count, null_is_default, object};
 use crate::open_enum::open_enum;
 use crate::request::{Content, ToolCall};
 
@@ -68,11 +69,14 @@ pub struct ChatResponse {
 impl ChatResponse {
     /// Reads a response from JSON.
     ///
+    /// A known field whose type makes no sense of it costs that field, not the answer: it was paid
+    /// for.
+    ///
     /// # Errors
     ///
-    /// Where the text is no JSON object, or a known field has a type that makes no sense of it.
+    /// Where the text is no JSON object.
     pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        object(json).or_else(|error| salvage::read(json).ok_or(error))
     }
 
     /// Returns the text of the first answer, the text parts of it joined; empty without one.
@@ -109,6 +113,9 @@ pub struct Choice {
     /// Log probabilities, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Value>,
+    /// The error, where this answer failed. See [`Fault::in_body`](crate::Fault::in_body).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
 }
 
 /// What a model says.
@@ -154,11 +161,36 @@ impl ResponseMessage {
         }
     }
 
+    /// Returns whether the model says anything: text, reasoning, a tool call, a refusal, an image
+    /// or audio.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.content
+            .as_ref()
+            .is_some_and(|content| !content.is_empty())
+            || said(self.reasoning.as_deref())
+            || said(self.refusal.as_deref())
+            || some(self.reasoning_details.as_deref())
+            || some(self.tool_calls.as_deref())
+            || some(self.images.as_deref())
+            || self.audio.is_some()
+    }
+
     /// Returns the text of the content, the text parts of it joined.
     #[must_use]
     pub fn text(&self) -> String {
         self.content.as_ref().map(Content::text).unwrap_or_default()
     }
+}
+
+/// Whether there is a text with something in it.
+fn said(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+/// Whether there is a list with something in it.
+fn some<T>(list: Option<&[T]>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl ChatStreamReader {
         if message.data.is_empty() {
             return None;
         }
-        let chunk = match serde_json::from_slice::<ChatChunk>(&message.data) {
+        let chunk = match ChatChunk::from_slice(&message.data) {
             Ok(chunk) if chunk.is_failure() || message.name() == Some("error") => {
                 let fault = Fault::from_frame(&message.data);
                 let fault = fault.unwrap_or_else(|| Fault::malformed("an error without content"));

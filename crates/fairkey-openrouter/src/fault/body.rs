@@ -10,6 +10,7 @@ use crate::fault::classify::Place;
 use crate::fault::envelope::Envelope;
 use crate::fault::{Cause, Evidence, Fault};
 use crate::redaction::{NAME_CHARS, clean};
+use crate::response::ResponseMessage;
 
 /// The members of an answer that may tell of a failure. Reading it copies nothing.
 #[derive(Deserialize)]
@@ -95,19 +96,16 @@ pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
     let Some(first) = choices.as_deref().and_then(|choices| choices.first()) else {
         return Some(Fault::malformed("the answer has no choices"));
     };
-    let unfinished = first.finish_reason.as_deref().is_none_or(str::is_empty);
+    if first
+        .finish_reason
+        .as_deref()
+        .is_some_and(|reason| !reason.is_empty())
+    {
+        return None;
+    }
     let message = first.message.map_or("null", RawValue::get);
-    let message: crate::ResponseMessage = serde_json::from_str(message).unwrap_or_default();
-    let silent = message
-        .content
-        .as_ref()
-        .is_none_or(crate::Content::is_empty)
-        && message.reasoning.as_deref().is_none_or(str::is_empty)
-        && message.refusal.as_deref().is_none_or(str::is_empty)
-        && message.tool_calls.as_deref().is_none_or(<[_]>::is_empty)
-        && message.images.as_deref().is_none_or(<[_]>::is_empty)
-        && message.audio.is_none();
-    (unfinished && silent)
+    let message: ResponseMessage = serde_json::from_str(message).unwrap_or_default();
+    (!message.has_content())
         .then(|| Fault::no_content("the answer has no content and no reason to have ended"))
 }
 

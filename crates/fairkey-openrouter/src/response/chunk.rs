@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::lenient::{count, null_is_default};
+use crate::lenient::{count, null_is_default, object};
 use crate::request::{Content, ToolCall};
-use crate::response::{FinishReason, Usage};
+use crate::response::{FinishReason, Usage, said, salvage, some};
 
 /// One event of a streamed chat completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,17 @@ pub struct ChatChunk {
 }
 
 impl ChatChunk {
+    /// Reads a chunk from the data of an event.
+    ///
+    /// A known field whose type makes no sense of it costs that field, not the stream.
+    ///
+    /// # Errors
+    ///
+    /// Where the text is no JSON object.
+    pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
+        object(json).or_else(|error| salvage::read(json).ok_or(error))
+    }
+
     /// Returns the text that this chunk adds to the first answer; empty if it adds none.
     #[must_use]
     pub fn text(&self) -> String {
@@ -128,20 +139,14 @@ impl Delta {
     /// Returns whether it brings something that a caller would see. A role alone does not.
     #[must_use]
     pub fn has_content(&self) -> bool {
-        fn some<T>(list: Option<&Vec<T>>) -> bool {
-            list.is_some_and(|list| !list.is_empty())
-        }
-        fn said(text: Option<&String>) -> bool {
-            text.is_some_and(|text| !text.is_empty())
-        }
         self.content
             .as_ref()
             .is_some_and(|content| !content.is_empty())
-            || said(self.reasoning.as_ref())
-            || said(self.refusal.as_ref())
-            || some(self.reasoning_details.as_ref())
-            || some(self.tool_calls.as_ref())
-            || some(self.images.as_ref())
+            || said(self.reasoning.as_deref())
+            || said(self.refusal.as_deref())
+            || some(self.reasoning_details.as_deref())
+            || some(self.tool_calls.as_deref())
+            || some(self.images.as_deref())
             || self.audio.as_ref().is_some_and(|audio| !audio.is_null())
     }
 }

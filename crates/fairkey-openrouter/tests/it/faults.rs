@@ -322,7 +322,10 @@ fn what_a_client_sees_itself_has_a_scope_too() {
 fn good_answers_of_every_endpoint_are_no_faults() {
     for body in [
         r#"{"id":"gen-1","choices":[{"finish_reason":"stop","message":{"content":"a"}}]}"#,
-        r#"{"id":"gen-1","choices":[{"finish_reason":null,"error":null,"message":{"content":"a"}}],"error":null}"#,
+        concat!(
+            r#"{"id":"gen-1","choices":[{"finish_reason":null,"error":null,"#,
+            r#""message":{"content":"a"}}],"error":null}"#,
+        ),
         "\n\n  {\"choices\":[{\"finish_reason\":\"length\",\"message\":{\"content\":\"error\"}}]}",
         r#"{"id":"resp_1","status":"completed","error":null,"output":[]}"#,
         r#"{"id":"msg_1","type":"message","content":[{"type":"text","text":"a"}]}"#,

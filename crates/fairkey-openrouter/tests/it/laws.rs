@@ -97,7 +97,10 @@ proptest! {
     fn an_unknown_member_changes_nothing(
         known in prop::sample::select(vec![
             r#"{"error":{"code":429,"message":"m","metadata":{"provider_name":"Acme"}}}"#,
-            r#"{"error":{"code":402,"message":"m","metadata":{"limit_source":"openrouter_credits"}}}"#,
+            concat!(
+    r#"{"error":{"code":402,"message":"m","#,
+    r#""metadata":{"limit_source":"openrouter_credits"}}}"#,
+),
             r#"{"error":{"code":401,"message":"User not found."}}"#,
         ]),
         name in "later_[a-z]{1,8}",

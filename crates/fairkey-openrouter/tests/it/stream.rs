@@ -3,11 +3,20 @@
 use fairkey_core::{Cost, Scope};
 use fairkey_openrouter::{Cause, ChatStreamReader, Fault, FinishReason, StreamItem};
 
-const ROLE: &str = r#"{"id":"gen-1","model":"acme/large","provider":"Acme","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+const ROLE: &str = concat!(
+    r#"{"id":"gen-1","model":"acme/large","provider":"Acme","choices":[{"index":0,"#,
+    r#""delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+);
 const TEXT: &str = r#"{"id":"gen-1","choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
 const STOP: &str = r#"{"id":"gen-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-const USAGE: &str = r#"{"id":"gen-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"cost":0.00025}}"#;
-const STOP_AGAIN: &str = r#"{"id":"gen-1","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"usage":{"total_tokens":5,"cost":0.00025}}"#;
+const USAGE: &str = concat!(
+    r#"{"id":"gen-1","choices":[],"usage":{"prompt_tokens":3,"#,
+    r#""completion_tokens":2,"total_tokens":5,"cost":0.00025}}"#,
+);
+const STOP_AGAIN: &str = concat!(
+    r#"{"id":"gen-1","choices":[{"index":0,"delta":{"content":""},"#,
+    r#""finish_reason":"stop"}],"usage":{"total_tokens":5,"cost":0.00025}}"#,
+);
 const DONE: &str = "[DONE]";
 
 /// A stream of these events, each whole.
@@ -135,7 +144,11 @@ fn a_stream_without_a_single_choice_is_no_answer() {
 
 #[test]
 fn an_error_chunk_ends_the_stream_with_its_fault() {
-    let limit = r#"{"id":"gen-1","provider":"Acme","error":{"code":429,"message":"Slow down","metadata":{"error_type":"rate_limit_exceeded"}},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#;
+    let limit = concat!(
+        r#"{"id":"gen-1","provider":"Acme","error":{"code":429,"message":"Slow down","#,
+        r#""metadata":{"error_type":"rate_limit_exceeded"}},"choices":[{"index":0,"#,
+        r#""delta":{"content":""},"finish_reason":"error"}]}"#,
+    );
     let fault = check_fault(
         &stream(&[TEXT, limit, DONE]),
         "cF",
@@ -152,7 +165,10 @@ fn an_error_chunk_ends_the_stream_with_its_fault() {
         "an earlier chunk named the provider"
     );
 
-    let finish = r#"{"choices":[{"delta":{},"finish_reason":"error","native_finish_reason":"MALFORMED_FUNCTION_CALL"}]}"#;
+    let finish = concat!(
+        r#"{"choices":[{"delta":{},"finish_reason":"error","#,
+        r#""native_finish_reason":"MALFORMED_FUNCTION_CALL"}]}"#,
+    );
     let fault = check_fault(&stream(&[TEXT, finish]), "cF", Cause::ErrorIn200);
     assert!(
         fault.message().contains("MALFORMED_FUNCTION_CALL"),
@@ -214,6 +230,12 @@ fn chunks_that_carry_nothing_known_pass_through() {
         &stream(&[debug, empty, r#"{"type":"ping"}"#, TEXT, STOP, DONE]),
         "ccccD",
     );
+}
+
+#[test]
+fn an_odd_field_does_not_end_a_stream() {
+    let odd = r#"{"id":7,"choices":[{"delta":{"content":"Hi"},"native_finish_reason":5}]}"#;
+    check(&stream(&[odd, STOP, DONE]), "ccD");
 }
 
 #[test]

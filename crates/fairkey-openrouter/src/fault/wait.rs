@@ -1,0 +1,64 @@
+//! What a fault means to a pool: who, what kind, and until when on the pool's clock.
+
+use std::time::Duration;
+
+use fairkey_core::{FaultKind, Outcome, Retry, Timestamp};
+
+use crate::fault::{Cause, Fault, RetryHint};
+
+/// What the fault means to a pool.
+impl Fault {
+    /// Returns the longest wait that a hint can mean here: that of the
+    /// [cause](Cause::max_wait), and 25 hours for a quota of a day on a busy model.
+    #[must_use]
+    pub fn max_wait(&self) -> Duration {
+        let usual = self.0.cause.max_wait();
+        match (self.0.cause, self.0.kind) {
+            (Cause::SharedCapacity, FaultKind::Exhausted) => usual.max(Cause::FreeDaily.max_wait()),
+            _ => usual,
+        }
+    }
+
+    /// Returns how long to wait from now on, where that is known; `wall` is the time of day since
+    /// 1970-01-01 00:00 UTC.
+    ///
+    /// A hint is bounded by [`max_wait`](Self::max_wait). A stamp that has passed already, and a
+    /// wait of nothing, say nothing: a clock is wrong, or the upstream is, and the schedule of
+    /// whoever asks decides. Without a hint the calendar speaks for what starts anew by the day,
+    /// the week or the month.
+    #[must_use]
+    pub fn wait(&self, wall: Duration) -> Option<Duration> {
+        let wait = match self.0.retry {
+            RetryHint::Never => None,
+            RetryHint::After(wait) => Some(wait),
+            RetryHint::At(at) => at.checked_sub(wall),
+            RetryHint::Unknown => {
+                let reset = self
+                    .0
+                    .resets
+                    .as_ref()
+                    .and_then(|resets| resets.next_reset(wall));
+                reset.and_then(|at| at.checked_sub(wall))
+            }
+        };
+        wait.filter(|wait| !wait.is_zero())
+            .map(|wait| wait.min(self.max_wait()))
+    }
+
+    /// Returns the fault as the pool is told of it: who, what kind, and when it can be over on the
+    /// pool's clock.
+    ///
+    /// `now` is the time of the pool's clock, `wall` the time of day since 1970-01-01 00:00 UTC;
+    /// stamps of the upstream are converted from one to the other and bounded as
+    /// [`wait`](Self::wait) says.
+    #[must_use]
+    pub fn outcome(&self, now: Timestamp, wall: Duration) -> Outcome {
+        let retry = match (self.0.retry, self.wait(wall)) {
+            (RetryHint::Never, _) => Retry::Never,
+            (RetryHint::After(_), Some(wait)) => Retry::After(wait),
+            (_, Some(wait)) => Retry::At(now + wait),
+            (_, None) => Retry::Unknown,
+        };
+        Outcome::fault(self.0.scope, self.0.kind).with_retry(retry)
+    }
+}
