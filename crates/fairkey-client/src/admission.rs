@@ -1,0 +1,403 @@
+//! Who gets a key next: [`Admission`], the queue before the pool.
+//!
+//! A call that finds nothing free waits in line. Lines are by model and class: a model that is
+//! out holds up nobody who wants another one, and within a line the first in is the first out,
+//! even where a later call would have been content with less. Whoever frees something hands it
+//! on: when a lease ends or the keys are reloaded, the heads of the lines are tried, and a lease
+//! that is found is given to the waiting call itself. Nobody polls, and nobody races for what was
+//! freed.
+//!
+//! No wake-up is lost: a call stands in its line *before* the pool is asked for it. What is freed
+//! before that, the pool finds; what is freed after that, finds the call.
+//!
+//! The pool is asked with no lock held, since strategies, gates and observers are foreign code.
+
+mod lines;
+mod outlook;
+mod waiter;
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use fairkey_core::{
+    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Pool, Report, Timestamp, Tried,
+    Unavailable,
+};
+use tokio::time::Instant;
+
+use self::lines::{Line, Lines};
+pub(crate) use self::outlook::outlook;
+use self::waiter::{Event, Waiter};
+use crate::backoff::SHORTEST;
+
+/// What a call wants, owned, so that it can stand in line.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) class: Class,
+    pub(crate) cost: Cost,
+    pub(crate) affinity: Option<u64>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) tried: Tried,
+}
+
+impl Wish {
+    pub(crate) fn ask(&self) -> Ask<'_> {
+        Ask {
+            model: self.model.as_deref(),
+            cost: self.cost,
+            affinity: self.affinity,
+            deadline: self.deadline,
+            class: self.class,
+            tried: (!self.tried.is_empty()).then_some(&self.tried),
+        }
+    }
+
+    fn line(&self) -> Line {
+        (self.model.clone(), self.class)
+    }
+}
+
+/// Why a call got no key.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    /// So many calls wait already that another one may not.
+    Overloaded,
+    /// Waiting brings nothing, or nothing in time.
+    Hopeless { unavailable: Unavailable },
+    /// Waited as long as allowed. What was last said to the call, if anything.
+    TimedOut { unavailable: Option<Unavailable> },
+}
+
+/// The queue before the pool, and the permits for calls in flight.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) pool: Pool,
+    max_waiting: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: Lines,
+    /// Permits that are free; `None` where there is no limit.
+    free: Option<usize>,
+    /// Whether some thread is handing out, and whether it shall look again when done.
+    pumping: bool,
+    again: bool,
+}
+
+impl Admission {
+    /// Makes the queue. `waker` must be among the pool's observers.
+    pub(crate) fn new(
+        pool: Pool,
+        max_in_flight: Option<usize>,
+        max_waiting: usize,
+        waker: &Waker,
+    ) -> Arc<Self> {
+        let free = max_in_flight.map(|n| n.max(1));
+        let state = State {
+            lines: Lines::default(),
+            free,
+            pumping: false,
+            again: false,
+        };
+        let admission = Arc::new(Self {
+            pool,
+            max_waiting,
+            state: Mutex::new(state),
+        });
+        let _ = waker.0.set(Arc::downgrade(&admission));
+        admission
+    }
+
+    /// Gets a key at once or not at all, and never past somebody who waits in the same line.
+    pub(crate) fn try_acquire(self: &Arc<Self>, wish: &Wish) -> Result<Held, Option<Unavailable>> {
+        let permit = {
+            let mut state = self.state();
+            if !state.lines.is_empty_line(&wish.line()) {
+                return Err(None);
+            }
+            self.take_permit(&mut state).ok_or(None)?
+        };
+        self.select(&wish.ask(), permit).map_err(Some)
+    }
+
+    /// Gets a key, waiting in line until `limit` for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at any point, the call leaves its line, and what it was given goes to the next.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        wish: Wish,
+        limit: Instant,
+    ) -> Result<Held, Refusal> {
+        // The first look of the usual call, which waits for nothing.
+        if let Ok(held) = self.try_acquire(&wish) {
+            return Ok(held);
+        }
+        let place = Place::enter(self, wish).ok_or(Refusal::Overloaded)?;
+        self.pump();
+        let (mut last, mut wake_at) = (None, limit);
+        loop {
+            match tokio::time::timeout_at(wake_at.min(limit), place.waiter.event()).await {
+                Ok(Event::Granted(held)) => return Ok(held),
+                Ok(Event::Refused(unavailable)) => {
+                    last = Some(unavailable);
+                    wake_at = self.instant_of(unavailable.retry_at).unwrap_or(limit);
+                    let timed = unavailable.retry_at.is_some() && wake_at < limit;
+                    let ours = unavailable.by == Some(fairkey_core::Scope::Local);
+                    if timed || (ours && unavailable.retry_at.is_none()) {
+                        continue;
+                    }
+                    let outlook = outlook(&self.pool.explain(&place.waiter.wish.ask()));
+                    let soonest = self.instant_of(outlook.soonest);
+                    if outlook.release || soonest.is_some_and(|at| at < limit) {
+                        wake_at = soonest.unwrap_or(limit);
+                        continue;
+                    }
+                    return Err(Refusal::Hopeless { unavailable });
+                }
+                Err(_) if Instant::now() >= limit => {
+                    return Err(Refusal::TimedOut { unavailable: last });
+                }
+                Err(_) => {
+                    // Our time has come: those before us first.
+                    wake_at = limit;
+                    self.pump();
+                    if !place.waiter.wish.tried.is_empty() {
+                        // The pump looks at a few of those that have tried keys before.
+                        self.offer(&place.waiter);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns how many calls wait now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().lines.len()
+    }
+
+    /// Hands what is free to those who wait, in order. Called whenever something may have become
+    /// free; cheap where nobody waits.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        {
+            let mut state = self.state();
+            if state.lines.len() == 0 {
+                return;
+            }
+            if state.pumping {
+                state.again = true;
+                return;
+            }
+            state.pumping = true;
+        }
+        // Resets the flag on a panic of foreign code, too.
+        let _pumping = Pumping(self);
+        loop {
+            self.state().again = false;
+            self.pass();
+            let mut state = self.state();
+            if !state.again {
+                state.pumping = false;
+                return;
+            }
+        }
+    }
+
+    /// Goes through the lines once.
+    fn pass(self: &Arc<Self>) {
+        let mut pass = lines::Pass::default();
+        loop {
+            let next = {
+                let state = self.state();
+                if state.free == Some(0) {
+                    return;
+                }
+                state.lines.next(&pass)
+            };
+            let Some((ticket, waiter)) = next else { return };
+            match self.offer(&waiter) {
+                Offer::Granted => {}
+                Offer::NoPermit => return,
+                Offer::Refused => pass.refused(&waiter.line, ticket, waiter.wish.tried.is_empty()),
+            }
+        }
+    }
+
+    /// Asks the pool for one who waits.
+    fn offer(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Offer {
+        let Some(permit) = self.take_permit(&mut self.state()) else {
+            return Offer::NoPermit;
+        };
+        match self.select(&waiter.wish.ask(), permit) {
+            Ok(held) => {
+                self.state().lines.remove(&waiter.line, waiter.ticket);
+                // Where it was granted already, or has left, what is held goes back here.
+                drop(waiter.grant(held));
+                Offer::Granted
+            }
+            Err(unavailable) => {
+                waiter.refuse(unavailable);
+                Offer::Refused
+            }
+        }
+    }
+
+    fn select(&self, ask: &Ask<'_>, permit: Permit) -> Result<Held, Unavailable> {
+        match self.pool.select(ask) {
+            Ok(lease) => Ok(Held {
+                lease,
+                _permit: permit,
+            }),
+            Err(unavailable) => {
+                permit.give_back_quietly();
+                Err(unavailable)
+            }
+        }
+    }
+
+    fn take_permit(self: &Arc<Self>, state: &mut State) -> Option<Permit> {
+        match &mut state.free {
+            None => Some(Permit(None)),
+            Some(0) => None,
+            Some(free) => {
+                *free -= 1;
+                Some(Permit(Some(Arc::clone(self))))
+            }
+        }
+    }
+
+    /// Converts a time of the pool's clock, no sooner than the shortest sleep from now.
+    fn instant_of(&self, at: Option<Timestamp>) -> Option<Instant> {
+        let wait = at?.since(self.pool.now()).max(SHORTEST);
+        Instant::now().checked_add(wait)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Poisoned or not: no foreign code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Offer {
+    Granted,
+    Refused,
+    NoPermit,
+}
+
+struct Pumping<'a>(&'a Admission);
+
+impl Drop for Pumping<'_> {
+    fn drop(&mut self) {
+        self.0.state().pumping = false;
+    }
+}
+
+/// One call's place in line; left on drop.
+struct Place {
+    admission: Arc<Admission>,
+    waiter: Arc<Waiter>,
+}
+
+impl Place {
+    fn enter(admission: &Arc<Admission>, wish: Wish) -> Option<Self> {
+        let mut state = admission.state();
+        if state.lines.len() >= admission.max_waiting {
+            return None;
+        }
+        let waiter = state
+            .lines
+            .push(|ticket| Waiter::new(ticket, wish.line(), wish));
+        Some(Self {
+            admission: Arc::clone(admission),
+            waiter,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let removed = self
+            .admission
+            .state()
+            .lines
+            .remove(&self.waiter.line, self.waiter.ticket);
+        // A lease that came between the last look and now is returned here, which pumps.
+        drop(self.waiter.close());
+        if removed {
+            // Whoever stood behind may be content with what this call was not.
+            self.admission.pump();
+        }
+    }
+}
+
+/// A lease, and the permit to be in flight.
+#[derive(Debug)]
+pub(crate) struct Held {
+    // The order counts: the lease ends before the permit is free, so that there are never more
+    // leases than permits.
+    pub(crate) lease: Lease,
+    _permit: Permit,
+}
+
+#[derive(Debug)]
+struct Permit(Option<Arc<Admission>>);
+
+impl Permit {
+    /// Gives the permit back without waking anybody: nothing became free by it.
+    fn give_back_quietly(mut self) {
+        if let Some(admission) = self.0.take() {
+            give_back(&admission);
+        }
+    }
+}
+
+fn give_back(admission: &Admission) {
+    if let Some(free) = &mut admission.state().free {
+        *free += 1;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(admission) = self.0.take() {
+            give_back(&admission);
+            admission.pump();
+        }
+    }
+}
+
+/// Tells the queue that something may be free: an observer of the pool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waker(Arc<OnceLock<Weak<Admission>>>);
+
+impl Waker {
+    fn wake(&self) {
+        // Gone where the client is: nobody waits.
+        if let Some(admission) = self.0.get().and_then(Weak::upgrade) {
+            admission.pump();
+        }
+    }
+}
+
+impl Observer for Waker {
+    fn settled(&self, _: Candidate<'_>, _: &Report) {
+        self.wake();
+    }
+
+    fn reloaded(&self, _: &KeySet) {
+        self.wake();
+    }
+}
+
+/// Returns when `wait` from now is over; what no clock reaches becomes far enough.
+pub(crate) fn after(wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+    Instant::now() + wait.min(FAR)
+}
+
+#[cfg(test)]
+mod tests;

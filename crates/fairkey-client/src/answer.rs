@@ -1,0 +1,103 @@
+//! What came of a call: [`Answer`], and the [`Attempt`]s it took.
+
+use std::fmt;
+use std::time::Duration;
+
+use fairkey_core::{AccountId, Cost, FaultKind, KeyId, Scope, Timestamp};
+use fairkey_openrouter::{Cause, Fault};
+
+/// An answer, and how it was had.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answer<T> {
+    /// The answer itself.
+    pub value: T,
+    /// The key that served it.
+    pub key: KeyId,
+    /// Every attempt that was made, the last one the good one.
+    pub attempts: Vec<Attempt>,
+    /// What it used, where the answer says so.
+    pub cost: Option<Cost>,
+    /// The provider that served it, where the answer says so.
+    pub provider: Option<String>,
+    /// The generation's identifier, where the answer says so.
+    pub generation: Option<String>,
+    /// From the call to the whole answer, waiting included.
+    pub elapsed: Duration,
+}
+
+impl<T> Answer<T> {
+    /// Returns the answer with another value in it.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer {
+            value: f(self.value),
+            key: self.key,
+            attempts: self.attempts,
+            cost: self.cost,
+            provider: self.provider,
+            generation: self.generation,
+            elapsed: self.elapsed,
+        }
+    }
+}
+
+/// One attempt of a call: a request that was sent, or was about to be.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The key that was used.
+    pub key: KeyId,
+    /// The account that owns it, where one was named.
+    pub account: Option<AccountId>,
+    /// What went wrong; `None` where nothing did.
+    pub fault: Option<AttemptFault>,
+    /// When it began, on the pool's clock.
+    pub began: Timestamp,
+    /// How long it took: to the end of the answer, or for a stream to its first content.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": ", self.key)?;
+        match &self.fault {
+            Some(fault) => write!(f, "{fault}"),
+            None => f.write_str("ok"),
+        }
+    }
+}
+
+/// What went wrong with an attempt, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptFault {
+    /// Who was at fault.
+    pub scope: Scope,
+    /// What kind of failure it was.
+    pub kind: FaultKind,
+    /// Why.
+    pub cause: Cause,
+    /// The status of the answer or, inside a 200, the one that the error names.
+    pub status: Option<u16>,
+}
+
+impl From<&Fault> for AttemptFault {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            scope: fault.scope(),
+            kind: fault.kind(),
+            cause: fault.cause(),
+            status: fault.status(),
+        }
+    }
+}
+
+impl fmt::Display for AttemptFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.scope, self.cause.as_str())?;
+        match self.status {
+            Some(status) => write!(f, " ({status})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The attempt loop: one call, as many attempts as its ledger and the verdicts allow.
+
+mod accept;
+mod seat;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fairkey_core::{FaultKind, KeyId, Timestamp};
+use fairkey_openrouter::{Fault, RetryHint};
+use fairkey_transport::Deadlines;
+use http::{HeaderMap, Method, Request, Uri};
+use tokio::time::timeout_at;
+
+use crate::admission::Held;
+use crate::answer::Attempt;
+use crate::authorization::authorize;
+use crate::call::CallOptions;
+use crate::core::Core;
+use crate::error::{CallError, CallErrorKind};
+use crate::exchange::{Exchange, Failure};
+use crate::ledger::Ledger;
+use crate::verdict::{Case, GiveUp, Verdict, verdict};
+
+pub(crate) use self::accept::{Accepted, Failed, Mode};
+
+/// What is sent, again and again if need be: the same bytes each time.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) mode: Mode,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) options: CallOptions,
+}
+
+/// How a call that was answered went.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) accepted: Accepted,
+    pub(crate) key: KeyId,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) elapsed: Duration,
+}
+
+/// Why no further attempt is made.
+pub(crate) enum Stop {
+    /// The last attempt failed.
+    Failed(Box<Failed>, Option<GiveUp>),
+    /// There is no key, or none was left; the error is complete but for the attempts.
+    Error(CallError),
+    /// The caller's deadline passed.
+    Deadline,
+}
+
+/// Makes a call.
+///
+/// # Cancel safety
+///
+/// Dropped at any point, the attempt under way is given up, and its lease and permit go back.
+pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
+    core.counters.calls.up();
+    core.budget.deposit(core.admission.pool.now());
+    let mut ledger = Ledger::open(job.options.deadline);
+    let outcome = match ledger.deadline {
+        // Polls the work first: what is there by the deadline is not thrown away.
+        Some(at) => timeout_at(at, attempts(core, &job, &mut ledger))
+            .await
+            .unwrap_or(Err(Stop::Deadline)),
+        None => attempts(core, &job, &mut ledger).await,
+    };
+    match outcome {
+        Ok((accepted, key)) => {
+            core.counters.answered.up();
+            let attempts = ledger.take_attempts();
+            Ok(Done {
+                accepted,
+                key,
+                attempts,
+                elapsed: ledger.started.elapsed(),
+            })
+        }
+        Err(stop) => stop.finish(core, &job, ledger),
+    }
+}
+
+async fn attempts(
+    core: &Arc<Core>,
+    job: &Job,
+    ledger: &mut Ledger,
+) -> Result<(Accepted, KeyId), Stop> {
+    let mut chance = core.seeds.draw();
+    loop {
+        let held = seat::take(core, &job.options, ledger).await?;
+        let key = held.lease.key();
+        let (id, slot, account) = (key.id().clone(), key.slot(), key.account());
+        core.counters.attempts.up();
+        ledger.begin(key, core.admission.pool.now());
+        let failed = match attempt(core, job, ledger, held).await {
+            Ok(accepted) => {
+                ledger.end(None, core.admission.pool.now());
+                return Ok((accepted, id));
+            }
+            Err(failed) => failed,
+        };
+        let Failure { fault, may_run } = &failed.failure;
+        let now = core.admission.pool.now();
+        ledger.end(Some(fault.into()), now);
+        ledger.fault = Some(fault.clone());
+        let case = Case::of(fault, core.wall.since_epoch(), *may_run);
+        let back = || may_be_tried_again_at(core, fault, now);
+        match verdict(case, ledger.spent(), &core.retry, chance.unit()) {
+            Verdict::Return => return Err(Stop::Failed(failed, None)),
+            Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
+            Verdict::OtherKey => ledger.exclude_key(slot, back()),
+            Verdict::OtherAccount => ledger.exclude_account(account, back()),
+            Verdict::SameAfter(wait) => {
+                if !core.budget.withdraw(now) {
+                    core.counters.budget_denied.up();
+                    return Err(Stop::Failed(failed, Some(GiveUp::Budget)));
+                }
+                core.counters.retries.up();
+                // What came is not needed any more, and may hold a lease.
+                drop(failed);
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+        }
+        core.counters.failovers.up();
+    }
+}
+
+/// Returns when a call may come back to what has refused it; `None`: never. Gates usually keep
+/// it away for longer.
+fn may_be_tried_again_at(core: &Core, fault: &Fault, now: Timestamp) -> Option<Timestamp> {
+    if fault.kind() == FaultKind::Refused || fault.retry() == RetryHint::Never {
+        return None;
+    }
+    Some(
+        now + fault
+            .wait(core.wall.since_epoch())
+            .unwrap_or(core.retry.cap),
+    )
+}
+
+/// Makes one attempt.
+async fn attempt(
+    core: &Arc<Core>,
+    job: &Job,
+    ledger: &Ledger,
+    held: Held,
+) -> Result<Accepted, Box<Failed>> {
+    let mut deadlines = job.options.deadlines.unwrap_or(core.deadlines);
+    if let Some(left) = ledger.left() {
+        deadlines.total = deadlines.total.min(left);
+    }
+    let mut exchange = Exchange::new(Arc::clone(core), held, deadlines);
+    let request = match request(core, job, &exchange, deadlines) {
+        Ok(request) => request,
+        Err(fault) => {
+            exchange.fail(&fault);
+            return Err(Failed::new(Failure::told(fault)));
+        }
+    };
+    match core.transport.send(request).await {
+        Ok(response) => job.mode.accept(exchange, job.uri.path(), response).await,
+        Err(error) => Err(Failed::new(exchange.fail_in_transport(&error))),
+    }
+}
+
+/// Makes the request of one attempt. The key enters it here, and only here.
+fn request(
+    core: &Core,
+    job: &Job,
+    exchange: &Exchange,
+    deadlines: Deadlines,
+) -> Result<Request<Bytes>, Fault> {
+    let mut request = Request::new(job.body.clone());
+    *request.method_mut() = job.method.clone();
+    *request.uri_mut() = job.uri.clone();
+    *request.headers_mut() = job.headers.clone();
+    request.extensions_mut().insert(deadlines);
+    let header = exchange.held().map(|held| {
+        core.keyed
+            .authorizations
+            .of(held.lease.key().slot(), held.lease.expose_key())
+    });
+    match header {
+        Some(Ok(header)) => {
+            authorize(request.headers_mut(), header);
+            Ok(request)
+        }
+        // A reload brought a secret that is none; the builder checks those it is given.
+        _ => Err(Fault::new(
+            fairkey_openrouter::Cause::KeyInvalid,
+            "the secret holds characters that no header may have",
+        )),
+    }
+}
+
+impl Stop {
+    /// Makes the error of a call that stopped, or the answer, where it is to be handed on.
+    fn finish(self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
+        let now = core.admission.pool.now();
+        let error = match self {
+            Self::Failed(mut failed, give_up) => {
+                if let (Mode::Pass, Some((accepted, key))) = (&job.mode, failed.passed.take()) {
+                    let attempts = ledger.take_attempts();
+                    let elapsed = ledger.started.elapsed();
+                    return Ok(Done {
+                        accepted,
+                        key,
+                        attempts,
+                        elapsed,
+                    });
+                }
+                let fault = failed.failure.fault;
+                let late = fault.cause() == fairkey_openrouter::Cause::Canceled
+                    && ledger.left().is_some_and(|left| left.is_zero());
+                if late {
+                    deadline(&ledger)
+                } else {
+                    let kind = match fault.scope() {
+                        fairkey_core::Scope::Request if fault.status().is_none() => {
+                            CallErrorKind::Request
+                        }
+                        _ => CallErrorKind::Fault,
+                    };
+                    let retry_at = fault
+                        .wait(core.wall.since_epoch())
+                        .filter(|_| fault.retry() != RetryHint::Never)
+                        .map(|wait| now + wait);
+                    CallError::new(kind, fault.to_string())
+                        .with_give_up(give_up)
+                        .with_retry(retry_at, now)
+                        .with_response(failed.response)
+                }
+                .with_fault(Some(fault))
+            }
+            Self::Error(error) => error.with_fault(ledger.fault.take()),
+            Self::Deadline => {
+                // The attempt under way, if there is one, was given up.
+                let fault = Fault::canceled();
+                ledger.end(Some((&fault).into()), now);
+                deadline(&ledger).with_fault(ledger.fault.take())
+            }
+        };
+        Err(error.with_attempts(ledger.take_attempts()))
+    }
+}
+
+fn deadline(ledger: &Ledger) -> CallError {
+    let within = ledger
+        .deadline
+        .map_or(Duration::ZERO, |at| at - ledger.started);
+    CallError::new(
+        CallErrorKind::Deadline,
+        format!(
+            "no answer within the call's deadline of {:.1} s",
+            within.as_secs_f64()
+        ),
+    )
+}

@@ -1,0 +1,279 @@
+//! From the head of an answer to what the caller gets: whether the attempt has succeeded.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fairkey_core::KeyId;
+use fairkey_openrouter::{Fault, Phase};
+use fairkey_transport::Body;
+use http::Response;
+use http::response::Parts;
+use tokio::time::timeout_at;
+
+use crate::admission::after;
+use crate::chat_stream::Opening;
+use crate::exchange::{Exchange, Failure};
+use crate::leased_body::{First, LeasedBody};
+use crate::summary::Summary;
+use crate::watch::{Watch, body_fault, is_event_stream, is_json};
+
+/// How much of a refusal is read to understand it.
+const REFUSAL_BYTES: usize = 256 << 10;
+/// How much may come before the first content while another attempt is still possible.
+const GATE_BYTES: usize = 256 << 10;
+
+/// What the caller of an attempt wants of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The whole of it, before anything reaches the caller.
+    Whole { chat: bool },
+    /// Chunks of a chat completion.
+    ChatStream,
+    /// Whatever it is, as it comes. Statuses of refusal included, once no attempt can help.
+    Pass,
+}
+
+/// An answer that was accepted.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Whole(Box<Whole>),
+    ChatStream(Box<Opening>),
+    Pass(Box<Response<LeasedBody>>),
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) body: Bytes,
+    pub(crate) summary: Summary,
+}
+
+/// An attempt that failed, and what came of it all the same.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// The answer as it came, for the error.
+    pub(crate) response: Option<Response<Bytes>>,
+    /// The answer as it came, to be handed on where no attempt follows.
+    pub(crate) passed: Option<(Accepted, KeyId)>,
+}
+
+impl Failed {
+    pub(crate) fn new(failure: Failure) -> Box<Self> {
+        Box::new(Self {
+            failure,
+            response: None,
+            passed: None,
+        })
+    }
+}
+
+type Result<T> = std::result::Result<T, Box<Failed>>;
+
+impl Mode {
+    /// Decides whether an answer is one. From here on the exchange holds the body.
+    pub(crate) async fn accept(
+        &self,
+        mut exchange: Exchange,
+        path: &str,
+        response: Response<Body>,
+    ) -> Result<Accepted> {
+        let (parts, body) = response.into_parts();
+        exchange.receive(body);
+        let refused = parts.status.is_client_error() || parts.status.is_server_error();
+        match self {
+            Self::Pass if refused => refuse_and_pass(exchange, parts).await,
+            _ if refused || (!parts.status.is_success() && *self != Self::Pass) => {
+                refuse(exchange, parts).await
+            }
+            Self::Whole { chat } => whole(exchange, parts, *chat).await,
+            Self::ChatStream => chat_stream(exchange, parts).await,
+            Self::Pass => pass(exchange, path, parts).await,
+        }
+    }
+}
+
+/// Reads the body of a refusal, as far as it helps to understand it. The flag says whether that
+/// was all of it.
+async fn refusal_body(exchange: &mut Exchange) -> (BytesMut, bool) {
+    let mut read = BytesMut::new();
+    // Not a deadline of its own: a refusal comes at once, or its words do not matter.
+    let at = after(exchange.deadlines.first_content);
+    while read.len() < REFUSAL_BYTES {
+        match timeout_at(at, exchange.chunk()).await {
+            Ok(Some(Ok(chunk))) => read.extend_from_slice(&chunk),
+            Ok(None) => return (read, true),
+            Ok(Some(Err(_))) | Err(_) => break,
+        }
+    }
+    (read, false)
+}
+
+async fn refuse<T>(mut exchange: Exchange, parts: Parts) -> Result<T> {
+    let (body, _) = refusal_body(&mut exchange).await;
+    let fault = Fault::from_response(parts.status, &parts.headers, &body);
+    exchange.fail(&fault);
+    let mut failed = Failed::new(Failure::told(fault));
+    failed.response = Some(Response::from_parts(parts, body.freeze()));
+    Err(failed)
+}
+
+async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
+    let (body, whole) = refusal_body(&mut exchange).await;
+    let fault = Fault::from_response(parts.status, &parts.headers, &body);
+    exchange.record_fault(&fault);
+    let key = exchange.key().clone();
+    if whole {
+        exchange.end();
+    }
+    // The words of a refusal are not watched any more: who is to blame is recorded.
+    let mut passed = LeasedBody::new(exchange, Watch::Blind { ended: false });
+    passed.unread([body.freeze()]);
+    if whole {
+        passed.close();
+    }
+    let mut failed = Failed::new(Failure::told(fault));
+    failed.passed = Some((
+        Accepted::Pass(Box::new(Response::from_parts(parts, passed))),
+        key,
+    ));
+    Err(failed)
+}
+
+/// Reads an answer whole. Nothing of it has reached the caller when it turns out to be none.
+async fn whole(mut exchange: Exchange, parts: Parts, chat: bool) -> Result<Accepted> {
+    let limit = exchange.core.max_body_bytes;
+    let body = match read_whole(&mut exchange, limit).await {
+        Ok(body) => body,
+        Err(failure) => return Err(Failed::new(failure)),
+    };
+    if (chat || is_json(&parts.headers))
+        && let Some(fault) = body_fault(&body, chat)
+    {
+        exchange.fail(&fault);
+        let mut failed = Failed::new(Failure::told(fault));
+        failed.response = Some(Response::from_parts(parts, body));
+        return Err(failed);
+    }
+    let mut summary = Summary::of(&body);
+    if summary.generation.is_none() {
+        let header = parts.headers.get("x-generation-id");
+        summary.generation = header.and_then(|id| id.to_str().ok()).map(str::to_owned);
+    }
+    if let Some(cost) = summary.cost {
+        exchange.note_used(cost);
+    }
+    exchange.record_success();
+    exchange.end();
+    Ok(Accepted::Whole(Box::new(Whole { body, summary })))
+}
+
+async fn read_whole(
+    exchange: &mut Exchange,
+    limit_bytes: usize,
+) -> std::result::Result<Bytes, Failure> {
+    let wait = exchange.deadlines.first_content;
+    let at = after(wait);
+    if exchange.size_hint().lower() > limit_bytes as u64 {
+        return Err(too_large(exchange, limit_bytes));
+    }
+    let (mut first, mut rest, mut content) = (Bytes::new(), BytesMut::new(), false);
+    loop {
+        let next = if content {
+            exchange.chunk().await
+        } else {
+            match timeout_at(at, exchange.chunk()).await {
+                Ok(next) => next,
+                Err(_) => return Err(silent(exchange, wait)),
+            }
+        };
+        let chunk = match next {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => return Err(exchange.fail_in_transport(&error)),
+            None => break,
+        };
+        // White space keeps the connection alive, and is no content.
+        if !content && !chunk.trim_ascii().is_empty() {
+            content = true;
+            exchange.note_first_content();
+        }
+        if first.len() + rest.len() + chunk.len() > limit_bytes {
+            return Err(too_large(exchange, limit_bytes));
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = chunk;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+                first.clear();
+            }
+            rest.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
+}
+
+fn too_large(exchange: &mut Exchange, limit_bytes: usize) -> Failure {
+    let message = format!("the answer has more than the {limit_bytes} bytes that are allowed");
+    let fault = Fault::local(&message);
+    exchange.fail(&fault);
+    Failure::found(fault)
+}
+
+fn silent(exchange: &mut Exchange, wait: Duration) -> Failure {
+    let fault = Fault::timeout(Phase::FirstContent, wait);
+    exchange.fail(&fault);
+    Failure::found(fault)
+}
+
+/// Reads a stream up to its first content.
+async fn chat_stream(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
+    if !is_event_stream(&parts.headers) && parts.headers.contains_key(http::header::CONTENT_TYPE) {
+        // An error in a 200 comes as plain JSON; anything else is not what was asked for.
+        let limit = exchange.core.max_body_bytes;
+        let body = match read_whole(&mut exchange, limit).await {
+            Ok(body) => body,
+            Err(failure) => return Err(Failed::new(failure)),
+        };
+        let fault = body_fault(&body, true)
+            .unwrap_or_else(|| Fault::malformed("a stream was asked for, and none came"));
+        exchange.fail(&fault);
+        let mut failed = Failed::new(Failure::told(fault));
+        failed.response = Some(Response::from_parts(parts, body));
+        return Err(failed);
+    }
+    let wait = exchange.deadlines.first_content;
+    let mut opening = Opening::new(exchange);
+    match timeout_at(after(wait), opening.first(GATE_BYTES)).await {
+        Ok(Ok(())) => Ok(Accepted::ChatStream(Box::new(opening))),
+        Ok(Err(failure)) => Err(Failed::new(failure)),
+        Err(_) => Err(Failed::new(silent(opening.exchange(), wait))),
+    }
+}
+
+/// Hands an answer on; a stream only when its first content is there.
+async fn pass(exchange: Exchange, path: &str, parts: Parts) -> Result<Accepted> {
+    let watch = Watch::choose(path, &parts.headers);
+    let is_stream = watch.is_stream() && parts.status.is_success();
+    let wait = exchange.deadlines.first_content;
+    let key = exchange.key().clone();
+    let mut body = LeasedBody::new(exchange, watch);
+    if is_stream {
+        match timeout_at(after(wait), body.first(GATE_BYTES)).await {
+            Ok(First::Content) => {}
+            Ok(First::Fault(fault)) => {
+                let mut failed = Failed::new(Failure::told(fault));
+                let passed = Accepted::Pass(Box::new(Response::from_parts(parts, body)));
+                failed.passed = Some((passed, key));
+                return Err(failed);
+            }
+            Ok(First::Broken(failure)) => return Err(Failed::new(failure)),
+            Err(_) => return Err(Failed::new(silent(body.exchange(), wait))),
+        }
+    }
+    Ok(Accepted::Pass(Box::new(Response::from_parts(parts, body))))
+}

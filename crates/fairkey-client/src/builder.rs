@@ -1,0 +1,328 @@
+//! Settings of a client, checked once: [`ClientBuilder`].
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairkey_core::{
+    ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
+};
+use fairkey_openrouter::{AppAttribution, endpoint};
+use fairkey_strategy::{
+    BreakerConfig, Cooldown, CooldownConfig, SlidingWindowBreaker, WeightedLeastInFlight,
+};
+use fairkey_transport::{Deadlines, Transport};
+use http::HeaderMap;
+
+use crate::admission::{Admission, Waker};
+use crate::core::{Core, Keyed};
+use crate::origin::BaseUrl;
+use crate::stats::Counters;
+use crate::{
+    Client, ClientBuildError, RetryBudget, RetryConfig, TokioClock, authorization, request,
+};
+
+/// Builds a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fairkey_client::Client;
+/// use fairkey_core::Key;
+///
+/// # fn main() -> Result<(), fairkey_client::ClientBuildError> {
+/// let client = Client::builder()
+///     .key("search-team", "sk-or-v1-…")
+///     .keys([Key::new("batch", "sk-or-v1-….").account("acme").weight(2)])
+///     .max_in_flight(64)
+///     .max_wait(Duration::from_secs(30))
+///     .build();
+/// # let _ = client;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    keys: Vec<Key>,
+    strategy: Option<Box<dyn Strategy>>,
+    default_gates: Option<bool>,
+    gates: Vec<Arc<dyn Gate>>,
+    observers: Vec<Arc<dyn Observer>>,
+    base_url: String,
+    app: Option<AppAttribution>,
+    transport: Option<Arc<dyn Transport>>,
+    deadlines: Deadlines,
+    retry: RetryConfig,
+    max_in_flight: usize,
+    max_waiting: usize,
+    max_wait: Duration,
+    max_body_bytes: usize,
+    clock: Option<Arc<dyn Clock>>,
+    wall_clock: Option<Arc<dyn WallClock>>,
+    seed: Option<u64>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Vec::new(),
+            strategy: None,
+            default_gates: None,
+            gates: Vec::new(),
+            observers: Vec::new(),
+            base_url: endpoint::BASE_URL.to_owned(),
+            app: None,
+            transport: None,
+            deadlines: Deadlines::default(),
+            retry: RetryConfig::default(),
+            max_in_flight: 1_024,
+            max_waiting: 65_536,
+            max_wait: Duration::from_secs(120),
+            max_body_bytes: 32 << 20,
+            clock: None,
+            wall_clock: None,
+            seed: None,
+        }
+    }
+
+    /// Adds a key by label and secret. One with an account or a weight: [`keys`](Self::keys).
+    pub fn key(mut self, id: impl Into<KeyId>, secret: impl Into<ApiKey>) -> Self {
+        self.keys.push(Key::new(id, secret));
+        self
+    }
+
+    /// Adds keys.
+    pub fn keys(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
+    /// Sets what picks keys, and takes the default gates away: the strategy may bring its own.
+    /// [`default_gates`](Self::default_gates) puts them back.
+    ///
+    /// Default: [`WeightedLeastInFlight`] behind the default gates.
+    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
+        self.strategy = Some(Box::new(strategy));
+        self
+    }
+
+    /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`] for
+    /// each key, and a [`Cooldown`] for each key and for each account, all with their defaults.
+    /// Without them, or gates that do the same, a key that is revoked is tried again and again.
+    ///
+    /// Default: true, unless a [`strategy`](Self::strategy) is set.
+    pub fn default_gates(mut self, yes: bool) -> Self {
+        self.default_gates = Some(yes);
+        self
+    }
+
+    /// Puts a gate before the strategy, behind the gates there are.
+    pub fn gate(self, gate: impl Gate + 'static) -> Self {
+        self.shared_gate(Arc::new(gate))
+    }
+
+    /// Puts a gate before the strategy of which the caller keeps a handle.
+    pub fn shared_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gates.push(gate);
+        self
+    }
+
+    /// Adds somebody who hears of selections and ends.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Sets the upstream: `https`, or `http` to this machine. Keys are sent to this origin and to
+    /// no other. Default `https://openrouter.ai/api/v1`.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// Sets who the app is, for calls that do not say so themselves. Default: nobody.
+    pub fn app(mut self, app: AppAttribution) -> Self {
+        self.app = Some(app);
+        self
+    }
+
+    /// Sets what sends requests. Default: an `HttpTransport` with its defaults, where the feature
+    /// `transport` is on.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Sets how long the parts of each attempt may take. See [`Deadlines`] for defaults.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// Sets how often, and when, a call is tried again. See [`RetryConfig`] for defaults.
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how many attempts may be in flight at a time, to the end of their answers; at least 1.
+    /// Further ones wait in line. A call that waits before a retry is not in flight.
+    /// Default 1,024.
+    pub fn max_in_flight(mut self, attempts: usize) -> Self {
+        self.max_in_flight = attempts;
+        self
+    }
+
+    /// Sets how many calls may wait in line; the next one fails as
+    /// [`Overloaded`](crate::CallErrorKind::Overloaded). Default 65,536.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
+        self
+    }
+
+    /// Sets how long a call may wait for keys, all its attempts together. Waits before retries do
+    /// not count. Where it is known that no key opens within it, the call fails at once. Zero: no
+    /// call waits. Default 2 min.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// Sets how many bytes an answer may have that is read whole. Default 32 MiB.
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// Sets the pool's clock. Default: [`TokioClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets the time of day, against which reset stamps are read. Default: the machine's.
+    pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
+        self.wall_clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Seeds chance: selections and backoffs. Default: the process's own seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the client. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that cannot be, and what to do about it.
+    pub fn build(self) -> Result<Client, ClientBuildError> {
+        if self.keys.is_empty() {
+            return Err(ClientBuildError::new(
+                "a client needs at least one key: add one with `key(label, secret)`",
+            ));
+        }
+        for key in &self.keys {
+            authorization::check(key.id(), key.secret()).map_err(ClientBuildError::new)?;
+        }
+        if self.max_in_flight == 0 {
+            let message = "max_in_flight is 0, so that no call could ever be sent; give 1 or more";
+            return Err(ClientBuildError::new(message));
+        }
+        let base = BaseUrl::parse(&self.base_url).map_err(ClientBuildError::new)?;
+        let attribution = match &self.app {
+            None => HeaderMap::new(),
+            Some(app) => app
+                .headers()
+                .map_err(|error| ClientBuildError::new(error.to_string()).with_source(error))?,
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport(self.deadlines)?,
+        };
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(()));
+        let (waker, counters) = (Waker::default(), Arc::new(Counters::default()));
+        let keyed = Arc::new(Keyed {
+            counters: Arc::clone(&counters),
+            authorizations: <_>::default(),
+        });
+        let default_gates = self.default_gates.unwrap_or(self.strategy.is_none());
+        let mut pool = Pool::builder()
+            .keys(self.keys)
+            .strategy(
+                self.strategy
+                    .unwrap_or_else(|| Box::new(WeightedLeastInFlight::new())),
+            )
+            .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
+            .seed(seed)
+            .observer(Arc::<Keyed>::clone(&keyed));
+        if default_gates {
+            for gate in default_gates_of(seed) {
+                pool = pool.shared_gate(gate);
+            }
+        }
+        for gate in self.gates {
+            pool = pool.shared_gate(gate);
+        }
+        for observer in self.observers {
+            pool = pool.observer(observer);
+        }
+        // Last: whoever is woken finds everybody else informed.
+        let pool = pool.observer(Arc::new(waker.clone())).build()?;
+        let admission = Admission::new(pool, Some(self.max_in_flight), self.max_waiting, &waker);
+        Ok(Client::new(Arc::new(Core {
+            admission,
+            transport,
+            base,
+            headers: request::defaults(attribution),
+            budget: RetryBudget::new(&self.retry.budget),
+            retry: self.retry,
+            deadlines: self.deadlines,
+            max_wait: self.max_wait,
+            max_body_bytes: self.max_body_bytes,
+            wall: self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock)),
+            keyed,
+            counters,
+            seeds: Seeds::new(fairkey_core::mix(seed)),
+        })))
+    }
+}
+
+fn default_gates_of(seed: u64) -> [Arc<dyn Gate>; 3] {
+    [
+        Arc::new(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed)),
+        Arc::new(Cooldown::per_key(CooldownConfig::default())),
+        Arc::new(Cooldown::per_account(CooldownConfig::default())),
+    ]
+}
+
+#[cfg(feature = "transport")]
+fn default_transport(deadlines: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildError> {
+    match fairkey_transport::HttpTransport::builder()
+        .deadlines(deadlines)
+        .build()
+    {
+        Ok(transport) => Ok(Arc::new(transport)),
+        Err(error) => Err(ClientBuildError::new(error.to_string()).with_source(error)),
+    }
+}
+
+#[cfg(not(feature = "transport"))]
+fn default_transport(_: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildError> {
+    Err(ClientBuildError::new(
+        "there is no transport: turn on the feature `transport`, or give one with `transport(…)`",
+    ))
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("keys", &self.keys)
+            .field("strategy", &self.strategy)
+            .field("retry", &self.retry)
+            .field("deadlines", &self.deadlines)
+            // Not the base URL: until it is checked, it may have a password in it.
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! One unary call: [`Call`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fairkey_core::{Class, Cost, hash_label};
+use fairkey_openrouter::{ChatRequest, endpoint};
+use fairkey_transport::Deadlines;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+/// One call whose answer is read whole: what [`Client::call`](crate::Client::call) takes.
+///
+/// The bytes of the body are sent as they are given. What else is set here tells the pool what
+/// the call wants; OpenRouter reads the body.
+///
+/// ```
+/// use std::time::Duration;
+/// use fairkey_client::Call;
+/// use fairkey_core::Class;
+///
+/// let call = Call::new("/chat/completions", r#"{"model":"a/b","messages":[]}"#)
+///     .model("a/b")
+///     .class(Class::Batch)
+///     .deadline(Duration::from_secs(600));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until `Client::call`"]
+pub struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) options: CallOptions,
+}
+
+/// What a call wants from the pool, and how long it may take.
+///
+/// [`Client::send`](crate::Client::send) finds it among the extensions of a request; a
+/// [`Call`] has it inside.
+#[derive(Clone, Debug)]
+pub struct CallOptions {
+    /// The model, so that gates on models, and the line to wait in, are right. Default: none
+    /// named.
+    pub model: Option<Arc<str>>,
+    /// How urgent the call is. Default [`Class::Normal`].
+    pub class: Class,
+    /// Calls with the same value would like the same key. Default: none.
+    pub affinity: Option<u64>,
+    /// How long the caller waits, queueing and all attempts included, from the moment the call is
+    /// made; for a stream, to its end. When it passes, nobody upstream is blamed. Default: no
+    /// limit of the caller's own.
+    pub deadline: Option<Duration>,
+    /// What the call is expected to cost; reserved while it is under way. Default [`Cost::ONE`].
+    pub cost: Cost,
+    /// How long the parts of each attempt may take. Default: the client's.
+    pub deadlines: Option<Deadlines>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            model: None,
+            class: Class::Normal,
+            affinity: None,
+            deadline: None,
+            cost: Cost::ONE,
+            deadlines: None,
+        }
+    }
+}
+
+impl CallOptions {
+    /// Reads what a chat request wants: its model, and its session as affinity. Calls of one
+    /// session would like one key, since OpenRouter keeps the provider's warm cache per account.
+    pub(crate) fn of_chat(request: &ChatRequest) -> Self {
+        Self {
+            model: request.model.as_deref().map(Into::into),
+            affinity: request.session_id.as_deref().map(hash_label),
+            ..Self::default()
+        }
+    }
+}
+
+impl Call {
+    /// Makes a `POST` of JSON to `path`, which is relative to the client's base URL.
+    pub fn new(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, json)]),
+            body: body.into(),
+            options: CallOptions::default(),
+        }
+    }
+
+    /// Makes a call of a chat request, not streamed whatever the request says; with its model,
+    /// and with its session as affinity.
+    pub fn chat(request: &ChatRequest) -> Self {
+        let body = if request.is_stream() {
+            request.clone().stream(false).to_bytes()
+        } else {
+            request.to_bytes()
+        };
+        Self {
+            options: CallOptions::of_chat(request),
+            ..Self::new(endpoint::CHAT_COMPLETIONS, body)
+        }
+    }
+
+    /// Makes a `GET` of `path`, which may carry a query.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            ..Self::new(path, Bytes::new())
+        }
+    }
+
+    /// Sets the method. Default `POST`.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets a header. An `Authorization` is replaced by the key's.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Names the model, so that gates on models, and the line to wait in, are right.
+    pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.options.model = Some(model.into());
+        self
+    }
+
+    /// Sets how urgent the call is. Default [`Class::Normal`].
+    pub fn class(mut self, class: Class) -> Self {
+        self.options.class = class;
+        self
+    }
+
+    /// Asks for the key that other calls with the same `affinity` got, if it is well.
+    pub fn affinity(mut self, affinity: u64) -> Self {
+        self.options.affinity = Some(affinity);
+        self
+    }
+
+    /// Sets how long the caller waits for the answer, queueing and all attempts included, from
+    /// the moment the call is made. Default: no limit of the caller's own.
+    ///
+    /// When it passes, nobody upstream is blamed.
+    pub fn deadline(mut self, within: Duration) -> Self {
+        self.options.deadline = Some(within);
+        self
+    }
+
+    /// Sets what the call is expected to cost; reserved while it is under way. Default
+    /// [`Cost::ONE`].
+    pub fn cost(mut self, cost: Cost) -> Self {
+        self.options.cost = cost;
+        self
+    }
+
+    /// Sets everything that the call wants at once.
+    pub fn options(mut self, options: CallOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets how long the parts of each attempt may take. Default: the client's.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.options.deadlines = Some(deadlines);
+        self
+    }
+}

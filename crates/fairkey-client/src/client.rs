@@ -1,0 +1,297 @@
+//! The client: [`Client`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fairkey_core::{ApiKey, KeyId, Pool};
+use fairkey_openrouter::{ChatRequest, ChatResponse, Credits, KeyInfo, endpoint};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, Uri};
+
+use crate::account;
+use crate::answer::{Answer, Attempt};
+use crate::attempts::{self, Accepted, Done, Job, Mode};
+use crate::call::{Call, CallOptions};
+use crate::chat_stream::ChatStream;
+use crate::core::Core;
+use crate::error::{CallError, CallErrorKind};
+use crate::leased_body::LeasedBody;
+use crate::map::Map;
+use crate::stats::ClientStats;
+use crate::watch::is_chat;
+use crate::{ClientBuilder, request};
+
+/// An OpenRouter client over many keys.
+///
+/// A clone shares everything: keys, queue, budget, connections. It is made for one tokio runtime.
+///
+/// Each call gets a key for each of its attempts. A refusal that concerns a key or an account goes
+/// to another one at once; what no key cures is tried again after a wait, within the call's ledger
+/// and the fleet's budget; and where no key is free, the call waits in line for one. See
+/// [`RetryConfig`](crate::RetryConfig) and [`Verdict`](crate::Verdict).
+///
+/// # Cancel safety
+///
+/// Every future, and every body or stream, can be dropped at any point: the key's lease and the
+/// place in flight go back, and nobody upstream is blamed.
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+}
+
+/// Who served an answer: among the extensions of what [`Client::send`] returns.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Served {
+    /// The key.
+    pub key: KeyId,
+    /// Every attempt up to the answer.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Client {
+    /// Starts to build a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Sends a chat completion request and reads the answer whole.
+    ///
+    /// Whatever the request says, it is not streamed. An answer with status 200 that holds an
+    /// error, or no content at all, is a fault like any other: nothing has reached the caller, so
+    /// the call is tried again within its ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] names what went wrong at last and every attempt.
+    pub async fn chat(&self, request: &ChatRequest) -> Result<Answer<ChatResponse>, CallError> {
+        let answer = self.call(Call::chat(request)).await?;
+        match ChatResponse::from_slice(&answer.value) {
+            Ok(response) => {
+                let answer = answer.map(|_| ());
+                Ok(answer.map(|()| response))
+            }
+            Err(error) => {
+                let message = format!("the answer is no chat completion: {error}");
+                Err(CallError::new(CallErrorKind::Answer, message).with_attempts(answer.attempts))
+            }
+        }
+    }
+
+    /// Sends a chat completion request and streams the answer.
+    ///
+    /// Returns when the first content has come. Until then the call fails over like any other;
+    /// from then on it does not.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] names what went wrong at last and every attempt.
+    pub async fn chat_stream(&self, request: &ChatRequest) -> Result<ChatStream, CallError> {
+        let body = if request.is_stream() {
+            request.to_bytes()
+        } else {
+            request.clone().stream(true).to_bytes()
+        };
+        let job = Job {
+            mode: Mode::ChatStream,
+            method: Method::POST,
+            uri: self.join(endpoint::CHAT_COMPLETIONS)?,
+            headers: self.headers(json()),
+            body,
+            options: CallOptions::of_chat(request),
+        };
+        match attempts::run(&self.core, job).await? {
+            Done {
+                accepted: Accepted::ChatStream(opening),
+                attempts,
+                ..
+            } => Ok(ChatStream::new(*opening, attempts)),
+            _ => Err(other_mode()),
+        }
+    }
+
+    /// Sends any request and returns the answer as it comes.
+    ///
+    /// The request's URI is a path relative to the base URL (`/embeddings`), or a whole URL of the
+    /// same origin. Its body is sent byte for byte, its headers as they are, but `Authorization`,
+    /// which is the key's, and those of one connection. [`CallOptions`] among its extensions say
+    /// what the call wants.
+    ///
+    /// The answer is that of the last attempt, whatever its status: a refusal that no further
+    /// attempt can help is returned with its body untouched. [`Served`] is among its extensions.
+    /// A stream of events is returned when its first content has come; from then on no other
+    /// attempt is made.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer at all.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<LeasedBody>, CallError> {
+        let (mut parts, body) = request.into_parts();
+        let uri = self.core.base.resolve(&parts.uri).map_err(bad_request)?;
+        let job = Job {
+            mode: Mode::Pass,
+            method: parts.method,
+            uri,
+            headers: self.headers(parts.headers),
+            body,
+            options: parts.extensions.remove::<CallOptions>().unwrap_or_default(),
+        };
+        match attempts::run(&self.core, job).await? {
+            Done {
+                accepted: Accepted::Pass(mut response),
+                key,
+                attempts,
+                ..
+            } => {
+                response.extensions_mut().insert(Served { key, attempts });
+                Ok(*response)
+            }
+            _ => Err(other_mode()),
+        }
+    }
+
+    /// Makes one call and reads the answer whole, up to the client's bound on bodies.
+    ///
+    /// The body is sent byte for byte. An answer with status 200 that holds an error is a fault
+    /// like any other, and tried again within the call's ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] names what went wrong at last and every attempt; an answer that was a refusal
+    /// is in [`CallError::response`].
+    pub async fn call(&self, call: Call) -> Result<Answer<Bytes>, CallError> {
+        let uri = self.join(&call.path)?;
+        let job = Job {
+            mode: Mode::Whole {
+                chat: is_chat(uri.path()) && call.method == Method::POST,
+            },
+            method: call.method,
+            uri,
+            headers: self.headers(call.headers),
+            body: call.body,
+            options: call.options,
+        };
+        match attempts::run(&self.core, job).await? {
+            Done {
+                accepted: Accepted::Whole(whole),
+                key,
+                attempts,
+                elapsed,
+            } => Ok(Answer {
+                key,
+                attempts,
+                cost: whole.summary.cost,
+                provider: whole.summary.provider,
+                generation: whole.summary.generation,
+                elapsed,
+                value: whole.body,
+            }),
+            _ => Err(other_mode()),
+        }
+    }
+
+    /// Sends many chat completion requests, at most `n` at a time (0 counts as 1).
+    ///
+    /// Returns a stream of `(index, answer)`, in the order of the requests unless
+    /// [`Map::unordered`] is asked for. Requests are taken from the iterator as they are needed,
+    /// so it may be endless; nothing happens while the stream is not polled.
+    pub fn map<I>(&self, prompts: I, n: usize) -> Map<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<ChatRequest>,
+    {
+        Map::new(self.clone(), prompts.into_iter(), n)
+    }
+
+    /// Asks OpenRouter what the key with the label `id` may still do, with that very key.
+    ///
+    /// Needs no lease, and is tried again only where the network failed.
+    ///
+    /// # Errors
+    ///
+    /// [`CallErrorKind::Request`] where no key has this label; otherwise as [`call`](Self::call).
+    pub async fn key_info(&self, id: &str) -> Result<KeyInfo, CallError> {
+        let secret = self.core.admission.pool.expose_key(id).ok_or_else(|| {
+            CallError::new(CallErrorKind::Request, format!("there is no key \"{id}\""))
+        })?;
+        let body = account::get(&self.core, endpoint::KEY, &secret).await?;
+        KeyInfo::from_slice(&body).map_err(|error| {
+            let message = format!("the answer about key \"{id}\" is of another form: {error}");
+            CallError::new(CallErrorKind::Answer, message)
+        })
+    }
+
+    /// Asks OpenRouter for the balance of the account that a management key belongs to.
+    ///
+    /// # Errors
+    ///
+    /// As [`key_info`](Self::key_info); an ordinary key is refused.
+    pub async fn credits(&self, management_key: &ApiKey) -> Result<Credits, CallError> {
+        let body = account::get(&self.core, endpoint::CREDITS, management_key).await?;
+        Credits::from_slice(&body).map_err(|error| {
+            let message = format!("the answer about credits is of another form: {error}");
+            CallError::new(CallErrorKind::Answer, message)
+        })
+    }
+
+    /// Returns the pool: to reload keys, to explain, to count.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.core.admission.pool
+    }
+
+    /// Looks again for whoever waits: to be called when a gate was opened by hand, of which the
+    /// pool does not know.
+    pub fn wake(&self) {
+        self.core.admission.pump();
+    }
+
+    /// Returns what the client has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        let admission = &self.core.admission;
+        self.core
+            .counters
+            .read(admission.waiting(), admission.pool.in_flight())
+    }
+
+    fn join(&self, path: &str) -> Result<Uri, CallError> {
+        self.core.base.join(path).map_err(bad_request)
+    }
+
+    fn headers(&self, callers: HeaderMap) -> HeaderMap {
+        request::headers(callers, &self.core.headers)
+    }
+}
+
+fn json() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+}
+
+fn bad_request(message: &'static str) -> CallError {
+    CallError::new(CallErrorKind::Request, message)
+}
+
+/// A job is accepted in its own mode.
+fn other_mode() -> CallError {
+    CallError::new(
+        CallErrorKind::Answer,
+        "the answer was read in another way than was asked for",
+    )
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.fmt(f)
+    }
+}
+
+const _: fn() = || {
+    fn is<T: Clone + Send + Sync + 'static>() {}
+    is::<Client>();
+};

@@ -1,0 +1,81 @@
+//! What all clones of a client share: [`Core`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairkey_core::{KeyId, KeySet, Observer, Seeds, WallClock};
+use fairkey_openrouter::Fault;
+use fairkey_transport::{Deadlines, Transport};
+use http::HeaderMap;
+
+use crate::admission::Admission;
+use crate::authorization::Authorizations;
+use crate::origin::BaseUrl;
+use crate::stats::Counters;
+use crate::{RetryBudget, RetryConfig};
+
+/// What all clones of a client share.
+pub(crate) struct Core {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) base: BaseUrl,
+    /// Set where the caller sets none.
+    pub(crate) headers: HeaderMap,
+    pub(crate) retry: RetryConfig,
+    pub(crate) budget: RetryBudget,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) wall: Arc<dyn WallClock>,
+    pub(crate) keyed: Arc<Keyed>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) seeds: Seeds,
+}
+
+impl Core {
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(clippy::unused_self, reason = "only logs")
+    )]
+    pub(crate) fn log_fault(&self, key: &KeyId, fault: &Fault) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            %key,
+            scope = fault.scope().as_str(),
+            cause = fault.cause().as_str(),
+            status = fault.status(),
+            "an attempt failed"
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = (key, fault);
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("pool", &self.admission.pool)
+            .field("transport", &self.transport)
+            .field("base_url", &self.base)
+            .field("retry", &self.retry)
+            .field("deadlines", &self.deadlines)
+            .field("max_wait", &self.max_wait)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is kept for each key beside the pool, and forgotten when a reload takes the key away.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    pub(crate) authorizations: Authorizations,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Observer for Keyed {
+    fn reloaded(&self, keys: &KeySet) {
+        self.authorizations.retain(keys);
+        self.counters.retain(keys);
+    }
+}

@@ -1,0 +1,172 @@
+//! One attempt under way: the lease, and what is charged to whom at its end: [`Exchange`].
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fairkey_core::{Cost, KeyId, Outcome};
+use fairkey_openrouter::Fault;
+use fairkey_transport::{Body, Deadlines, TransportError};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::admission::Held;
+use crate::core::Core;
+use crate::network;
+
+/// A lease on its way through an attempt, and the body that it rides in.
+///
+/// Dropped before its end, it reports a call that was given up, which is nobody's fault, unless
+/// something was recorded before.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) core: Arc<Core>,
+    held: Option<Held>,
+    body: Body,
+    key: KeyId,
+    pub(crate) deadlines: Deadlines,
+    /// How the attempt ended is recorded: the first word counts.
+    recorded: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    /// Whether the request may be running upstream all the same.
+    pub(crate) may_run: bool,
+}
+
+impl Failure {
+    /// A fault that the upstream told us of: what it concerns is over.
+    pub(crate) fn told(fault: Fault) -> Self {
+        Self {
+            fault,
+            may_run: false,
+        }
+    }
+
+    /// A fault that we found ourselves, with the request perhaps still running.
+    pub(crate) fn found(fault: Fault) -> Self {
+        Self {
+            fault,
+            may_run: true,
+        }
+    }
+}
+
+impl Exchange {
+    pub(crate) fn new(core: Arc<Core>, held: Held, deadlines: Deadlines) -> Self {
+        let key = held.lease.key().id().clone();
+        Self {
+            core,
+            held: Some(held),
+            body: Body::empty(),
+            key,
+            deadlines,
+            recorded: false,
+        }
+    }
+
+    /// Takes the body of the answer.
+    pub(crate) fn receive(&mut self, body: Body) {
+        self.body = body;
+    }
+
+    /// Returns the label of the key.
+    pub(crate) fn key(&self) -> &KeyId {
+        &self.key
+    }
+
+    pub(crate) fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// Notes that the first content has come.
+    pub(crate) fn note_first_content(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.lease.note_first_content();
+        }
+    }
+
+    /// Notes what the call used, once.
+    pub(crate) fn note_used(&mut self, cost: Cost) {
+        if let Some(held) = &mut self.held {
+            held.lease.note_actual(cost);
+            self.core.counters.used(cost);
+        }
+    }
+
+    /// Records that the answer is whole, unless something else is recorded. The lease goes on
+    /// while the body does.
+    pub(crate) fn record_success(&mut self) {
+        if !self.recorded {
+            self.record(Outcome::Success);
+        }
+    }
+
+    /// Records who is to be charged, unless something else is recorded. The lease goes on while
+    /// the body does.
+    pub(crate) fn record_fault(&mut self, fault: &Fault) {
+        if !self.recorded && self.held.is_some() {
+            self.core.counters.fault(&self.key, fault);
+            self.core.log_fault(&self.key, fault);
+            let now = self.core.admission.pool.now();
+            self.record(fault.outcome(now, self.core.wall.since_epoch()));
+        }
+    }
+
+    fn record(&mut self, outcome: Outcome) {
+        self.recorded = true;
+        if let Some(held) = &mut self.held {
+            held.lease.record(outcome);
+        }
+    }
+
+    /// Ends the attempt: gates and strategy hear what was recorded, and the key is free.
+    pub(crate) fn end(&mut self) {
+        self.body = Body::empty();
+        self.held = None;
+    }
+
+    /// Ends the attempt with a fault.
+    pub(crate) fn fail(&mut self, fault: &Fault) {
+        self.record_fault(fault);
+        self.end();
+    }
+
+    /// Ends the attempt with an error of the transport.
+    pub(crate) fn fail_in_transport(&mut self, error: &TransportError) -> Failure {
+        let fault = network::fault(error, &self.deadlines);
+        self.fail(&fault);
+        Failure {
+            fault,
+            may_run: network::may_run(error),
+        }
+    }
+
+    /// Polls the body for its next frame. Whatever comes, the lease stays: the caller decides.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    /// Reads the next piece of the body; trailers are skipped.
+    pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, TransportError>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        return Some(Ok(chunk));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

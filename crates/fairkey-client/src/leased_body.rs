@@ -1,0 +1,229 @@
+//! A body that carries its lease: [`LeasedBody`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use fairkey_core::KeyId;
+use fairkey_openrouter::Fault;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::answer::Attempt;
+use crate::error::{CallError, CallErrorKind};
+use crate::exchange::Exchange;
+use crate::watch::{News, Watch};
+
+/// The body of an answer, with the lease that it is had by.
+///
+/// Bytes pass untouched, while a side reader watches. The key counts as in flight until the body
+/// ends or is dropped: at its end gates and strategy hear how the call went, usage included. A
+/// body that is dropped early is nobody's fault.
+///
+/// A stream that ends without its end fails with a [`CallError`], as does one whose connection
+/// breaks. An error that the upstream tells *in* the stream passes like everything else.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the HTTP/1.1 connection, or resets the one HTTP/2 stream.
+pub struct LeasedBody {
+    /// What was read before it was known that this is the answer.
+    read: VecDeque<Bytes>,
+    exchange: Exchange,
+    watch: Watch,
+    /// The upstream has said that the answer is whole.
+    done: bool,
+    /// The body has ended.
+    over: bool,
+}
+
+impl LeasedBody {
+    pub(crate) fn new(exchange: Exchange, watch: Watch) -> Self {
+        Self {
+            read: VecDeque::new(),
+            exchange,
+            watch,
+            done: false,
+            over: false,
+        }
+    }
+
+    /// Gives back bytes that were read, to come before the rest.
+    pub(crate) fn unread(&mut self, read: impl IntoIterator<Item = Bytes>) {
+        self.read
+            .extend(read.into_iter().filter(|bytes| !bytes.is_empty()));
+    }
+
+    /// Says that nothing comes after what was read.
+    pub(crate) fn close(&mut self) {
+        self.over = true;
+    }
+
+    pub(crate) fn exchange(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+
+    /// Reads on until the first content has come, or it is known that none will.
+    pub(crate) async fn first(&mut self, limit_bytes: usize) -> First {
+        let mut kept = 0;
+        loop {
+            match self.exchange.chunk().await {
+                Some(Ok(chunk)) => {
+                    kept += chunk.len();
+                    self.watch.push(&chunk);
+                    self.read.push_back(chunk);
+                }
+                Some(Err(error)) => return First::Broken(self.exchange.fail_in_transport(&error)),
+                None => {
+                    self.over = true;
+                    self.watch.finish();
+                }
+            }
+            if let Some(news) = self.watch.news() {
+                self.take(&news);
+                return match news {
+                    News::Fault(fault) => First::Fault(fault),
+                    News::Content | News::Done => First::Content,
+                };
+            }
+            if self.over || kept > limit_bytes {
+                return First::Content;
+            }
+        }
+    }
+
+    fn take(&mut self, news: &News) {
+        match news {
+            News::Content => self.exchange.note_first_content(),
+            News::Done => {
+                if let Some(cost) = self.watch.cost() {
+                    self.exchange.note_used(cost);
+                }
+                self.exchange.record_success();
+                self.done = true;
+            }
+            News::Fault(fault) => self.exchange.record_fault(fault),
+        }
+    }
+
+    /// Returns the label of the key that serves the answer.
+    #[must_use]
+    pub fn key(&self) -> &KeyId {
+        self.exchange.key()
+    }
+
+    fn end(&mut self) -> Option<Fault> {
+        self.over = true;
+        self.watch.finish();
+        let mut cut = None;
+        while let Some(news) = self.watch.news() {
+            self.take(&news);
+            if let News::Fault(fault) = news {
+                // What JSON says of a failure has passed; that a stream was cut has not.
+                cut = self.watch.is_stream().then_some(fault);
+            }
+        }
+        self.exchange.end();
+        cut
+    }
+}
+
+/// What a body begins with.
+pub(crate) enum First {
+    /// Content, or so much else that waiting longer would cost more than it brings.
+    Content,
+    /// A fault, in place of an answer.
+    Fault(Fault),
+    /// The connection broke.
+    Broken(crate::exchange::Failure),
+}
+
+impl HttpBody for LeasedBody {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        if let Some(bytes) = self.read.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if self.over {
+            self.exchange.end();
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.exchange.poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(chunk) = frame.data_ref() {
+                    self.watch.push(chunk);
+                    while let Some(news) = self.watch.news() {
+                        self.take(&news);
+                    }
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(_)) if self.done => {
+                // The answer was whole; how the connection ended is of no interest.
+                self.over = true;
+                self.exchange.end();
+                None
+            }
+            Some(Err(error)) => {
+                self.over = true;
+                let failure = self.exchange.fail_in_transport(&error);
+                Some(Err(interrupted(failure.fault, Vec::new())))
+            }
+            None => self.end().map(|fault| Err(interrupted(fault, Vec::new()))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over && self.read.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self
+            .read
+            .iter()
+            .map(|bytes| bytes.len() as u64)
+            .sum::<u64>();
+        let rest = if self.over {
+            SizeHint::with_exact(0)
+        } else {
+            self.exchange.size_hint()
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+/// Makes the error of an answer that broke off after content was delivered.
+pub(crate) fn interrupted(fault: Fault, attempts: Vec<Attempt>) -> CallError {
+    CallError::new(
+        CallErrorKind::Fault,
+        format!("the answer broke off: {fault}"),
+    )
+    .with_give_up(Some(crate::GiveUp::Committed))
+    .with_fault(Some(fault))
+    .with_attempts(attempts)
+}
+
+impl fmt::Debug for LeasedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeasedBody")
+            .field("key", self.exchange.key())
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+const _: fn() = || {
+    fn is<T: Send + Unpin + 'static>() {}
+    is::<LeasedBody>();
+};

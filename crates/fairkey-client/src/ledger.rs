@@ -1,0 +1,143 @@
+//! The account book of one call: [`Ledger`].
+
+use std::time::Duration;
+
+use fairkey_core::{AccountSlot, Candidate, Slot, Timestamp, Tried};
+use fairkey_openrouter::Fault;
+use tokio::time::Instant;
+
+use crate::answer::{Attempt, AttemptFault};
+use crate::verdict::Spent;
+
+/// Everything that one call has done so far. Each attempt passes through it, whichever layer
+/// makes it, so that layers cannot multiply attempts.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) started: Instant,
+    pub(crate) deadline: Option<Instant>,
+    attempts: Vec<Attempt>,
+    failovers: u32,
+    open: Option<Attempt>,
+    tried: Vec<Excluded>,
+    /// How long the call has waited for keys.
+    pub(crate) waited: Duration,
+    /// The fault of the last attempt that failed.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What this call shall not use again, until a time; `None`: never.
+#[derive(Debug)]
+struct Excluded {
+    what: What,
+    until: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Key(Slot),
+    Account(AccountSlot),
+}
+
+impl Ledger {
+    pub(crate) fn open(deadline: Option<Duration>) -> Self {
+        let started = Instant::now();
+        Self {
+            started,
+            // What no clock reaches is no deadline.
+            deadline: deadline.and_then(|within| started.checked_add(within)),
+            attempts: Vec::new(),
+            failovers: 0,
+            open: None,
+            tried: Vec::new(),
+            waited: Duration::ZERO,
+            fault: None,
+        }
+    }
+
+    /// Books that an attempt begins.
+    pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
+        self.open = Some(Attempt {
+            key: key.id().clone(),
+            account: key.account_id().cloned(),
+            fault: None,
+            began: now,
+            elapsed: Duration::ZERO,
+        });
+    }
+
+    /// Books how the attempt ended.
+    pub(crate) fn end(&mut self, fault: Option<AttemptFault>, now: Timestamp) {
+        if let Some(attempt) = self.open.take() {
+            let elapsed = now.since(attempt.began);
+            self.attempts.push(Attempt {
+                fault,
+                elapsed,
+                ..attempt
+            });
+        }
+    }
+
+    /// Books that the next attempt goes to another key, since this one refused.
+    pub(crate) fn exclude_key(&mut self, key: Slot, until: Option<Timestamp>) {
+        self.exclude(What::Key(key), until);
+    }
+
+    /// Books that the next attempt goes to another account.
+    pub(crate) fn exclude_account(&mut self, account: AccountSlot, until: Option<Timestamp>) {
+        self.exclude(What::Account(account), until);
+    }
+
+    fn exclude(&mut self, what: What, until: Option<Timestamp>) {
+        self.failovers += 1;
+        self.tried.retain(|excluded| excluded.what != what);
+        self.tried.push(Excluded { what, until });
+    }
+
+    /// Returns what the call has tried; at `now`, where one is given, without what may be tried
+    /// again by then.
+    pub(crate) fn tried(&self, now: Option<Timestamp>) -> Tried {
+        let mut tried = Tried::new();
+        for excluded in &self.tried {
+            if now.is_some_and(|now| excluded.until.is_some_and(|until| until <= now)) {
+                continue;
+            }
+            match excluded.what {
+                What::Key(key) => tried.add_key(key),
+                What::Account(account) => tried.add_account(account),
+            }
+        }
+        tried
+    }
+
+    /// Returns when the next thing that was tried may be tried again.
+    pub(crate) fn next_return(&self, now: Timestamp) -> Option<Timestamp> {
+        let times = self.tried.iter().filter_map(|excluded| excluded.until);
+        times.filter(|until| *until > now).min()
+    }
+
+    /// Returns what the verdict depends on.
+    pub(crate) fn spent(&self) -> Spent {
+        let sent = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        Spent {
+            attempts: sent.saturating_sub(self.failovers),
+            failovers: self.failovers,
+            left: self.left(),
+            committed: false,
+        }
+    }
+
+    /// Returns the time until the deadline.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.deadline
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns the attempts so far; the ledger is closed.
+    pub(crate) fn take_attempts(&mut self) -> Vec<Attempt> {
+        std::mem::take(&mut self.attempts)
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.attempts.len()
+    }
+}

@@ -1,0 +1,264 @@
+//! A side reader: sees what passes, changes nothing: [`Watch`].
+
+mod events;
+
+use bytes::{Bytes, BytesMut};
+use fairkey_core::Cost;
+use fairkey_openrouter::{ChatStreamReader, Fault, StreamItem};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use self::events::EventWatch;
+use crate::summary::{self, Summary};
+
+/// How much of a JSON answer is kept for a look at its end; of a larger one only the end counts.
+const JSON_BYTES: usize = 8 << 20;
+
+/// What a watch has seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum News {
+    /// The first content: from here on another attempt would repeat something.
+    Content,
+    /// The answer is whole.
+    Done,
+    /// The answer says that it failed, or is not whole although it has ended.
+    Fault(Fault),
+}
+
+/// Sees an answer pass.
+#[derive(Debug)]
+pub(crate) enum Watch {
+    /// A streamed chat completion.
+    Chat {
+        reader: Box<ChatStreamReader>,
+        content: bool,
+    },
+    /// A stream of another format.
+    Events(EventWatch),
+    /// JSON: looked at when it is whole.
+    Json {
+        copy: BytesMut,
+        chat: bool,
+        ended: bool,
+        cost: Option<Cost>,
+    },
+    /// Something that cannot be read, or need not be: whole when its end has come.
+    Blind { ended: bool },
+}
+
+impl Watch {
+    /// Chooses the watch for an answer to a request to `path`.
+    pub(crate) fn choose(path: &str, headers: &HeaderMap) -> Self {
+        let chat = is_chat(path);
+        if !is_identity(headers) {
+            Self::Blind { ended: false }
+        } else if is_event_stream(headers) {
+            if chat {
+                Self::Chat {
+                    reader: Box::default(),
+                    content: false,
+                }
+            } else {
+                Self::Events(EventWatch::default())
+            }
+        } else if is_json(headers) {
+            Self::Json {
+                copy: BytesMut::new(),
+                chat,
+                ended: false,
+                cost: None,
+            }
+        } else {
+            Self::Blind { ended: false }
+        }
+    }
+
+    /// Tells whether the watch can tell content from what precedes it.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Chat { .. } | Self::Events(_))
+    }
+
+    /// Takes bytes that pass. Take all news before the next.
+    pub(crate) fn push(&mut self, chunk: &Bytes) {
+        match self {
+            Self::Chat { reader, .. } => reader.push(chunk),
+            Self::Events(events) => events.push(chunk),
+            Self::Json { copy, .. } => {
+                if copy.len() + chunk.len() > JSON_BYTES {
+                    *self = Self::Blind { ended: false };
+                } else {
+                    copy.extend_from_slice(chunk);
+                }
+            }
+            Self::Blind { .. } => {}
+        }
+    }
+
+    /// Says that the body has ended.
+    pub(crate) fn finish(&mut self) {
+        match self {
+            Self::Chat { reader, .. } => reader.finish(),
+            Self::Events(events) => events.finish(),
+            Self::Json { ended, .. } | Self::Blind { ended } => *ended = true,
+        }
+    }
+
+    /// Returns what has been seen, one thing at a time. Done or a fault is the last.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        match self {
+            Self::Chat { reader, content } => loop {
+                let item = reader.next()?;
+                match item {
+                    StreamItem::Done => return Some(News::Done),
+                    StreamItem::Fault(fault) => return Some(News::Fault(fault)),
+                    _ if reader.has_content() && !*content => {
+                        *content = true;
+                        return Some(News::Content);
+                    }
+                    _ => {}
+                }
+            },
+            Self::Events(events) => events.news(),
+            Self::Json { ended: false, .. } | Self::Blind { ended: false } => None,
+            Self::Json {
+                copy, chat, cost, ..
+            } => {
+                let fault = body_fault(copy, *chat);
+                *cost = Summary::of(copy).cost;
+                let cost = *cost;
+                *self = Self::Json {
+                    copy: BytesMut::new(),
+                    chat: false,
+                    ended: false,
+                    cost,
+                };
+                Some(fault.map_or(News::Done, News::Fault))
+            }
+            Self::Blind { ended } => {
+                *ended = false;
+                Some(News::Done)
+            }
+        }
+    }
+
+    /// Returns what the call used, as far as the answer has said.
+    pub(crate) fn cost(&self) -> Option<Cost> {
+        match self {
+            Self::Chat { reader, .. } => reader.usage().and_then(summary::cost),
+            Self::Events(events) => events.cost(),
+            Self::Json { cost, .. } => *cost,
+            Self::Blind { .. } => None,
+        }
+    }
+}
+
+/// Finds a failure in the body of a 200 that is JSON.
+pub(crate) fn body_fault(body: &[u8], chat: bool) -> Option<Fault> {
+    if chat {
+        Fault::in_chat_body(body)
+    } else {
+        Fault::in_body(body)
+    }
+}
+
+pub(crate) fn is_chat(path: &str) -> bool {
+    path.ends_with(fairkey_openrouter::endpoint::CHAT_COMPLETIONS)
+}
+
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// Tells whether an answer is JSON, as one without a type is taken to be.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_none_or(|media| media.to_ascii_lowercase().contains("json"))
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let media = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(media.split(';').next().unwrap_or_default().trim())
+}
+
+fn is_identity(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(media: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))])
+    }
+
+    fn all(mut watch: Watch, body: &str) -> Vec<News> {
+        let mut news = Vec::new();
+        for byte in body.as_bytes() {
+            watch.push(&Bytes::copy_from_slice(&[*byte]));
+            news.extend(std::iter::from_fn(|| watch.news()));
+        }
+        watch.finish();
+        news.extend(std::iter::from_fn(|| watch.news()));
+        news
+    }
+
+    #[test]
+    fn the_format_follows_path_and_headers() {
+        let choose = |path: &str, media| Watch::choose(path, &headers(media));
+        let sse = "text/event-stream; charset=utf-8";
+        assert!(matches!(
+            choose("/api/v1/chat/completions", sse),
+            Watch::Chat { .. }
+        ));
+        assert!(matches!(choose("/api/v1/messages", sse), Watch::Events(_)));
+        assert!(matches!(
+            choose("/api/v1/embeddings", "application/json"),
+            Watch::Json { .. }
+        ));
+        assert!(matches!(
+            choose("/api/v1/audio/speech", "audio/pcm"),
+            Watch::Blind { .. }
+        ));
+        let mut zipped = headers(sse);
+        zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(matches!(
+            Watch::choose("/chat/completions", &zipped),
+            Watch::Blind { .. }
+        ));
+    }
+
+    #[test]
+    fn json_is_judged_when_it_is_whole() {
+        let json = || Watch::choose("/api/v1/chat/completions", &headers("application/json"));
+        let good = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}"#;
+        assert_eq!(all(json(), good), [News::Done]);
+        let bad = all(json(), r#"{"error":{"code":502,"message":"x"}}"#);
+        assert!(matches!(bad[..], [News::Fault(_)]), "{bad:?}");
+    }
+
+    #[test]
+    fn json_beyond_the_bound_is_not_kept() {
+        let mut watch = Watch::choose("/api/v1/files", &headers("application/json"));
+        for _ in 0..9 {
+            watch.push(&Bytes::from(vec![b' '; 1 << 20]));
+        }
+        assert!(matches!(watch, Watch::Blind { .. }));
+        watch.finish();
+        assert_eq!(watch.news(), Some(News::Done));
+    }
+
+    #[test]
+    fn a_chat_stream_tells_content_before_its_end_and_a_cut_one_is_a_fault() {
+        let chat = || Watch::choose("/chat/completions", &headers("text/event-stream"));
+        let role = r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+        let text = r#"data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}"#;
+        let whole = format!(": hold on\n\n{role}\n\n{text}\n\ndata: [DONE]\n\n");
+        assert_eq!(all(chat(), &whole), [News::Content, News::Done]);
+        let cut = all(chat(), &format!("{role}\n\n"));
+        assert!(matches!(cut[..], [News::Fault(_)]), "{cut:?}");
+    }
+}
