@@ -1,1 +1,26 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod caller;
+mod concurrency;
+mod defaults;
+mod output;
+mod progress;
+mod reader;
+mod result;
+mod row;
+mod runner;
+mod source;
+mod stop;
+mod summary;
+
+pub use caller::{Attempt, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then};
+pub use concurrency::Concurrency;
+pub use defaults::Defaults;
+pub use output::{MemoryOutput, Output, OutputError, Sink, WriterThread};
+pub use progress::{Notice, Progress, Snapshot};
+pub use reader::{Format, ReadConfig, ReaderThread, RowReader};
+pub use row::{BadLine, Request, Row};
+pub use runner::{RunConfig, Stopped, run};
+pub use source::Source;
+pub use stop::Stop;
+pub use summary::{AccountSummary, AttemptsSummary, KeySummary, Rows, Summary};

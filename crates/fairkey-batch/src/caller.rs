@@ -1,0 +1,158 @@
+//! Who sends: the trait [`Caller`], and what it answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fairkey_core::{AccountId, Cost, FaultKind, KeyId, Scope};
+
+use crate::Request;
+
+/// Sends one request and comes back with its answer, whatever keys and attempts that takes.
+///
+/// `fairkey-client`'s `Client` is one, by way of [`ClientCaller`](crate::ClientCaller).
+pub trait Caller: Send + Sync + 'static {
+    /// Sends a request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future must give up the call.
+    fn call(&self, request: &Request) -> impl Future<Output = Result<Reply, Failure>> + Send;
+
+    /// Returns how many requests are under way upstream now; `None` where that is unknown. A run
+    /// that shall end waits for those, and not for rows that merely wait for a key.
+    fn in_flight(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the keys and the state of each, for the summary.
+    fn keys(&self) -> Vec<KeyState> {
+        Vec::new()
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status: 200, as a rule.
+    pub status: u16,
+    /// What the upstream calls the call: the generation's identifier.
+    pub request_id: Option<String>,
+    /// The body; JSON, as a rule.
+    pub body: Bytes,
+    /// The key that served it.
+    pub key: KeyId,
+    /// What it used, where that is known.
+    pub cost: Option<Cost>,
+    /// Every attempt it took, the good one last.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// A short name for programs: `bad_request`, `no_key`.
+    pub code: Cow<'static, str>,
+    /// What went wrong, for people. No secret in it.
+    pub message: String,
+    /// Who is at fault.
+    pub scope: Scope,
+    /// Why, where an upstream said so.
+    pub cause: Option<Cow<'static, str>>,
+    /// The status of the last answer, where there was one.
+    pub status: Option<u16>,
+    /// Every attempt that was made.
+    pub attempts: Vec<Attempt>,
+    /// What to do about it.
+    pub then: Then,
+}
+
+/// What to do about a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Then {
+    /// The row has failed.
+    Fail,
+    /// Nothing is wrong with the row, but no key was to be had for it: it is sent again later.
+    Wait {
+        /// How long that makes no sense; `None` where nobody knows.
+        after: Option<Duration>,
+        /// What bars each key, where every one is barred by somebody upstream.
+        barred: Vec<KeyOut>,
+    },
+    /// Every key is out for good: no row can be answered any more.
+    Stop {
+        /// Why, for each key.
+        keys: Vec<KeyOut>,
+    },
+}
+
+/// Why a key cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOut {
+    /// The key.
+    pub key: KeyId,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl fmt::Display for KeyOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", self.key, self.why)
+    }
+}
+
+/// One attempt of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The key it was made with.
+    pub key: KeyId,
+    /// The account of the key, where one is named.
+    pub account: Option<AccountId>,
+    /// What went wrong; `None` where nothing did.
+    pub refusal: Option<Refusal>,
+}
+
+/// What went wrong with an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who was at fault.
+    pub scope: Scope,
+    /// What kind of failure it was.
+    pub kind: FaultKind,
+    /// Why, as a short name.
+    pub cause: Cow<'static, str>,
+    /// The status, where there was one.
+    pub status: Option<u16>,
+}
+
+impl Refusal {
+    /// Returns whether it asks to slow down.
+    #[must_use]
+    pub fn is_slow_down(&self) -> bool {
+        self.kind == FaultKind::Throttled
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        match self.status {
+            Some(status) => write!(f, " ({status})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A key, and its state at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyState {
+    /// The key.
+    pub key: KeyId,
+    /// Its account, where one is named.
+    pub account: Option<AccountId>,
+    /// Its state in words: `ok`, `out (key): key_invalid (401)`.
+    pub state: String,
+}

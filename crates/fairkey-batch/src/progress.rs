@@ -1,0 +1,84 @@
+//! Who watches a run: the trait [`Progress`].
+
+use std::time::Duration;
+
+use fairkey_core::{AccountId, KeyId};
+
+use crate::{Refusal, Stopped};
+
+/// Hears how a run goes. All methods do nothing by default, and none may block for long.
+pub trait Progress: Send {
+    /// The numbers of this moment; a few times per second, and once at the end.
+    fn snapshot(&mut self, snapshot: &Snapshot) {
+        let _ = snapshot;
+    }
+
+    /// Something worth a line happened.
+    fn notice(&mut self, notice: &Notice) {
+        let _ = notice;
+    }
+}
+
+/// Watches nothing.
+impl Progress for () {}
+
+/// The numbers of one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Rows that are done, the failed ones included.
+    pub done: u64,
+    /// Rows that have failed.
+    pub failed: u64,
+    /// Rows that are being sent, or wait for a key.
+    pub in_flight: u64,
+    /// The most rows that may be in flight now.
+    pub limit: u64,
+    /// Attempts that were refused so far.
+    pub refused: u64,
+    /// Money spent so far, in millionths of a US dollar.
+    pub micro_usd: u64,
+    /// Since the run began.
+    pub elapsed: Duration,
+    /// Rows done per second, over the last seconds.
+    pub rate: f64,
+    /// Rows in all, where the length of the input allows a guess.
+    pub rows_expected: Option<u64>,
+    /// Until the end, where that can be guessed.
+    pub eta: Option<Duration>,
+}
+
+/// Something worth a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A key was refused for good; the run goes on with the others.
+    KeyRefused {
+        /// The key.
+        key: KeyId,
+        /// Its account, where one is named.
+        account: Option<AccountId>,
+        /// What was said.
+        refusal: Refusal,
+    },
+    /// A key, its budget or its account has used up what it may; the run goes on with the others.
+    KeyExhausted {
+        /// The key.
+        key: KeyId,
+        /// Its account, where one is named.
+        account: Option<AccountId>,
+        /// What was said.
+        refusal: Refusal,
+    },
+    /// A row has failed.
+    RowFailed {
+        /// Its line, from 1.
+        line: u64,
+        /// Its name, where it has one.
+        custom_id: Option<String>,
+        /// Why.
+        message: String,
+    },
+    /// The run ends early; what is in flight is finished or abandoned.
+    Stopping(Stopped),
+}

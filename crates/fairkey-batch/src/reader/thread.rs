@@ -1,0 +1,114 @@
+//! Reading on a thread of its own: [`ReaderThread`].
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use super::{ReadConfig, RowReader};
+use crate::{Request, Row, Source};
+
+/// The most rows handed over at once.
+const BATCH_ROWS: usize = 64;
+/// The most bytes of bodies handed over at once, a last long one aside.
+const BATCH_BYTES: usize = 256 << 10;
+/// How many hand-overs may wait.
+const BATCHES: usize = 2;
+
+type Batch = io::Result<Vec<Row>>;
+
+/// Reads rows on a thread of its own, a few ahead of whoever asks.
+///
+/// Files and pipes block; a runtime must not. The thread ends with the input, or when this value
+/// is dropped and the read it sits in returns.
+#[derive(Debug)]
+pub struct ReaderThread {
+    batches: mpsc::Receiver<Batch>,
+    ready: VecDeque<Row>,
+    total_bytes: Option<u64>,
+}
+
+impl ReaderThread {
+    /// Starts reading. `total_bytes` is the length of the input, where that is known: progress is
+    /// measured against it.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn start(
+        input: impl Read + Send + 'static,
+        config: ReadConfig,
+        total_bytes: Option<u64>,
+    ) -> io::Result<Self> {
+        let (sender, batches) = mpsc::channel(BATCHES);
+        thread::Builder::new()
+            .name("fairkey-reader".to_owned())
+            .spawn(move || read(RowReader::new(input, config), &sender))?;
+        Ok(Self { batches, ready: VecDeque::new(), total_bytes })
+    }
+
+    /// Returns whether there is a row at all, waiting for the first.
+    ///
+    /// # Errors
+    ///
+    /// Where the input cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Loses nothing.
+    pub async fn has_rows(&mut self) -> io::Result<bool> {
+        self.fill().await?;
+        Ok(!self.ready.is_empty())
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        while self.ready.is_empty() {
+            match self.batches.recv().await {
+                Some(Ok(rows)) => self.ready.extend(rows),
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for ReaderThread {
+    async fn next(&mut self) -> io::Result<Option<Row>> {
+        self.fill().await?;
+        Ok(self.ready.pop_front())
+    }
+
+    fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes
+    }
+}
+
+fn read<R: Read>(mut reader: RowReader<R>, sender: &mpsc::Sender<Batch>) {
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    loop {
+        match reader.next_row() {
+            Ok(Some(row)) => {
+                bytes += row.request.as_ref().map_or(0, |request: &Request| request.body.len());
+                rows.push(row);
+                let full = rows.len() >= BATCH_ROWS || bytes >= BATCH_BYTES;
+                // What is there is handed over before a slow input is waited for.
+                if full || reader.may_block() {
+                    bytes = 0;
+                    if sender.blocking_send(Ok(std::mem::take(&mut rows))).is_err() {
+                        return;
+                    }
+                }
+            }
+            end => {
+                let _ = sender.blocking_send(Ok(rows));
+                if let Err(error) = end {
+                    let _ = sender.blocking_send(Err(error));
+                }
+                return;
+            }
+        }
+    }
+}

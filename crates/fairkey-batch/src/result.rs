@@ -1,0 +1,218 @@
+//! Result lines, in the shape of OpenAI's batch results.
+//!
+//! ```json
+//! {"id":"row-1","custom_id":"a","response":{"status_code":200,"request_id":"gen-…","body":{…}},
+//!  "error":null,"fairkey":{"line":1,"key":"north","attempts":1,"cost_usd":0.000012}}
+//! ```
+//!
+//! What is in `fairkey` is ours; readers of batch results ignore it.
+
+use fairkey_core::Cost;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{Attempt, BadLine, Failure, Reply};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    custom_id: &'a str,
+    response: Option<Response<'a>>,
+    error: Option<Error<'a>>,
+    fairkey: Served<'a>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    status_code: u16,
+    request_id: &'a str,
+    body: Body<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Json(&'a RawValue),
+    Error { error: UpstreamError<'a> },
+    Text(String),
+}
+
+#[derive(Serialize)]
+struct UpstreamError<'a> {
+    code: u16,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: &'a str,
+    message: &'a str,
+    scope: &'a str,
+    cause: Option<&'a str>,
+    attempts: Vec<Tried<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tried<'a> {
+    key: &'a str,
+    scope: Option<&'a str>,
+    cause: Option<&'a str>,
+    status: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Served<'a> {
+    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    attempts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
+}
+
+/// Who a result is for.
+pub(crate) struct Address<'a> {
+    pub(crate) index: u64,
+    pub(crate) line: u64,
+    pub(crate) id: &'a str,
+}
+
+impl Address<'_> {
+    fn id(&self) -> String {
+        format!("row-{}", self.index + 1)
+    }
+}
+
+/// Makes the line of a row that was answered. `attempts` counts those of all calls for the row.
+pub(crate) fn answered(to: &Address<'_>, reply: &Reply, attempts: u64) -> Vec<u8> {
+    let body = match serde_json::from_slice::<&RawValue>(&reply.body) {
+        Ok(json) => Body::Json(json),
+        Err(_) => Body::Text(String::from_utf8_lossy(&reply.body).into_owned()),
+    };
+    line(&Line {
+        id: to.id(),
+        custom_id: to.id,
+        response: Some(Response {
+            status_code: reply.status,
+            request_id: reply.request_id.as_deref().unwrap_or_default(),
+            body,
+        }),
+        error: None,
+        fairkey: Served {
+            line: to.line,
+            key: Some(reply.key.as_str()),
+            attempts,
+            cost_usd: reply.cost.map(usd),
+        },
+    })
+}
+
+/// Makes the line of a row that has failed.
+pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<u8> {
+    let response = failure.status.map(|status_code| Response {
+        status_code,
+        request_id: "",
+        // What came may repeat secrets; the message was cleaned.
+        body: Body::Error { error: UpstreamError { code: status_code, message: &failure.message } },
+    });
+    line(&Line {
+        id: to.id(),
+        custom_id: to.id,
+        response,
+        error: Some(Error {
+            code: &failure.code,
+            message: &failure.message,
+            scope: failure.scope.as_str(),
+            cause: failure.cause.as_deref(),
+            attempts: failure.attempts.iter().map(tried).collect(),
+        }),
+        fairkey: Served { line: to.line, key: None, attempts, cost_usd: None },
+    })
+}
+
+/// Makes the line of a row that is no request.
+pub(crate) fn bad_line(to: &Address<'_>, bad: &BadLine) -> Vec<u8> {
+    refused(to, "bad_line", &bad.to_string(), "request")
+}
+
+/// Makes the line of a row that this process failed on.
+pub(crate) fn internal(to: &Address<'_>) -> Vec<u8> {
+    refused(to, "internal", "sending the row panicked: please report this", "local")
+}
+
+fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> {
+    line(&Line {
+        id: to.id(),
+        custom_id: to.id,
+        response: None,
+        error: Some(Error { code, message, scope, cause: None, attempts: Vec::new() }),
+        fairkey: Served { line: to.line, key: None, attempts: 0, cost_usd: None },
+    })
+}
+
+fn tried(attempt: &Attempt) -> Tried<'_> {
+    let refusal = attempt.refusal.as_ref();
+    Tried {
+        key: attempt.key.as_str(),
+        scope: refusal.map(|refusal| refusal.scope.as_str()),
+        cause: refusal.map(|refusal| &*refusal.cause),
+        status: refusal.and_then(|refusal| refusal.status),
+    }
+}
+
+fn usd(cost: Cost) -> f64 {
+    cost.micro_usd as f64 / 1e6
+}
+
+fn line(line: &Line<'_>) -> Vec<u8> {
+    // Nothing in it can fail to be serialized: strings, numbers, and JSON that was read before.
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    // Between the tokens of a body there may be line ends; inside of strings there are none.
+    bytes.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TO: Address<'_> = Address { index: 6, line: 9, id: "a\"b" };
+
+    fn reply(body: &'static [u8]) -> Reply {
+        Reply {
+            status: 200,
+            request_id: Some("gen-1".to_owned()),
+            body: Bytes::from_static(body),
+            key: "k".into(),
+            cost: Some(Cost { requests: 1, tokens: 3, micro_usd: 12 }),
+            attempts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_body_over_several_lines_becomes_one_and_stays_the_same() {
+        let bytes = answered(&TO, &reply(b"\n {\n\"a\": 1.50,\r\n\"b\": \"x\\ny\"}\n"), 2);
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.contains(r#""body":{"a": 1.50,"b": "x\ny"}"#), "{text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["id"], "row-7");
+        assert_eq!(value["custom_id"], "a\"b");
+        assert_eq!(value["error"], Value::Null);
+        assert_eq!(value["response"]["request_id"], "gen-1");
+        let ours = json!({"line": 9, "key": "k", "attempts": 2, "cost_usd": 0.000012});
+        assert_eq!(value["fairkey"], ours);
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_becomes_a_string() {
+        let bytes = answered(&TO, &reply(b"\xffplain\ntext"), 1);
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(value["response"]["body"], "\u{fffd}plain\ntext");
+        assert_eq!(bytes.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    }
+}

@@ -1,0 +1,497 @@
+//! The run itself: [`run`].
+
+mod book;
+mod pace;
+mod task;
+mod window;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use self::book::Book;
+use self::pace::Pace;
+use self::task::{End, Sending};
+use self::window::Window;
+use crate::caller::{Caller, KeyOut};
+use crate::concurrency::{Concurrency, Limit};
+use crate::output::{Output, OutputError};
+use crate::progress::{Notice, Progress, Snapshot};
+use crate::result::{self, Address};
+use crate::row::Row;
+use crate::source::Source;
+use crate::stop::Stop;
+use crate::summary::{AttemptsSummary, Rows, Summary};
+
+/// How a run goes about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunConfig {
+    /// How many rows are in flight at most. Default [`Concurrency::Auto`].
+    pub concurrency: Concurrency,
+    /// Whether results are written in the order of the rows; otherwise as they come. Default true.
+    pub ordered: bool,
+    /// How many rows may be begun and not written: those in flight, and those that are done and
+    /// wait for a row before them. When there are so many, none is begun. At least twice the
+    /// concurrency. Default 4,096.
+    pub window_rows: usize,
+    /// How many bytes of results may wait for a row before them. When there are so many, none is
+    /// begun. Default 64 MiB.
+    pub window_bytes: usize,
+    /// How long rows in flight may go on when the run shall end. Default 10 s.
+    pub drain: Duration,
+    /// How long the run waits without a single answer while every key is barred upstream, before
+    /// it ends with what it has. Default 5 min.
+    pub patience: Duration,
+    /// How often progress is told, and the state of the run looked at. Default 100 ms.
+    pub tick: Duration,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: Concurrency::default(),
+            ordered: true,
+            window_rows: 4_096,
+            window_bytes: 64 << 20,
+            drain: Duration::from_secs(10),
+            patience: Duration::from_secs(300),
+            tick: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Why a run ended before its input did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// It was told to: see [`Stop`].
+    Interrupted,
+    /// No key can be used any more, or not for long.
+    KeysOut {
+        /// Why, for each key.
+        keys: Vec<KeyOut>,
+        /// Until one of them can be used again, as far as is known.
+        retry_after: Option<Duration>,
+    },
+    /// Results could not be written.
+    OutputFailed(OutputError),
+    /// The input could not be read to its end: why.
+    InputFailed(String),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::KeysOut { keys, retry_after } => {
+                f.write_str("no key can be used any more")?;
+                for (at, key) in keys.iter().enumerate() {
+                    write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
+                }
+                match retry_after {
+                    Some(after) => write!(f, "; try again in {} s", after.as_secs().max(1)),
+                    None => Ok(()),
+                }
+            }
+            Self::OutputFailed(error) => error.fmt(f),
+            Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
+        }
+    }
+}
+
+/// Sends every row, and writes one result line for each.
+///
+/// Rows are begun in order and as late as possible, so that an input of any length takes the same
+/// memory. A row for which no key is to be had waits; it does not fail. What ends a run early (see
+/// [`Stopped`]) lets what is in flight finish for a while, and keeps every result there is: rows
+/// that were done are written even if one before them never was.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up what is in flight; result lines that are written stay.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use fairkey_batch::{
+///     Attempt, Caller, Failure, MemoryOutput, ReadConfig, ReaderThread, Reply, Request,
+///     RunConfig, Stop, run,
+/// };
+///
+/// struct Echo;
+///
+/// impl Caller for Echo {
+///     async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+///         Ok(Reply {
+///             status: 200,
+///             request_id: None,
+///             body: request.body.clone(),
+///             key: "a".into(),
+///             cost: None,
+///             attempts: vec![Attempt { key: "a".into(), account: None, refusal: None }],
+///         })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let rows = ReaderThread::start(&b"one\ntwo\n"[..], ReadConfig::default(), None)?;
+/// let output = MemoryOutput::new();
+/// let summary =
+///     run(rows, Arc::new(Echo), output.clone(), RunConfig::default(), Stop::new(), ()).await;
+/// assert!(summary.is_complete());
+/// assert_eq!(output.lines().len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn run<S, C, O, P>(
+    source: S,
+    caller: Arc<C>,
+    output: O,
+    config: RunConfig,
+    stop: Stop,
+    progress: P,
+) -> Summary
+where
+    S: Source,
+    C: Caller,
+    O: Output,
+    P: Progress,
+{
+    Run::new(source, caller, output, config, progress).go(&stop).await
+}
+
+/// What is remembered of a row while it is sent.
+struct Begun {
+    index: u64,
+    line: u64,
+    id: String,
+    named: bool,
+    epoch: u64,
+}
+
+impl Begun {
+    fn address(&self) -> Address<'_> {
+        Address { index: self.index, line: self.line, id: &self.id }
+    }
+}
+
+struct Run<S, C, O, P> {
+    source: S,
+    caller: Arc<C>,
+    output: O,
+    config: RunConfig,
+    progress: P,
+    started: Instant,
+    /// Raised when nothing more shall begin, for whatever reason: rows that wait hear it.
+    halt: Stop,
+    stopped: Option<Stopped>,
+    /// Whether the stop of whoever started the run was heard.
+    interrupted: bool,
+    /// When what is in flight is abandoned.
+    drain_until: Option<Instant>,
+    /// Ticks in a row at which nothing was under way upstream while draining.
+    quiet: u32,
+    exhausted: bool,
+    tasks: JoinSet<End>,
+    begun: HashMap<Id, Begun>,
+    window: Window,
+    limit: Limit,
+    book: Arc<Book>,
+    rows: Rows,
+    attempts: AttemptsSummary,
+    last_byte: u64,
+    pace: Pace,
+    peak: usize,
+}
+
+impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
+    fn new(source: S, caller: Arc<C>, output: O, config: RunConfig, progress: P) -> Self {
+        let started = Instant::now();
+        Self {
+            source,
+            caller,
+            output,
+            progress,
+            started,
+            halt: Stop::new(),
+            stopped: None,
+            interrupted: false,
+            drain_until: None,
+            quiet: 0,
+            exhausted: false,
+            tasks: JoinSet::new(),
+            begun: HashMap::new(),
+            window: Window::new(config.ordered),
+            limit: Limit::new(config.concurrency),
+            book: Arc::new(Book::new(started)),
+            rows: Rows::default(),
+            attempts: AttemptsSummary::default(),
+            last_byte: 0,
+            pace: Pace::new(started),
+            peak: 0,
+            config,
+        }
+    }
+
+    async fn go(mut self, stop: &Stop) -> Summary {
+        let mut tick = interval(self.config.tick.max(Duration::from_millis(1)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_over() {
+            let room = self.has_room();
+            let blocked = !self.output.is_ready() && self.stopped.is_none();
+            let drain_until = self.drain_until;
+            tokio::select! {
+                biased;
+                () = stop.stopping(), if !self.interrupted => {
+                    self.interrupted = true;
+                    self.halt(Stopped::Interrupted);
+                }
+                () = stop.abandoning() => self.abandon().await,
+                () = until(drain_until) => self.abandon().await,
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                _ = tick.tick() => self.look(),
+                ready = self.output.ready(), if blocked => {
+                    if let Err(error) = ready {
+                        self.halt(Stopped::OutputFailed(error));
+                    }
+                }
+                row = self.source.next(), if room && !blocked => match row {
+                    Ok(Some(row)) => self.begin(row),
+                    Ok(None) => self.exhausted = true,
+                    Err(error) => self.halt(Stopped::InputFailed(error.to_string())),
+                }
+            }
+        }
+        self.finish().await
+    }
+
+    fn is_over(&self) -> bool {
+        self.tasks.is_empty() && (self.exhausted || self.stopped.is_some())
+    }
+
+    /// Returns whether one more row may begin.
+    fn has_room(&self) -> bool {
+        let window_rows = self.config.window_rows.max(2 * self.config.concurrency.max());
+        self.stopped.is_none()
+            && !self.exhausted
+            && self.tasks.len() < self.limit.now()
+            && self.window.rows() < window_rows
+            && self.window.bytes() < self.config.window_bytes
+    }
+
+    fn begin(&mut self, row: Row) {
+        self.rows.read += 1;
+        self.last_byte = row.end_byte;
+        self.window.open();
+        let begun = Begun {
+            index: row.index,
+            line: row.line,
+            id: row.id(),
+            named: row.custom_id.is_some(),
+            epoch: self.limit.epoch(),
+        };
+        match row.request {
+            Ok(request) => {
+                let sending = Sending {
+                    caller: Arc::clone(&self.caller),
+                    request,
+                    book: Arc::clone(&self.book),
+                    halt: self.halt.clone(),
+                };
+                let task = self.tasks.spawn(sending.send());
+                self.begun.insert(task.id(), begun);
+                self.peak = self.peak.max(self.tasks.len());
+            }
+            Err(bad) => {
+                self.rows.failed += 1;
+                self.tell_failed(&begun, bad.to_string());
+                let line = result::bad_line(&begun.address(), &bad);
+                self.settle(begun.index, Some(line));
+            }
+        }
+    }
+
+    /// A row is done, or given up.
+    fn ended(&mut self, ended: Result<(Id, End), JoinError>) {
+        let (id, end) = match ended {
+            Ok((id, end)) => (id, Some(end)),
+            Err(error) if error.is_panic() => (error.id(), None),
+            Err(error) => (error.id(), Some(End::Abandoned)),
+        };
+        let Some(begun) = self.begun.remove(&id) else { return };
+        let line = match end {
+            Some(End::Answered { reply, tally }) => {
+                self.rows.answered += 1;
+                self.attempts.add(tally.attempts);
+                self.limit.ended(begun.epoch, tally.attempts, tally.slow_downs);
+                Some(result::answered(&begun.address(), &reply, tally.attempts))
+            }
+            Some(End::Failed { failure, tally }) => {
+                self.rows.failed += 1;
+                self.attempts.add(tally.attempts);
+                self.limit.ended(begun.epoch, tally.attempts, tally.slow_downs);
+                self.tell_failed(&begun, failure.message.clone());
+                Some(result::failed(&begun.address(), &failure, tally.attempts))
+            }
+            Some(End::KeysOut { keys }) => {
+                self.halt(Stopped::KeysOut { keys, retry_after: None });
+                None
+            }
+            Some(End::Abandoned) => None,
+            None => {
+                self.rows.failed += 1;
+                let line = result::internal(&begun.address());
+                self.tell_failed(&begun, "sending the row panicked".to_owned());
+                Some(line)
+            }
+        };
+        self.settle(begun.index, line);
+        self.book.take_notices(|notice| self.progress.notice(&notice));
+    }
+
+    /// Writes what can be written now that a row is done, or, without a line, given up.
+    fn settle(&mut self, index: u64, line: Option<Vec<u8>>) {
+        if line.is_none() {
+            self.rows.left += 1;
+        }
+        self.window.settle(index, line);
+        while let Some(line) = self.window.take() {
+            self.output.push(line);
+        }
+    }
+
+    fn tell_failed(&mut self, begun: &Begun, message: String) {
+        let custom_id = begun.named.then(|| begun.id.clone());
+        self.progress.notice(&Notice::RowFailed { line: begun.line, custom_id, message });
+    }
+
+    /// Begins nothing more. The first reason is the one that is told.
+    fn halt(&mut self, why: Stopped) {
+        let now = Instant::now();
+        let until = match why {
+            // A broken input is no reason to hurry: what was read is sent.
+            Stopped::InputFailed(_) => None,
+            // A broken output is none to go on: what comes now could not be kept.
+            Stopped::OutputFailed(_) => Some(now),
+            Stopped::Interrupted | Stopped::KeysOut { .. } => Some(now + self.config.drain),
+        };
+        if let Some(until) = until {
+            self.halt.stop();
+            self.drain_until = Some(self.drain_until.map_or(until, |sooner| sooner.min(until)));
+        }
+        if self.stopped.is_none() {
+            self.progress.notice(&Notice::Stopping(why.clone()));
+            self.stopped = Some(why);
+        }
+    }
+
+    /// Gives up what is in flight. What has ended by now counts.
+    async fn abandon(&mut self) {
+        self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.ended(ended);
+        }
+    }
+
+    /// Looks at the state of things, a few times per second.
+    fn look(&mut self) {
+        self.book.take_notices(|notice| self.progress.notice(&notice));
+        let now = Instant::now();
+        let idle = self.caller.in_flight() == Some(0);
+        if self.stopped.is_none() {
+            // A call under way may still be answered.
+            let hopeless = self.caller.in_flight().is_none_or(|calls| calls == 0);
+            if hopeless && let Some((keys, retry_after)) = self.book.out_since(self.config.patience)
+            {
+                self.halt(Stopped::KeysOut { keys, retry_after });
+            }
+        } else if self.drain_until.is_some() {
+            // Twice in a row: between two attempts nothing is under way either.
+            self.quiet = if idle { self.quiet + 1 } else { 0 };
+            if self.quiet >= 2 {
+                self.drain_until = Some(now);
+            }
+        }
+        let snapshot = self.snapshot(now);
+        self.progress.snapshot(&snapshot);
+    }
+
+    fn snapshot(&mut self, now: Instant) -> Snapshot {
+        let done = self.rows.answered + self.rows.failed;
+        let rate = self.pace.rate(now, done);
+        let (refused, micro_usd) = self.book.refused_and_spent();
+        let rows_expected = match (self.exhausted, self.source.total_bytes()) {
+            (true, _) => Some(self.rows.read),
+            (false, Some(total)) if self.last_byte > 0 => {
+                let bytes_per_row = self.last_byte as f64 / self.rows.read as f64;
+                Some(((total as f64 / bytes_per_row).round() as u64).max(self.rows.read))
+            }
+            (false, _) => None,
+        };
+        let eta = rows_expected.filter(|_| rate > 0.0).and_then(|rows| {
+            Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / rate).ok()
+        });
+        Snapshot {
+            done,
+            failed: self.rows.failed,
+            in_flight: self.tasks.len() as u64,
+            limit: self.limit.now() as u64,
+            refused,
+            micro_usd,
+            elapsed: now - self.started,
+            rate,
+            rows_expected,
+            eta,
+        }
+    }
+
+    async fn finish(mut self) -> Summary {
+        // Nothing is in flight any more: what is left in the window lies behind rows given up.
+        while let Some(line) = self.window.take_any() {
+            self.output.push(line);
+        }
+        let finished = timeout(self.config.drain, self.output.finish()).await;
+        let written = self.output.written();
+        let error = match finished {
+            Ok(result) => result.err(),
+            Err(_) => Some(OutputError::stuck(self.config.drain)),
+        };
+        if let Some(error) = error {
+            self.halt(Stopped::OutputFailed(error));
+            self.rows.left += (self.rows.answered + self.rows.failed).saturating_sub(written);
+        }
+        self.rows.written = written;
+        self.rows.lost = self.rows.read.saturating_sub(written + self.rows.left);
+        self.book.take_notices(|notice| self.progress.notice(&notice));
+        let now = Instant::now();
+        let snapshot = self.snapshot(now);
+        self.progress.snapshot(&snapshot);
+        let states = self.caller.keys();
+        let (keys, cost) = self.book.close(states);
+        Summary {
+            rows: self.rows,
+            stopped: self.stopped,
+            elapsed: now - self.started,
+            attempts: self.attempts,
+            cost,
+            keys,
+            peak_in_flight: self.peak as u64,
+        }
+    }
+}
+
+/// Waits for a time, if there is one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => future::pending().await,
+    }
+}

@@ -1,0 +1,81 @@
+//! Sending one row, however long it takes: [`Sending`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::book::Book;
+use crate::caller::{Attempt, Caller, Failure, KeyOut, Reply, Then};
+use crate::row::Request;
+use crate::stop::Stop;
+
+/// The shortest and the longest wait before a row is sent again for which no key was to be had.
+/// The caller waits for keys itself; this only spaces its refusals.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// A row on its way.
+pub(super) struct Sending<C> {
+    pub(super) caller: Arc<C>,
+    pub(super) request: Request,
+    pub(super) book: Arc<Book>,
+    pub(super) halt: Stop,
+}
+
+/// How a row ended.
+pub(super) enum End {
+    Answered { reply: Reply, tally: Tally },
+    Failed { failure: Failure, tally: Tally },
+    KeysOut { keys: Vec<KeyOut> },
+    Abandoned,
+}
+
+/// The attempts of a row over all its calls.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) attempts: u64,
+    pub(super) slow_downs: u64,
+}
+
+impl Tally {
+    fn add(&mut self, attempts: &[Attempt]) {
+        let slow = |attempt: &&Attempt| {
+            attempt.refusal.as_ref().is_some_and(|refusal| refusal.is_slow_down())
+        };
+        self.attempts += attempts.len() as u64;
+        self.slow_downs += attempts.iter().filter(slow).count() as u64;
+    }
+}
+
+impl<C: Caller> Sending<C> {
+    pub(super) async fn send(self) -> End {
+        let mut tally = Tally::default();
+        loop {
+            let result = self.caller.call(&self.request).await;
+            let failure = match result {
+                Ok(reply) => {
+                    tally.add(&reply.attempts);
+                    self.book.answered(&reply);
+                    return End::Answered { reply, tally };
+                }
+                Err(failure) => failure,
+            };
+            tally.add(&failure.attempts);
+            self.book.attempts(&failure.attempts);
+            match failure.then {
+                Then::Fail => return End::Failed { failure, tally },
+                Then::Stop { keys } => return End::KeysOut { keys },
+                Then::Wait { after, barred } => {
+                    if !barred.is_empty() {
+                        self.book.barred(barred, after);
+                    }
+                    let wait = after.unwrap_or(Duration::from_secs(1)).clamp(WAITS.0, WAITS.1);
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = self.halt.stopping() => return End::Abandoned,
+                    }
+                }
+            }
+        }
+    }
+}

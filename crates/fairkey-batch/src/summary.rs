@@ -1,0 +1,246 @@
+//! What came of a run: [`Summary`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use fairkey_core::{AccountId, Cost, KeyId};
+
+use crate::{Attempt, KeyState, Stopped};
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// What became of the rows.
+    pub rows: Rows,
+    /// Why the run ended before its input did; `None` where it did not.
+    pub stopped: Option<Stopped>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What the attempts per row were.
+    pub attempts: AttemptsSummary,
+    /// What was spent in all, as far as answers said so.
+    pub cost: Cost,
+    /// One entry for each key, in the pool's order.
+    pub keys: Vec<KeySummary>,
+    /// The most rows that were in flight at one time.
+    pub peak_in_flight: u64,
+}
+
+impl Summary {
+    /// Returns whether every row was answered and written.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.stopped.is_none() && self.rows.failed == 0 && self.rows.lost == 0
+    }
+
+    /// Returns the rows done per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        let seconds = self.elapsed.as_secs_f64();
+        if seconds > 0.0 { (self.rows.answered + self.rows.failed) as f64 / seconds } else { 0.0 }
+    }
+
+    /// Adds up the keys of each account, in the order of the keys. Keys without an account are
+    /// not in it.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountSummary> {
+        let mut accounts: Vec<AccountSummary> = Vec::new();
+        for key in &self.keys {
+            let Some(account) = &key.account else { continue };
+            let place = match accounts.iter().position(|entry| entry.account == *account) {
+                Some(place) => place,
+                None => {
+                    accounts.push(AccountSummary::new(account.clone()));
+                    accounts.len() - 1
+                }
+            };
+            let entry = &mut accounts[place];
+            entry.keys += 1;
+            entry.calls += key.calls;
+            entry.answered += key.answered;
+            entry.cost += key.cost;
+            for (cause, n) in &key.refusals {
+                *entry.refusals.entry(cause.clone()).or_default() += n;
+            }
+        }
+        accounts
+    }
+}
+
+/// What became of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rows {
+    /// Rows that were read.
+    pub read: u64,
+    /// Rows with an answer.
+    pub answered: u64,
+    /// Rows with an error, lines that are no request among them.
+    pub failed: u64,
+    /// Result lines that were written.
+    pub written: u64,
+    /// Rows without a result line because the run ended early: abandoned, or not writable.
+    pub left: u64,
+    /// Rows that nobody can account for: those read, less those written and left. Zero, or there
+    /// is a bug.
+    pub lost: u64,
+}
+
+/// The attempts that rows took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptsSummary {
+    /// How many rows took how many attempts.
+    pub histogram: BTreeMap<u64, u64>,
+}
+
+impl AttemptsSummary {
+    /// Counts a row.
+    pub(crate) fn add(&mut self, attempts: u64) {
+        *self.histogram.entry(attempts).or_default() += 1;
+    }
+
+    /// Returns the attempts in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.histogram.iter().map(|(attempts, rows)| attempts * rows).sum()
+    }
+
+    /// Returns the attempts per row; zero where there was no row.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        let rows: u64 = self.histogram.values().sum();
+        if rows == 0 { 0.0 } else { self.total() as f64 / rows as f64 }
+    }
+
+    /// Returns the most attempts of a row; zero where there was no row.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.histogram.keys().next_back().copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for AttemptsSummary {
+    /// `1.12 on average, 4 at most (1: 450, 2: 45, 4: 5)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} on average, {} at most", self.mean(), self.max())?;
+        for (at, (attempts, rows)) in self.histogram.iter().enumerate() {
+            f.write_str(if at == 0 { " (" } else { ", " })?;
+            write!(f, "{attempts}: {rows}")?;
+        }
+        f.write_str(if self.histogram.is_empty() { "" } else { ")" })
+    }
+}
+
+/// What came of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeySummary {
+    /// The key.
+    pub key: KeyId,
+    /// Its account, where one is named.
+    pub account: Option<AccountId>,
+    /// Attempts made with it.
+    pub calls: u64,
+    /// Those that brought an answer.
+    pub answered: u64,
+    /// What answers said they used.
+    pub cost: Cost,
+    /// The other attempts, by cause.
+    pub refusals: BTreeMap<String, u64>,
+    /// Its state at the end, in words; empty where it is unknown.
+    pub state: String,
+}
+
+/// What came of the keys of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountSummary {
+    /// The account.
+    pub account: AccountId,
+    /// How many keys it has here.
+    pub keys: u64,
+    /// Attempts made with them.
+    pub calls: u64,
+    /// Those that brought an answer.
+    pub answered: u64,
+    /// What answers said they used.
+    pub cost: Cost,
+    /// The other attempts, by cause.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+impl AccountSummary {
+    fn new(account: AccountId) -> Self {
+        Self {
+            account,
+            keys: 0,
+            calls: 0,
+            answered: 0,
+            cost: Cost::default(),
+            refusals: BTreeMap::new(),
+        }
+    }
+}
+
+/// The keys as a run gets to know them.
+#[derive(Debug, Default)]
+pub(crate) struct KeyBook {
+    keys: Vec<KeySummary>,
+    places: HashMap<KeyId, usize>,
+}
+
+impl KeyBook {
+    /// Counts an attempt.
+    pub(crate) fn attempt(&mut self, attempt: &Attempt) {
+        let key = self.entry(&attempt.key, attempt.account.as_ref());
+        key.calls += 1;
+        match &attempt.refusal {
+            None => key.answered += 1,
+            Some(refusal) => match key.refusals.get_mut(&*refusal.cause) {
+                Some(n) => *n += 1,
+                None => {
+                    key.refusals.insert(refusal.cause.to_string(), 1);
+                }
+            },
+        }
+    }
+
+    /// Counts what an answer used.
+    pub(crate) fn cost(&mut self, key: &KeyId, cost: Cost) {
+        self.entry(key, None).cost += cost;
+    }
+
+    /// Returns the keys in the order of `states`, those that are not in it last.
+    pub(crate) fn finish(mut self, states: Vec<KeyState>) -> Vec<KeySummary> {
+        let mut places = HashMap::new();
+        for (place, state) in states.into_iter().enumerate() {
+            self.entry(&state.key, state.account.as_ref()).state = state.state;
+            places.insert(state.key, place);
+        }
+        self.keys.sort_by_key(|entry| places.get(&entry.key).copied().unwrap_or(usize::MAX));
+        self.keys
+    }
+
+    fn entry(&mut self, key: &KeyId, account: Option<&AccountId>) -> &mut KeySummary {
+        let place = match self.places.get(key) {
+            Some(place) => *place,
+            None => {
+                self.keys.push(KeySummary {
+                    key: key.clone(),
+                    account: account.cloned(),
+                    calls: 0,
+                    answered: 0,
+                    cost: Cost::default(),
+                    refusals: BTreeMap::new(),
+                    state: String::new(),
+                });
+                self.places.insert(key.clone(), self.keys.len() - 1);
+                self.keys.len() - 1
+            }
+        };
+        &mut self.keys[place]
+    }
+}
