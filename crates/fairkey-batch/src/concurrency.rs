@@ -48,7 +48,9 @@ impl Concurrency {
 
 impl Default for Concurrency {
     fn default() -> Self {
-        Self::Auto { max: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN) }
+        Self::Auto {
+            max: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
+        }
     }
 }
 
@@ -59,7 +61,9 @@ impl FromStr for Concurrency {
         if text == "auto" {
             return Ok(Self::default());
         }
-        let n = text.parse().map_err(|_| format!("{text:?} is neither a number above 0 nor auto"))?;
+        let n = text
+            .parse()
+            .map_err(|_| format!("{text:?} is neither a number above 0 nor auto"))?;
         Ok(Self::Fixed(n))
     }
 }
@@ -98,7 +102,14 @@ impl Limit {
         let max = concurrency.max();
         let auto = matches!(concurrency, Concurrency::Auto { .. });
         let now = if auto { START.min(max) } else { max };
-        Self { now, max, auto, doubling: true, epoch: 0, round: Round::default() }
+        Self {
+            now,
+            max,
+            auto,
+            doubling: true,
+            epoch: 0,
+            round: Round::default(),
+        }
     }
 
     pub(crate) fn now(&self) -> usize {
@@ -129,7 +140,11 @@ impl Limit {
             self.round = Round::default();
         } else if self.round.rows >= self.now {
             if share <= FEW {
-                let step = if self.doubling { self.now } else { (self.now / 16).max(1) };
+                let step = if self.doubling {
+                    self.now
+                } else {
+                    (self.now / 16).max(1)
+                };
                 self.now = (self.now + step).min(self.max);
             } else {
                 self.doubling = false;
@@ -144,7 +159,9 @@ mod tests {
     use super::*;
 
     fn auto(max: usize) -> Limit {
-        Limit::new(Concurrency::Auto { max: NonZeroUsize::new(max).unwrap() })
+        Limit::new(Concurrency::Auto {
+            max: NonZeroUsize::new(max).unwrap(),
+        })
     }
 
     /// One round of rows with one attempt each, so many of them refused, evenly spread.

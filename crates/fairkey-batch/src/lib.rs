@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod caller;
+mod client_caller;
 mod concurrency;
 mod defaults;
 mod output;
@@ -14,6 +15,7 @@ mod stop;
 mod summary;
 
 pub use caller::{Attempt, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then};
+pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
 pub use output::{MemoryOutput, Output, OutputError, Sink, WriterThread};

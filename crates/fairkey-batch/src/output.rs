@@ -58,7 +58,10 @@ impl OutputError {
     /// Nothing was taken for so long.
     pub(crate) fn stuck(wait: std::time::Duration) -> Self {
         let message = format!("nothing was taken for {} s", wait.as_secs());
-        Self { kind: io::ErrorKind::TimedOut, message }
+        Self {
+            kind: io::ErrorKind::TimedOut,
+            message,
+        }
     }
 
     /// Returns whether the reader of a pipe has gone away.
@@ -70,7 +73,10 @@ impl OutputError {
 
 impl From<&io::Error> for OutputError {
     fn from(error: &io::Error) -> Self {
-        Self { kind: error.kind(), message: error.to_string() }
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
     }
 }
 

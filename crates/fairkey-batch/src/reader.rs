@@ -72,7 +72,11 @@ pub struct ReadConfig {
 
 impl Default for ReadConfig {
     fn default() -> Self {
-        Self { format: Format::Auto, defaults: Defaults::default(), max_line_bytes: 64 << 20 }
+        Self {
+            format: Format::Auto,
+            defaults: Defaults::default(),
+            max_line_bytes: 64 << 20,
+        }
     }
 }
 
@@ -125,7 +129,9 @@ impl<R: Read> RowReader<R> {
     /// Where the input cannot be read.
     pub fn next_row(&mut self) -> io::Result<Option<Row>> {
         loop {
-            let Some(next) = self.lines.next_line()? else { return Ok(None) };
+            let Some(next) = self.lines.next_line()? else {
+                return Ok(None);
+            };
             let line = self.lines.number();
             let (custom_id, request) = match next {
                 Next::Line(bytes) if bytes.trim_ascii().is_empty() => continue,
@@ -135,13 +141,26 @@ impl<R: Read> RowReader<R> {
                         "the line is longer than {} bytes, the most that is read as one request",
                         self.lines.max_bytes()
                     );
-                    (None, Err(BadLine { line, column: None, message }))
+                    (
+                        None,
+                        Err(BadLine {
+                            line,
+                            column: None,
+                            message,
+                        }),
+                    )
                 }
             };
             let index = self.rows;
             self.rows += 1;
             let end_byte = self.lines.position();
-            return Ok(Some(Row { index, line, end_byte, custom_id, request }));
+            return Ok(Some(Row {
+                index,
+                line,
+                end_byte,
+                custom_id,
+                request,
+            }));
         }
     }
 
@@ -167,7 +186,14 @@ impl<R: Read> RowReader<R> {
                     }
                     _ => "the line is not UTF-8",
                 };
-                (None, Err(BadLine { line, column: Some(column), message: message.to_owned() }))
+                (
+                    None,
+                    Err(BadLine {
+                        line,
+                        column: Some(column),
+                        message: message.to_owned(),
+                    }),
+                )
             }
         }
     }

@@ -113,7 +113,12 @@ pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<
         status_code,
         request_id: "",
         // What came may repeat secrets; the message was cleaned.
-        body: Body::Error { error: UpstreamError { code: status_code, message: &failure.message } },
+        body: Body::Error {
+            error: UpstreamError {
+                code: status_code,
+                message: &failure.message,
+            },
+        },
     });
     line(&Line {
         id: to.id(),
@@ -126,7 +131,12 @@ pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<
             cause: failure.cause.as_deref(),
             attempts: failure.attempts.iter().map(tried).collect(),
         }),
-        fairkey: Served { line: to.line, key: None, attempts, cost_usd: None },
+        fairkey: Served {
+            line: to.line,
+            key: None,
+            attempts,
+            cost_usd: None,
+        },
     })
 }
 
@@ -137,7 +147,12 @@ pub(crate) fn bad_line(to: &Address<'_>, bad: &BadLine) -> Vec<u8> {
 
 /// Makes the line of a row that this process failed on.
 pub(crate) fn internal(to: &Address<'_>) -> Vec<u8> {
-    refused(to, "internal", "sending the row panicked: please report this", "local")
+    refused(
+        to,
+        "internal",
+        "sending the row panicked: please report this",
+        "local",
+    )
 }
 
 fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> {
@@ -145,8 +160,19 @@ fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> 
         id: to.id(),
         custom_id: to.id,
         response: None,
-        error: Some(Error { code, message, scope, cause: None, attempts: Vec::new() }),
-        fairkey: Served { line: to.line, key: None, attempts: 0, cost_usd: None },
+        error: Some(Error {
+            code,
+            message,
+            scope,
+            cause: None,
+            attempts: Vec::new(),
+        }),
+        fairkey: Served {
+            line: to.line,
+            key: None,
+            attempts: 0,
+            cost_usd: None,
+        },
     })
 }
 
@@ -180,7 +206,11 @@ mod tests {
 
     use super::*;
 
-    const TO: Address<'_> = Address { index: 6, line: 9, id: "a\"b" };
+    const TO: Address<'_> = Address {
+        index: 6,
+        line: 9,
+        id: "a\"b",
+    };
 
     fn reply(body: &'static [u8]) -> Reply {
         Reply {
@@ -188,7 +218,11 @@ mod tests {
             request_id: Some("gen-1".to_owned()),
             body: Bytes::from_static(body),
             key: "k".into(),
-            cost: Some(Cost { requests: 1, tokens: 3, micro_usd: 12 }),
+            cost: Some(Cost {
+                requests: 1,
+                tokens: 3,
+                micro_usd: 12,
+            }),
             attempts: Vec::new(),
         }
     }

@@ -24,7 +24,9 @@ impl Row {
     /// Returns the identifier that its result carries: its own, or `line-N`.
     #[must_use]
     pub fn id(&self) -> String {
-        self.custom_id.clone().unwrap_or_else(|| format!("line-{}", self.line))
+        self.custom_id
+            .clone()
+            .unwrap_or_else(|| format!("line-{}", self.line))
     }
 }
 

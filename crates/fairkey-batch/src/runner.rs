@@ -165,7 +165,9 @@ where
     O: Output,
     P: Progress,
 {
-    Run::new(source, caller, output, config, progress).go(&stop).await
+    Run::new(source, caller, output, config, progress)
+        .go(&stop)
+        .await
 }
 
 /// What is remembered of a row while it is sent.
@@ -179,7 +181,11 @@ struct Begun {
 
 impl Begun {
     fn address(&self) -> Address<'_> {
-        Address { index: self.index, line: self.line, id: &self.id }
+        Address {
+            index: self.index,
+            line: self.line,
+            id: &self.id,
+        }
     }
 }
 
@@ -279,7 +285,10 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     /// Returns whether one more row may begin.
     fn has_room(&self) -> bool {
-        let window_rows = self.config.window_rows.max(2 * self.config.concurrency.max());
+        let window_rows = self
+            .config
+            .window_rows
+            .max(2 * self.config.concurrency.max());
         self.stopped.is_none()
             && !self.exhausted
             && self.tasks.len() < self.limit.now()
@@ -326,23 +335,30 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Err(error) if error.is_panic() => (error.id(), None),
             Err(error) => (error.id(), Some(End::Abandoned)),
         };
-        let Some(begun) = self.begun.remove(&id) else { return };
+        let Some(begun) = self.begun.remove(&id) else {
+            return;
+        };
         let line = match end {
             Some(End::Answered { reply, tally }) => {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
-                self.limit.ended(begun.epoch, tally.attempts, tally.slow_downs);
+                self.limit
+                    .ended(begun.epoch, tally.attempts, tally.slow_downs);
                 Some(result::answered(&begun.address(), &reply, tally.attempts))
             }
             Some(End::Failed { failure, tally }) => {
                 self.rows.failed += 1;
                 self.attempts.add(tally.attempts);
-                self.limit.ended(begun.epoch, tally.attempts, tally.slow_downs);
+                self.limit
+                    .ended(begun.epoch, tally.attempts, tally.slow_downs);
                 self.tell_failed(&begun, failure.message.clone());
                 Some(result::failed(&begun.address(), &failure, tally.attempts))
             }
             Some(End::KeysOut { keys }) => {
-                self.halt(Stopped::KeysOut { keys, retry_after: None });
+                self.halt(Stopped::KeysOut {
+                    keys,
+                    retry_after: None,
+                });
                 None
             }
             Some(End::Abandoned) => None,
@@ -354,7 +370,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             }
         };
         self.settle(begun.index, line);
-        self.book.take_notices(|notice| self.progress.notice(&notice));
+        self.book
+            .take_notices(|notice| self.progress.notice(&notice));
     }
 
     /// Writes what can be written now that a row is done, or, without a line, given up.
@@ -370,7 +387,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     fn tell_failed(&mut self, begun: &Begun, message: String) {
         let custom_id = begun.named.then(|| begun.id.clone());
-        self.progress.notice(&Notice::RowFailed { line: begun.line, custom_id, message });
+        self.progress.notice(&Notice::RowFailed {
+            line: begun.line,
+            custom_id,
+            message,
+        });
     }
 
     /// Begins nothing more. The first reason is the one that is told.
@@ -403,7 +424,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     /// Looks at the state of things, a few times per second.
     fn look(&mut self) {
-        self.book.take_notices(|notice| self.progress.notice(&notice));
+        self.book
+            .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
         let idle = self.caller.in_flight() == Some(0);
         if self.stopped.is_none() {
@@ -470,7 +492,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         }
         self.rows.written = written;
         self.rows.lost = self.rows.read.saturating_sub(written + self.rows.left);
-        self.book.take_notices(|notice| self.progress.notice(&notice));
+        self.book
+            .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
         let snapshot = self.snapshot(now);
         self.progress.snapshot(&snapshot);

@@ -39,7 +39,11 @@ impl Summary {
     #[must_use]
     pub fn rate(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
-        if seconds > 0.0 { (self.rows.answered + self.rows.failed) as f64 / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            (self.rows.answered + self.rows.failed) as f64 / seconds
+        } else {
+            0.0
+        }
     }
 
     /// Adds up the keys of each account, in the order of the keys. Keys without an account are
@@ -48,7 +52,9 @@ impl Summary {
     pub fn accounts(&self) -> Vec<AccountSummary> {
         let mut accounts: Vec<AccountSummary> = Vec::new();
         for key in &self.keys {
-            let Some(account) = &key.account else { continue };
+            let Some(account) = &key.account else {
+                continue;
+            };
             let place = match accounts.iter().position(|entry| entry.account == *account) {
                 Some(place) => place,
                 None => {
@@ -105,14 +111,21 @@ impl AttemptsSummary {
     /// Returns the attempts in all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.histogram.iter().map(|(attempts, rows)| attempts * rows).sum()
+        self.histogram
+            .iter()
+            .map(|(attempts, rows)| attempts * rows)
+            .sum()
     }
 
     /// Returns the attempts per row; zero where there was no row.
     #[must_use]
     pub fn mean(&self) -> f64 {
         let rows: u64 = self.histogram.values().sum();
-        if rows == 0 { 0.0 } else { self.total() as f64 / rows as f64 }
+        if rows == 0 {
+            0.0
+        } else {
+            self.total() as f64 / rows as f64
+        }
     }
 
     /// Returns the most attempts of a row; zero where there was no row.
@@ -220,7 +233,8 @@ impl KeyBook {
             self.entry(&state.key, state.account.as_ref()).state = state.state;
             places.insert(state.key, place);
         }
-        self.keys.sort_by_key(|entry| places.get(&entry.key).copied().unwrap_or(usize::MAX));
+        self.keys
+            .sort_by_key(|entry| places.get(&entry.key).copied().unwrap_or(usize::MAX));
         self.keys
     }
 

@@ -124,7 +124,8 @@ impl Output for WriterThread {
     }
 
     async fn finish(&mut self) -> Result<(), OutputError> {
-        self.until(|state| state.pending.is_empty() && !state.busy).await
+        self.until(|state| state.pending.is_empty() && !state.busy)
+            .await
     }
 
     fn written(&self) -> u64 {
@@ -144,7 +145,10 @@ fn write(mut lines: Lines, shared: &Shared) {
         let chunk = {
             let mut state = shared.state();
             while state.pending.is_empty() && !state.closed {
-                state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = shared
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if state.pending.is_empty() {
                 return;
@@ -194,7 +198,10 @@ impl Lines {
         {
             result = Err(error);
         }
-        (whole.iter().filter(|&&byte| byte == b'\n').count() as u64, result)
+        (
+            whole.iter().filter(|&&byte| byte == b'\n').count() as u64,
+            result,
+        )
     }
 
     fn write_bytes(&mut self, chunk: &[u8]) -> (usize, io::Result<()>) {

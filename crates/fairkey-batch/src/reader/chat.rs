@@ -49,7 +49,9 @@ pub(super) fn fill(
     fields: &Fields<'_>,
     defaults: &Defaults,
 ) -> Result<Option<Bytes>, Problem> {
-    let streams = fields.get("stream").is_some_and(|stream| stream.get() == "true");
+    let streams = fields
+        .get("stream")
+        .is_some_and(|stream| stream.get() == "true");
     let is_id = |name: &str| is_line && matches!(name, "custom_id" | "id");
     let is_out =
         |name: &str| is_id(name) || (streams && OF_STREAMS.contains(&name)) || name == "messages";
@@ -95,7 +97,11 @@ fn splice(body: &str, fields: &Fields<'_>, added: &[(&'static str, String)]) -> 
     // `body` was read as an object, without white space around it: it ends with its brace.
     out.push_str(body.strip_suffix('}').unwrap_or(body));
     for (at, (name, value)) in added.iter().enumerate() {
-        let separator = if at == 0 && fields.0.is_empty() { "" } else { "," };
+        let separator = if at == 0 && fields.0.is_empty() {
+            ""
+        } else {
+            ","
+        };
         let _ = write!(out, "{separator}\"{name}\":{value}");
     }
     out.push('}');
@@ -132,9 +138,13 @@ fn with_system(fields: &Fields<'_>, defaults: &Defaults) -> Result<Option<String
     if !messages.starts_with('[') {
         return Err(Problem::new("\"messages\" is not an array"));
     }
-    let Some(system) = defaults.system.as_deref() else { return Ok(None) };
+    let Some(system) = defaults.system.as_deref() else {
+        return Ok(None);
+    };
     let Ok(roles) = serde_json::from_str::<Vec<Role>>(messages) else {
-        return Err(Problem::new("\"messages\" is not an array of objects with a \"role\""));
+        return Err(Problem::new(
+            "\"messages\" is not an array of objects with a \"role\"",
+        ));
     };
     let has_system = |role: &Role| matches!(role.role.as_deref(), Some("system" | "developer"));
     if roles.iter().any(has_system) {
@@ -143,7 +153,9 @@ fn with_system(fields: &Fields<'_>, defaults: &Defaults) -> Result<Option<String
     let separator = if roles.is_empty() { "" } else { "," };
     let rest = &messages[1..];
     let system = quoted(system);
-    Ok(Some(format!("[{{\"role\":\"system\",\"content\":{system}}}{separator}{rest}")))
+    Ok(Some(format!(
+        "[{{\"role\":\"system\",\"content\":{system}}}{separator}{rest}"
+    )))
 }
 
 /// Returns `text` as a string of JSON, its quotes included.

@@ -32,7 +32,10 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { column: None, message: message.into() }
+        Self {
+            column: None,
+            message: message.into(),
+        }
     }
 
     /// What serde found wrong with a line.
@@ -40,14 +43,23 @@ impl Problem {
         let column = error.column() as u64;
         let text = error.to_string();
         // The position is told in our own words: the line serde counts is always the first.
-        let message = text.rsplit_once(" at line ").map_or(&*text, |(message, _)| message);
-        Self { column: (column > 0).then_some(column), message: message.to_owned() }
+        let message = text
+            .rsplit_once(" at line ")
+            .map_or(&*text, |(message, _)| message);
+        Self {
+            column: (column > 0).then_some(column),
+            message: message.to_owned(),
+        }
     }
 }
 
 impl Parser {
     pub(super) fn new(defaults: Defaults) -> Self {
-        Self { defaults, chat: CHAT.into(), model: None }
+        Self {
+            defaults,
+            chat: CHAT.into(),
+            model: None,
+        }
     }
 
     /// Reads a line of text as a prompt.
@@ -56,13 +68,24 @@ impl Parser {
         let body = chat::from_prompt(&prompt, None, &Fields(Vec::new()), &self.defaults);
         let model = self.defaults.model.clone();
         let model = model.map(|model| self.share(&model));
-        (None, Ok(Request { path: Arc::clone(&self.chat), model, body }))
+        (
+            None,
+            Ok(Request {
+                path: Arc::clone(&self.chat),
+                model,
+                body,
+            }),
+        )
     }
 
     /// Reads a line of JSON. `bytes` holds `text`: a body that needs no change is a part of it.
     pub(super) fn json(&mut self, line: u64, text: &str, bytes: &Bytes) -> Parsed {
         let bad = |problem: Problem| {
-            Err(BadLine { line, column: problem.column, message: problem.message })
+            Err(BadLine {
+                line,
+                column: problem.column,
+                message: problem.message,
+            })
         };
         let fields: Fields<'_> = match serde_json::from_str(text) {
             Ok(fields) => fields,
@@ -96,7 +119,11 @@ impl Parser {
                 Ok(fields) => fields,
                 Err(_) => return Err(Problem::new("\"body\" is not a JSON object")),
             };
-            let path = if path == CHAT { Arc::clone(&self.chat) } else { path.into() };
+            let path = if path == CHAT {
+                Arc::clone(&self.chat)
+            } else {
+                path.into()
+            };
             let path: Arc<str> = path;
             return if *path == *CHAT {
                 self.chat(path, text, bytes, Some(body.get()), &body_fields)
@@ -118,7 +145,11 @@ impl Parser {
             };
             let body = chat::from_prompt(prompt.get(), system, fields, &self.defaults);
             let model = self.model(fields)?;
-            return Ok(Request { path: Arc::clone(&self.chat), model, body });
+            return Ok(Request {
+                path: Arc::clone(&self.chat),
+                model,
+                body,
+            });
         }
         Err(Problem::new(
             "no request: it has neither \"messages\" nor \"prompt\", and no \"body\" as lines of a \
@@ -170,7 +201,11 @@ impl Parser {
                 Err(_) => return Err(Problem::new("\"model\" is not a string")),
             },
         };
-        let fallback = if fields.names_models() { None } else { self.defaults.model.clone() };
+        let fallback = if fields.names_models() {
+            None
+        } else {
+            self.defaults.model.clone()
+        };
         Ok(model.or(fallback).map(|model| self.share(&model)))
     }
 
@@ -189,7 +224,9 @@ impl Parser {
 /// Returns the name that a line gives itself.
 fn custom_id(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
     for name in ["custom_id", "id"] {
-        let Some(id) = fields.get(name).map(RawValue::get) else { continue };
+        let Some(id) = fields.get(name).map(RawValue::get) else {
+            continue;
+        };
         let first = id.as_bytes().first().copied().unwrap_or(b'n');
         return match first {
             b'n' => continue,
@@ -198,7 +235,9 @@ fn custom_id(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
                 Err(_) => Err(Problem::new(format!("\"{name}\" is not a string"))),
             },
             b'0'..=b'9' | b'-' => Ok(Some(id.to_owned())),
-            _ => Err(Problem::new(format!("\"{name}\" is neither a string nor a number"))),
+            _ => Err(Problem::new(format!(
+                "\"{name}\" is neither a string nor a number"
+            ))),
         };
     }
     Ok(None)
@@ -215,9 +254,13 @@ fn batch_path(fields: &Fields<'_>) -> Result<String, Problem> {
     if let Some(method) = text("method")?
         && !method.eq_ignore_ascii_case("POST")
     {
-        return Err(Problem::new("\"method\" is not POST, the only one that is sent"));
+        return Err(Problem::new(
+            "\"method\" is not POST, the only one that is sent",
+        ));
     }
-    let Some(url) = text("url")? else { return Ok(CHAT.to_owned()) };
+    let Some(url) = text("url")? else {
+        return Ok(CHAT.to_owned());
+    };
     let path = ["/api/v1/", "/v1/"]
         .iter()
         .find_map(|prefix| url.strip_prefix(prefix))
@@ -226,11 +269,15 @@ fn batch_path(fields: &Fields<'_>) -> Result<String, Problem> {
         !path.is_empty()
             && !path.starts_with('/')
             && path.split('/').all(|part| !matches!(part, "." | ".."))
-            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\\\"<>".contains(&byte))
+            && path
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"#\\\"<>".contains(&byte))
     };
     match path {
         Some(path) if sane(path) => Ok(format!("/{path}")),
-        _ => Err(Problem::new("\"url\" is not a path such as \"/v1/chat/completions\"")),
+        _ => Err(Problem::new(
+            "\"url\" is not a path such as \"/v1/chat/completions\"",
+        )),
     }
 }
 
@@ -245,7 +292,11 @@ pub(super) struct Fields<'a>(pub(super) Vec<(String, &'a RawValue)>);
 impl<'a> Fields<'a> {
     /// Returns a field; the last one of that name, as every reader of JSON does.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(field, _)| field == name).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| *value)
     }
 
     /// Returns whether a field is there and not null.

@@ -24,7 +24,12 @@ pub(super) enum Next {
 impl<R: Read> Lines<R> {
     pub(super) fn new(input: R, max_bytes: usize) -> Self {
         let input = BufReader::with_capacity(CHUNK, input);
-        Self { input, max_bytes, number: 0, position: 0 }
+        Self {
+            input,
+            max_bytes,
+            number: 0,
+            position: 0,
+        }
     }
 
     /// Returns the next line; `None` at the end.
@@ -69,7 +74,11 @@ impl<R: Read> Lines<R> {
             line.drain(..BOM.len());
         }
         let too_long = too_long || line.len() > self.max_bytes;
-        Ok(Some(if too_long { Next::TooLong } else { Next::Line(line) }))
+        Ok(Some(if too_long {
+            Next::TooLong
+        } else {
+            Next::Line(line)
+        }))
     }
 
     /// Returns the number of the last line, from 1.

@@ -45,7 +45,11 @@ impl ReaderThread {
         thread::Builder::new()
             .name("fairkey-reader".to_owned())
             .spawn(move || read(RowReader::new(input, config), &sender))?;
-        Ok(Self { batches, ready: VecDeque::new(), total_bytes })
+        Ok(Self {
+            batches,
+            ready: VecDeque::new(),
+            total_bytes,
+        })
     }
 
     /// Returns whether there is a row at all, waiting for the first.
@@ -91,7 +95,10 @@ fn read<R: Read>(mut reader: RowReader<R>, sender: &mpsc::Sender<Batch>) {
     loop {
         match reader.next_row() {
             Ok(Some(row)) => {
-                bytes += row.request.as_ref().map_or(0, |request: &Request| request.body.len());
+                bytes += row
+                    .request
+                    .as_ref()
+                    .map_or(0, |request: &Request| request.body.len());
                 rows.push(row);
                 let full = rows.len() >= BATCH_ROWS || bytes >= BATCH_BYTES;
                 // What is there is handed over before a slow input is waited for.

@@ -75,7 +75,10 @@ impl Book {
         if now.saturating_duration_since(state.last_answer) < patience {
             return None;
         }
-        Some((keys.clone(), until.map(|until| until.saturating_duration_since(now))))
+        Some((
+            keys.clone(),
+            until.map(|until| until.saturating_duration_since(now)),
+        ))
     }
 
     pub(super) fn refused_and_spent(&self) -> (u64, u64) {
@@ -99,7 +102,9 @@ impl State {
     fn count(&mut self, attempts: &[Attempt]) {
         for attempt in attempts {
             self.keys.attempt(attempt);
-            let Some(refusal) = &attempt.refusal else { continue };
+            let Some(refusal) = &attempt.refusal else {
+                continue;
+            };
             self.refused += 1;
             let of_key = matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account);
             let refused = refusal.kind == FaultKind::Refused;
@@ -112,9 +117,17 @@ impl State {
                 let (key, account) = (attempt.key.clone(), attempt.account.clone());
                 let refusal = refusal.clone();
                 self.notices.push(if refused {
-                    Notice::KeyRefused { key, account, refusal }
+                    Notice::KeyRefused {
+                        key,
+                        account,
+                        refusal,
+                    }
                 } else {
-                    Notice::KeyExhausted { key, account, refusal }
+                    Notice::KeyExhausted {
+                        key,
+                        account,
+                        refusal,
+                    }
                 });
             }
         }

@@ -28,6 +28,10 @@ impl Pace {
         let (since, before) = self.0.front().copied().unwrap_or((now, done));
         self.0.push_back((now, done));
         let seconds = now.saturating_duration_since(since).as_secs_f64();
-        if seconds > 0.0 { done.saturating_sub(before) as f64 / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            done.saturating_sub(before) as f64 / seconds
+        } else {
+            0.0
+        }
     }
 }

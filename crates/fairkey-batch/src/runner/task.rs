@@ -14,6 +14,10 @@ use crate::stop::Stop;
 /// The caller waits for keys itself; this only spaces its refusals.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
+/// How often a row may be refused by the keys themselves, with nobody to be blamed for it, before
+/// it is the row that fails: one too large for what every key has left would try for ever.
+const REFUSALS: u32 = 10;
+
 /// A row on its way.
 pub(super) struct Sending<C> {
     pub(super) caller: Arc<C>,
@@ -40,7 +44,10 @@ pub(super) struct Tally {
 impl Tally {
     fn add(&mut self, attempts: &[Attempt]) {
         let slow = |attempt: &&Attempt| {
-            attempt.refusal.as_ref().is_some_and(|refusal| refusal.is_slow_down())
+            attempt
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| refusal.is_slow_down())
         };
         self.attempts += attempts.len() as u64;
         self.slow_downs += attempts.iter().filter(slow).count() as u64;
@@ -50,6 +57,7 @@ impl Tally {
 impl<C: Caller> Sending<C> {
     pub(super) async fn send(self) -> End {
         let mut tally = Tally::default();
+        let mut refusals = 0;
         loop {
             let result = self.caller.call(&self.request).await;
             let failure = match result {
@@ -65,11 +73,15 @@ impl<C: Caller> Sending<C> {
             match failure.then {
                 Then::Fail => return End::Failed { failure, tally },
                 Then::Stop { keys } => return End::KeysOut { keys },
+                Then::Wait { .. } if refusals >= REFUSALS => return End::Failed { failure, tally },
                 Then::Wait { after, barred } => {
+                    refusals += u32::from(!failure.attempts.is_empty());
                     if !barred.is_empty() {
                         self.book.barred(barred, after);
                     }
-                    let wait = after.unwrap_or(Duration::from_secs(1)).clamp(WAITS.0, WAITS.1);
+                    let wait = after
+                        .unwrap_or(Duration::from_secs(1))
+                        .clamp(WAITS.0, WAITS.1);
                     tokio::select! {
                         () = sleep(wait) => {}
                         () = self.halt.stopping() => return End::Abandoned,

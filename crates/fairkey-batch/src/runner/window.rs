@@ -23,12 +23,22 @@ enum Place {
 
 impl Window {
     pub(super) fn new(ordered: bool) -> Self {
-        Self { ordered, base: 0, places: VecDeque::new(), open: 0, bytes: 0 }
+        Self {
+            ordered,
+            base: 0,
+            places: VecDeque::new(),
+            open: 0,
+            bytes: 0,
+        }
     }
 
     /// Returns how many rows are begun and not handed out.
     pub(super) fn rows(&self) -> usize {
-        if self.ordered { self.places.len() } else { self.open + self.places.len() }
+        if self.ordered {
+            self.places.len()
+        } else {
+            self.open + self.places.len()
+        }
     }
 
     /// Returns how many bytes of results are held.
@@ -51,7 +61,10 @@ impl Window {
         let place = line.map_or(Place::Empty, Place::Done);
         if self.ordered {
             let at = usize::try_from(index - self.base).unwrap_or(usize::MAX);
-            debug_assert!(matches!(self.places.get(at), Some(Place::Open)), "settled once");
+            debug_assert!(
+                matches!(self.places.get(at), Some(Place::Open)),
+                "settled once"
+            );
             self.places[at] = place;
         } else {
             self.open -= 1;

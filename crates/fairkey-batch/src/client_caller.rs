@@ -1,0 +1,217 @@
+//! A client as a caller of rows: [`ClientCaller`].
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fairkey_client::{Attempt as ClientAttempt, Call, CallError, CallErrorKind, Client, GiveUp};
+use fairkey_core::{Ask, Class, Denied, KeyId, Scope, Timestamp};
+
+use crate::{Attempt, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request, Then};
+
+/// Sends rows through a [`Client`], as calls of class [`Class::Batch`].
+///
+/// Rows wait for keys in the client's queue, and come back when the client's `max_wait` is over or
+/// no key opens within it; a minute or two is right for it. `attempts` of 8 in its `RetryConfig`
+/// suits work that nobody waits for.
+#[derive(Debug)]
+pub struct ClientCaller {
+    client: Client,
+    /// What was last said about each key: for its state at the end.
+    refusals: Mutex<HashMap<KeyId, Refusal>>,
+}
+
+impl ClientCaller {
+    /// Sends through `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Returns the client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn note(&self, attempts: &[Attempt]) {
+        let refused = attempts.iter().filter_map(|attempt| {
+            let refusal = attempt.refusal.as_ref()?;
+            let of_key = matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account);
+            of_key.then(|| (attempt.key.clone(), refusal.clone()))
+        });
+        let mut refused = refused.peekable();
+        if refused.peek().is_some() {
+            self.refusals
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(refused);
+        }
+    }
+
+    fn failure(&self, error: &CallError) -> Failure {
+        let attempts: Vec<Attempt> = error.attempts().iter().map(attempt).collect();
+        self.note(&attempts);
+        let code = match error.kind() {
+            CallErrorKind::NoKey => "no_key",
+            CallErrorKind::Deadline => "deadline",
+            CallErrorKind::Overloaded => "overloaded",
+            CallErrorKind::Request => "bad_request",
+            CallErrorKind::Answer => "bad_answer",
+            _ => error
+                .fault()
+                .map_or("failed", |fault| fault.cause().as_str()),
+        };
+        let mut message = match error.fault() {
+            Some(fault) if error.kind() == CallErrorKind::Fault => fault.to_string(),
+            _ => error.to_string(),
+        };
+        if let Some(give_up) = error.give_up()
+            && error.kind() == CallErrorKind::Fault
+        {
+            message = format!("{message}; given up: {}", give_up.as_str());
+        }
+        Failure {
+            code: Cow::Borrowed(code),
+            message,
+            scope: error.scope(),
+            cause: error
+                .fault()
+                .map(|fault| Cow::Borrowed(fault.cause().as_str())),
+            status: error.attempts().last().and_then(|last| last.fault?.status),
+            then: then(error),
+            attempts,
+        }
+    }
+}
+
+impl Caller for ClientCaller {
+    async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+        let mut call = Call::new(&*request.path, request.body.clone()).class(Class::Batch);
+        if let Some(model) = &request.model {
+            call = call.model(model.clone());
+        }
+        match self.client.call(call).await {
+            Ok(answer) => {
+                let attempts: Vec<Attempt> = answer.attempts.iter().map(attempt).collect();
+                self.note(&attempts);
+                Ok(Reply {
+                    status: 200,
+                    request_id: answer.generation,
+                    body: answer.value,
+                    key: answer.key,
+                    cost: answer.cost,
+                    attempts,
+                })
+            }
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    fn in_flight(&self) -> Option<u64> {
+        Some(self.client.pool().in_flight())
+    }
+
+    fn keys(&self) -> Vec<KeyState> {
+        let explanation = self.client.pool().explain(&Ask::new());
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = |key: fairkey_core::KeyExplanation| KeyState {
+            state: state(
+                key.denied.iter().map(|(_, denied)| *denied),
+                explanation.now,
+                refusals.get(&key.id),
+            ),
+            key: key.id,
+            account: key.account,
+        };
+        explanation.keys.into_iter().map(state).collect()
+    }
+}
+
+/// Says in words what stands before a key.
+fn state(
+    denied: impl Iterator<Item = Denied>,
+    now: Timestamp,
+    refusal: Option<&Refusal>,
+) -> String {
+    // The gate that opens last decides.
+    let latest = |denied: &Denied| denied.until.map_or(Timestamp::MAX, |until| until);
+    let Some(denied) = denied.max_by_key(latest) else {
+        return "ok".to_owned();
+    };
+    let until = match denied.until {
+        None if denied.by == Scope::Local => return "busy".to_owned(),
+        None => "out".to_owned(),
+        Some(until) => format!(
+            "out for {:.0} s",
+            until.since(now).as_secs_f64().max(1.0).ceil()
+        ),
+    };
+    match refusal {
+        Some(refusal) => format!("{until}: {refusal}"),
+        None => format!("{until} ({})", denied.by),
+    }
+}
+
+/// Says what to do about a call that failed.
+fn then(error: &CallError) -> Then {
+    let wait = |after: Option<Duration>| Then::Wait {
+        after,
+        barred: Vec::new(),
+    };
+    let of_row = error
+        .fault()
+        .is_some_and(|fault| fault.scope() == Scope::Request);
+    match error.kind() {
+        // The last key said that it is the request: keys will not cure that.
+        CallErrorKind::NoKey if of_row => Then::Fail,
+        CallErrorKind::NoKey => {
+            let why = |key: &fairkey_client::KeyState| {
+                let denied = key.denied.filter(|denied| denied.by != Scope::Local)?;
+                let why = key
+                    .refusal
+                    .clone()
+                    .unwrap_or_else(|| format!("barred ({})", denied.by));
+                Some(KeyOut {
+                    key: key.key.clone(),
+                    why,
+                })
+            };
+            let barred: Option<Vec<KeyOut>> = error.keys().iter().map(why).collect();
+            let barred = barred.unwrap_or_default();
+            if error.is_every_key_dead() {
+                Then::Stop { keys: barred }
+            } else {
+                Then::Wait {
+                    after: error.retry_after(),
+                    barred,
+                }
+            }
+        }
+        CallErrorKind::Overloaded => wait(None),
+        CallErrorKind::Fault => match error.give_up() {
+            Some(GiveUp::Budget) => wait(error.retry_after()),
+            // Refused by one key after the other, each for reasons of its own.
+            Some(GiveUp::Failovers | GiveUp::NoKeyLeft) if !of_row => wait(error.retry_after()),
+            _ => Then::Fail,
+        },
+        _ => Then::Fail,
+    }
+}
+
+fn attempt(attempt: &ClientAttempt) -> Attempt {
+    Attempt {
+        key: attempt.key.clone(),
+        account: attempt.account.clone(),
+        refusal: attempt.fault.map(|fault| Refusal {
+            scope: fault.scope,
+            kind: fault.kind,
+            cause: Cow::Borrowed(fault.cause.as_str()),
+            status: fault.status,
+        }),
+    }
+}
