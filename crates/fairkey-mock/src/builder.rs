@@ -48,6 +48,7 @@ pub struct Builder {
     log_capacity: usize,
     max_body: usize,
     max_streams: Option<u32>,
+    hints_in_headers: bool,
     rules: Rules,
 }
 
@@ -89,6 +90,7 @@ impl Builder {
             log_capacity: 65_536,
             max_body: 32 << 20,
             max_streams: None,
+            hints_in_headers: true,
             rules: Rules {
                 settlement: Duration::from_secs(2),
                 hold_tokens: 16_384,
@@ -240,6 +242,14 @@ impl Builder {
         self
     }
 
+    /// Whether the mock's own refusals carry their hints (`X-RateLimit-*`, `Retry-After`) as HTTP headers
+    /// besides `error.metadata.headers`. OpenRouter was often seen to leave them out. Default: yes.
+    #[must_use]
+    pub fn hints_in_headers(mut self, yes: bool) -> Self {
+        self.hints_in_headers = yes;
+        self
+    }
+
     /// For how long the real cost of an ended call still counts in its account's in-flight budget.
     /// Default: 2 s.
     #[must_use]
@@ -332,6 +342,7 @@ impl Builder {
             comments: self.comments,
             max_body: self.max_body,
             max_streams: self.max_streams,
+            hints_in_headers: self.hints_in_headers,
         })
     }
 }

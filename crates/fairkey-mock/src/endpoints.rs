@@ -223,7 +223,10 @@ pub(crate) fn refuse(
     user_id: Option<&str>,
 ) -> Response<MockBody> {
     call.refuse(fault);
-    fault_response(shared, fault, user_id)
+    if shared.hints_in_headers {
+        return fault_response(shared, fault, user_id);
+    }
+    fault_response(shared, &fault.clone().without_headers(), user_id)
 }
 
 /// A fault as an HTTP error.

@@ -19,7 +19,11 @@
 //! # let _ = (On::model("openai/gpt-4o-mini"), steps);
 //! ```
 
-mod catalog;
+mod account;
+mod caller;
+mod in_200;
+mod key;
+mod provider;
 mod samples;
 
 use std::time::Duration;
@@ -27,6 +31,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::clock::retry_seconds;
+
+const CREDITS_URL: &str = "https://openrouter.ai/settings/credits";
+const KEYS_URL: &str = "https://openrouter.ai/settings/keys";
 
 /// A failure in OpenRouter's words. See the [module](self) for how it is used.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,4 +300,9 @@ impl Fault {
         }
         body
     }
+}
+
+/// Where an availability code is explained.
+fn docs_url(code: &str) -> String {
+    format!("https://openrouter.ai/docs/errors#{code}")
 }

@@ -5,7 +5,7 @@
 //! scripts that match, the one added first has its turn first.
 //!
 //! A step that replies does so before the mock looks at the key, its account or any limit, and costs
-//! nothing. A step that only spoils the delivery (a reset, a stall, a drip) lets the mock answer as usual,
+//! nothing; only a fault inside a 200 comes from a provider, so that its call must be let in first. A step that only spoils the delivery (a reset, a stall, a drip) lets the mock answer as usual,
 //! with all its checks and billing, and spoils that answer.
 //!
 //! *Chunks* are counted by what they carry: on a stream of the mock's own, one chunk is one delta with

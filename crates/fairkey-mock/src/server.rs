@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,
+    pub(crate) hints_in_headers: bool,
     world: Mutex<World>,
     requests: AtomicU64,
 }
@@ -74,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,
+    pub(crate) hints_in_headers: bool,
 }
 
 impl MockOpenRouter {
@@ -97,6 +99,7 @@ impl MockOpenRouter {
             comments,
             max_body,
             max_streams,
+            hints_in_headers,
         } = parts;
         let shared = Arc::new(Shared {
             clock: Arc::clone(&world.clock),
@@ -107,6 +110,7 @@ impl MockOpenRouter {
             comments,
             max_body,
             max_streams,
+            hints_in_headers,
             world: Mutex::new(world),
             requests: AtomicU64::new(0),
         });

@@ -1,24 +1,20 @@
 //! Reading scenarios from TOML.
 
+mod spec;
 mod step;
 mod value;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::Scenario;
-use crate::account::{Account, FreeTier};
 use crate::action::Action;
 use crate::builder::Builder;
 use crate::chance::{FaultKind, Latency};
-use crate::key::{Budget, Key};
-use crate::model::Model;
 use crate::script::On;
-use step::StepSpec;
-use value::{Probability, ResetName, Time, Usd, Wait};
+use spec::{ChangeSpec, File, MoneySpec, budget_of};
+use value::{Time, Wait};
 
 /// Why a scenario file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -98,139 +94,6 @@ impl Wrong {
             message: message.into(),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    seed: Option<u64>,
-    now: Option<Time>,
-    answer_tokens: Option<Spanned<[u64; 2]>>,
-    comments: Option<usize>,
-    any_model: Option<bool>,
-    settlement: Option<Wait>,
-    in_flight_token_cap: Option<u64>,
-    in_flight_retry_after: Option<Wait>,
-    latency: Option<LatencySpec>,
-    #[serde(default)]
-    accounts: Vec<AccountSpec>,
-    #[serde(default)]
-    keys: Vec<KeySpec>,
-    #[serde(default)]
-    budgets: Vec<Spanned<BudgetSpec>>,
-    #[serde(default)]
-    models: Vec<ModelSpec>,
-    #[serde(default)]
-    faults: BTreeMap<Spanned<String>, Probability>,
-    #[serde(default)]
-    provider_faults: BTreeMap<String, BTreeMap<Spanned<String>, Probability>>,
-    #[serde(default)]
-    scripts: Vec<ScriptSpec>,
-    #[serde(default)]
-    changes: Vec<Spanned<ChangeSpec>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LatencySpec {
-    first_token: Option<Wait>,
-    per_token: Option<Wait>,
-    jitter: Option<Probability>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AccountSpec {
-    id: Spanned<String>,
-    balance_usd: Option<Usd>,
-    requests: Option<WindowSpec>,
-    tokens: Option<WindowSpec>,
-    in_flight_budget_usd: Option<Usd>,
-    free_tier: Option<FreeTierSpec>,
-    organization: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WindowSpec {
-    limit: Spanned<u64>,
-    per: Spanned<Wait>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FreeTierSpec {
-    per_minute: u32,
-    per_day: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeySpec {
-    secret: Spanned<String>,
-    label: Option<Spanned<String>>,
-    account: Option<Spanned<String>>,
-    limit_usd: Option<Usd>,
-    limit_reset: Option<ResetName>,
-    expires_at: Option<Time>,
-    #[serde(default)]
-    disabled: bool,
-    #[serde(default)]
-    management: bool,
-    member: Option<String>,
-    workspace: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BudgetSpec {
-    member: Option<String>,
-    workspace: Option<String>,
-    key: Option<Spanned<String>>,
-    limit_usd: Usd,
-    reset: Option<ResetName>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelSpec {
-    id: Spanned<String>,
-    name: Option<String>,
-    prompt_price: Option<Usd>,
-    completion_price: Option<Usd>,
-    context_length: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    #[serde(default)]
-    providers: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScriptSpec {
-    key: Option<Spanned<String>>,
-    model: Option<String>,
-    path: Option<String>,
-    steps: Vec<Spanned<StepSpec>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChangeSpec {
-    after_calls: Option<u64>,
-    at: Option<Wait>,
-    revoke_key: Option<Spanned<String>>,
-    restore_key: Option<Spanned<String>>,
-    disable_key: Option<Spanned<String>>,
-    enable_key: Option<Spanned<String>>,
-    set_balance: Option<MoneySpec>,
-    add_credits: Option<MoneySpec>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MoneySpec {
-    account: Spanned<String>,
-    usd: f64,
 }
 
 impl File {
@@ -396,123 +259,6 @@ fn fault_kind(name: &Spanned<String>) -> Result<FaultKind, Wrong> {
         );
         Wrong::at(name, message)
     })
-}
-
-impl AccountSpec {
-    fn account(self) -> Result<Account, Wrong> {
-        let mut account = Account::new(self.id.into_inner());
-        if let Some(Usd(usd)) = self.balance_usd {
-            account = account.balance_usd(usd);
-        }
-        if let Some(window) = self.requests {
-            window.check()?;
-            let limit = u32::try_from(*window.limit.get_ref())
-                .map_err(|_| Wrong::at(&window.limit, "more requests than can be counted"))?;
-            account = account.requests_per_window(limit, window.per.get_ref().0);
-        }
-        if let Some(window) = self.tokens {
-            window.check()?;
-            account = account.tokens_per_window(*window.limit.get_ref(), window.per.get_ref().0);
-        }
-        if let Some(Usd(usd)) = self.in_flight_budget_usd {
-            account = account.in_flight_budget_usd(usd);
-        }
-        if let Some(free) = self.free_tier {
-            account = account.free_tier(FreeTier::new(free.per_minute, free.per_day));
-        }
-        if let Some(organization) = self.organization {
-            account = account.organization(organization);
-        }
-        Ok(account)
-    }
-}
-
-impl WindowSpec {
-    fn check(&self) -> Result<(), Wrong> {
-        if self.per.get_ref().0.is_zero() {
-            return Err(Wrong::at(&self.per, "a window must have a length"));
-        }
-        Ok(())
-    }
-}
-
-impl KeySpec {
-    fn key(self, label: String) -> Key {
-        let mut key = Key::new(self.secret.into_inner())
-            .label(label)
-            .disabled(self.disabled);
-        key.management = self.management;
-        key.account = self.account.map(Spanned::into_inner);
-        key.limit_reset = self.limit_reset.map(|reset| reset.0);
-        key.expires_at = self.expires_at.map(|time| time.0);
-        key.member = self.member;
-        key.workspace = self.workspace;
-        match self.limit_usd {
-            Some(Usd(usd)) => key.limit_usd(usd),
-            None => key,
-        }
-    }
-}
-
-fn budget_of(spec: Spanned<BudgetSpec>) -> Result<Budget, Wrong> {
-    let at = spec.span().start;
-    let spec = spec.into_inner();
-    let limit = spec.limit_usd.0;
-    let budget = match (spec.member, spec.workspace, spec.key) {
-        (Some(member), None, None) => Budget::member(member, limit),
-        (None, Some(workspace), None) => Budget::workspace(workspace, limit),
-        (None, None, Some(key)) => Budget::key(key.into_inner(), limit),
-        _ => {
-            let message = "a budget needs exactly one of member, workspace and key".to_owned();
-            return Err(Wrong { at, message });
-        }
-    };
-    Ok(match spec.reset {
-        Some(reset) => budget.resets(reset.0),
-        None => budget,
-    })
-}
-
-impl ModelSpec {
-    fn model(self) -> Model {
-        let mut model = Model::new(self.id.into_inner());
-        if let Some(name) = self.name {
-            model = model.name(name);
-        }
-        if let Some(Usd(usd)) = self.prompt_price {
-            model = model.prompt_price(usd);
-        }
-        if let Some(Usd(usd)) = self.completion_price {
-            model = model.completion_price(usd);
-        }
-        if let Some(tokens) = self.context_length {
-            model = model.context_length(tokens);
-        }
-        if let Some(tokens) = self.max_completion_tokens {
-            model = model.max_completion_tokens(tokens);
-        }
-        self.providers.into_iter().fold(model, Model::provider)
-    }
-}
-
-impl ChangeSpec {
-    fn keys(&self) -> impl Iterator<Item = &Spanned<String>> {
-        [
-            &self.revoke_key,
-            &self.restore_key,
-            &self.disable_key,
-            &self.enable_key,
-        ]
-        .into_iter()
-        .flatten()
-    }
-
-    fn accounts(&self) -> impl Iterator<Item = &Spanned<String>> {
-        [&self.set_balance, &self.add_credits]
-            .into_iter()
-            .flatten()
-            .map(|money| &money.account)
-    }
 }
 
 fn scheduled(builder: Builder, change: Spanned<ChangeSpec>) -> Result<Builder, Wrong> {

@@ -22,6 +22,7 @@ pub(crate) struct AccountState {
     in_flight_budget: Option<Money>,
     held: Money,
     settling: VecDeque<(Timestamp, Money)>,
+    settling_sum: Money,
     requests: Option<Rolling>,
     tokens: Option<Rolling>,
     free_tier: FreeTier,
@@ -42,6 +43,7 @@ impl AccountState {
             in_flight_budget: account.in_flight_budget,
             held: Money::ZERO,
             settling: VecDeque::new(),
+            settling_sum: Money::ZERO,
             requests: account.requests.map(Rolling::new),
             tokens: account.tokens.map(Rolling::new),
             free_tier: account.free_tier,
@@ -141,15 +143,14 @@ impl AccountState {
         if estimate > budget {
             return Err(Fault::weight_exceeds_budget());
         }
-        while self
-            .settling
-            .front()
-            .is_some_and(|(until, _)| *until <= now)
-        {
+        while let Some((until, cost)) = self.settling.front().copied() {
+            if until > now {
+                break;
+            }
             self.settling.pop_front();
+            self.settling_sum -= cost;
         }
-        let settling: Money = self.settling.iter().map(|(_, cost)| *cost).sum();
-        if self.held + settling + estimate > budget {
+        if self.held + self.settling_sum + estimate > budget {
             return Err(Fault::in_flight_budget(retry_after));
         }
         self.held += estimate;
@@ -162,6 +163,7 @@ impl AccountState {
             self.held -= hold;
             if cost > Money::ZERO {
                 self.settling.push_back((until, cost));
+                self.settling_sum += cost;
             }
         }
     }

@@ -106,3 +106,25 @@ async fn the_stream_limit_is_announced() {
     assert_eq!(answer.status(), 200);
     assert_eq!(mock.counters().total.requests, 3);
 }
+
+#[tokio::test]
+async fn dropping_the_mock_ends_its_streams_too() {
+    let mock = open().await;
+    let log = mock.log();
+    let mut client = connect(&mock).await;
+    mock.script(
+        On::any(),
+        [Step::stall_before_head(), Step::stall_after_chunks(1)],
+    );
+    let waiting = tokio::spawn(client.send_request(ask(&mock, &streamed())));
+    within(log.wait_for(Event::is_stalled)).await;
+    let held = within(client.send_request(ask(&mock, &streamed())))
+        .await
+        .unwrap();
+    within(log.wait_for_nth(2, Event::is_stalled)).await;
+    drop(mock);
+    assert!(within(waiting).await.unwrap().is_err());
+    assert!(!within(read(held)).await.complete);
+    within(log.wait_for_nth(2, Event::is_cancelled)).await;
+    assert_eq!(log.counters().total.in_flight, 0);
+}

@@ -49,6 +49,24 @@ async fn a_window_refuses_until_the_stamp_it_gave() {
 }
 
 #[tokio::test]
+async fn hints_may_stand_in_the_body_alone() {
+    let mock = MockOpenRouter::builder()
+        .account(Account::new("acme").requests_per_window(0, HOUR))
+        .key(Key::new("a").account("acme"))
+        .hints_in_headers(false)
+        .start()
+        .await
+        .unwrap();
+    let answer = post(&mock, "a", &chat("x")).await;
+    assert_eq!(
+        (answer.status, answer.header("x-ratelimit-reset")),
+        (429, None)
+    );
+    let metadata = &answer.json()["error"]["metadata"];
+    assert!(metadata["headers"]["X-RateLimit-Reset"].is_string());
+}
+
+#[tokio::test]
 async fn tokens_count_in_a_window_of_their_own() {
     let mock = MockOpenRouter::builder()
         .account(Account::new("acme").tokens_per_window(40, HOUR))

@@ -1,0 +1,263 @@
+//! What a file may say, table by table.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Wrong;
+use super::step::StepSpec;
+use super::value::{Probability, ResetName, Time, Usd, Wait};
+use crate::account::{Account, FreeTier};
+use crate::key::{Budget, Key};
+use crate::model::Model;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) seed: Option<u64>,
+    pub(super) now: Option<Time>,
+    pub(super) answer_tokens: Option<Spanned<[u64; 2]>>,
+    pub(super) comments: Option<usize>,
+    pub(super) any_model: Option<bool>,
+    pub(super) settlement: Option<Wait>,
+    pub(super) in_flight_token_cap: Option<u64>,
+    pub(super) in_flight_retry_after: Option<Wait>,
+    pub(super) latency: Option<LatencySpec>,
+    #[serde(default)]
+    pub(super) accounts: Vec<AccountSpec>,
+    #[serde(default)]
+    pub(super) keys: Vec<KeySpec>,
+    #[serde(default)]
+    pub(super) budgets: Vec<Spanned<BudgetSpec>>,
+    #[serde(default)]
+    pub(super) models: Vec<ModelSpec>,
+    #[serde(default)]
+    pub(super) faults: BTreeMap<Spanned<String>, Probability>,
+    #[serde(default)]
+    pub(super) provider_faults: BTreeMap<String, BTreeMap<Spanned<String>, Probability>>,
+    #[serde(default)]
+    pub(super) scripts: Vec<ScriptSpec>,
+    #[serde(default)]
+    pub(super) changes: Vec<Spanned<ChangeSpec>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LatencySpec {
+    pub(super) first_token: Option<Wait>,
+    pub(super) per_token: Option<Wait>,
+    pub(super) jitter: Option<Probability>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountSpec {
+    pub(super) id: Spanned<String>,
+    pub(super) balance_usd: Option<Usd>,
+    pub(super) requests: Option<WindowSpec>,
+    pub(super) tokens: Option<WindowSpec>,
+    pub(super) in_flight_budget_usd: Option<Usd>,
+    pub(super) free_tier: Option<FreeTierSpec>,
+    pub(super) organization: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WindowSpec {
+    pub(super) limit: Spanned<u64>,
+    pub(super) per: Spanned<Wait>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FreeTierSpec {
+    pub(super) per_minute: u32,
+    pub(super) per_day: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeySpec {
+    pub(super) secret: Spanned<String>,
+    pub(super) label: Option<Spanned<String>>,
+    pub(super) account: Option<Spanned<String>>,
+    pub(super) limit_usd: Option<Usd>,
+    pub(super) limit_reset: Option<ResetName>,
+    pub(super) expires_at: Option<Time>,
+    #[serde(default)]
+    pub(super) disabled: bool,
+    #[serde(default)]
+    pub(super) management: bool,
+    pub(super) member: Option<String>,
+    pub(super) workspace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetSpec {
+    pub(super) member: Option<String>,
+    pub(super) workspace: Option<String>,
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) limit_usd: Usd,
+    pub(super) reset: Option<ResetName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelSpec {
+    pub(super) id: Spanned<String>,
+    pub(super) name: Option<String>,
+    pub(super) prompt_price: Option<Usd>,
+    pub(super) completion_price: Option<Usd>,
+    pub(super) context_length: Option<u64>,
+    pub(super) max_completion_tokens: Option<u64>,
+    #[serde(default)]
+    pub(super) providers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScriptSpec {
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) model: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) steps: Vec<Spanned<StepSpec>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeSpec {
+    pub(super) after_calls: Option<u64>,
+    pub(super) at: Option<Wait>,
+    pub(super) revoke_key: Option<Spanned<String>>,
+    pub(super) restore_key: Option<Spanned<String>>,
+    pub(super) disable_key: Option<Spanned<String>>,
+    pub(super) enable_key: Option<Spanned<String>>,
+    pub(super) set_balance: Option<MoneySpec>,
+    pub(super) add_credits: Option<MoneySpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MoneySpec {
+    pub(super) account: Spanned<String>,
+    pub(super) usd: f64,
+}
+
+impl AccountSpec {
+    pub(super) fn account(self) -> Result<Account, Wrong> {
+        let mut account = Account::new(self.id.into_inner());
+        if let Some(Usd(usd)) = self.balance_usd {
+            account = account.balance_usd(usd);
+        }
+        if let Some(window) = self.requests {
+            window.check()?;
+            let limit = u32::try_from(*window.limit.get_ref())
+                .map_err(|_| Wrong::at(&window.limit, "more requests than can be counted"))?;
+            account = account.requests_per_window(limit, window.per.get_ref().0);
+        }
+        if let Some(window) = self.tokens {
+            window.check()?;
+            account = account.tokens_per_window(*window.limit.get_ref(), window.per.get_ref().0);
+        }
+        if let Some(Usd(usd)) = self.in_flight_budget_usd {
+            account = account.in_flight_budget_usd(usd);
+        }
+        if let Some(free) = self.free_tier {
+            account = account.free_tier(FreeTier::new(free.per_minute, free.per_day));
+        }
+        if let Some(organization) = self.organization {
+            account = account.organization(organization);
+        }
+        Ok(account)
+    }
+}
+
+impl WindowSpec {
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        if self.per.get_ref().0.is_zero() {
+            return Err(Wrong::at(&self.per, "a window must have a length"));
+        }
+        Ok(())
+    }
+}
+
+impl KeySpec {
+    pub(super) fn key(self, label: String) -> Key {
+        let mut key = Key::new(self.secret.into_inner())
+            .label(label)
+            .disabled(self.disabled);
+        key.management = self.management;
+        key.account = self.account.map(Spanned::into_inner);
+        key.limit_reset = self.limit_reset.map(|reset| reset.0);
+        key.expires_at = self.expires_at.map(|time| time.0);
+        key.member = self.member;
+        key.workspace = self.workspace;
+        match self.limit_usd {
+            Some(Usd(usd)) => key.limit_usd(usd),
+            None => key,
+        }
+    }
+}
+
+pub(super) fn budget_of(spec: Spanned<BudgetSpec>) -> Result<Budget, Wrong> {
+    let at = spec.span().start;
+    let spec = spec.into_inner();
+    let limit = spec.limit_usd.0;
+    let budget = match (spec.member, spec.workspace, spec.key) {
+        (Some(member), None, None) => Budget::member(member, limit),
+        (None, Some(workspace), None) => Budget::workspace(workspace, limit),
+        (None, None, Some(key)) => Budget::key(key.into_inner(), limit),
+        _ => {
+            let message = "a budget needs exactly one of member, workspace and key".to_owned();
+            return Err(Wrong { at, message });
+        }
+    };
+    Ok(match spec.reset {
+        Some(reset) => budget.resets(reset.0),
+        None => budget,
+    })
+}
+
+impl ModelSpec {
+    pub(super) fn model(self) -> Model {
+        let mut model = Model::new(self.id.into_inner());
+        if let Some(name) = self.name {
+            model = model.name(name);
+        }
+        if let Some(Usd(usd)) = self.prompt_price {
+            model = model.prompt_price(usd);
+        }
+        if let Some(Usd(usd)) = self.completion_price {
+            model = model.completion_price(usd);
+        }
+        if let Some(tokens) = self.context_length {
+            model = model.context_length(tokens);
+        }
+        if let Some(tokens) = self.max_completion_tokens {
+            model = model.max_completion_tokens(tokens);
+        }
+        self.providers.into_iter().fold(model, Model::provider)
+    }
+}
+
+impl ChangeSpec {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Spanned<String>> {
+        [
+            &self.revoke_key,
+            &self.restore_key,
+            &self.disable_key,
+            &self.enable_key,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Spanned<String>> {
+        [&self.set_balance, &self.add_credits]
+            .into_iter()
+            .flatten()
+            .map(|money| &money.account)
+    }
+}
