@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairkey_mock::{
-    Account, Budget, EventKind, Key, MockOpenRouter, Model, On, Reset, Step, Timestamp,
+    Account, Budget, EventKind, FaultKind, Key, MockOpenRouter, Model, On, Reset, Step, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -189,6 +189,12 @@ async fn budgets_are_shared_by_the_keys_of_their_scope_and_checked_in_order() {
         "Workspace monthly budget of $0.3 exceeded. Contact your org admin."
     );
     assert_eq!(answer.header("retry-after"), None);
+    // Where both are spent, the guardrail is named.
+    refused(
+        &post(&mock, "a", &ten_cents()).await,
+        403,
+        "openrouter_guardrail_budget",
+    );
     assert_eq!(
         post(&mock, "d", &ten_cents()).await.status,
         200,
@@ -312,4 +318,21 @@ async fn tokens_and_costs_add_up_everywhere() {
         })
         .sum();
     assert!(close(logged, cost));
+}
+
+#[tokio::test]
+async fn a_call_that_fails_at_its_provider_gives_its_hold_back() {
+    let account = Account::new("acme")
+        .balance_usd(100.0)
+        .in_flight_budget_usd(0.15);
+    let mock = start(account, Key::new("k")).await;
+    for (kind, status) in [(FaultKind::ProviderError, 502), (FaultKind::Internal, 500)] {
+        mock.set_fault_rate(kind, 1.0);
+        for _ in 0..3 {
+            assert_eq!(post(&mock, "k", &ten_cents()).await.status, status);
+        }
+        mock.set_fault_rate(kind, 0.0);
+    }
+    assert_eq!(post(&mock, "k", &ten_cents()).await.status, 200);
+    assert_eq!(mock.counters().total.faulted, 6);
 }
