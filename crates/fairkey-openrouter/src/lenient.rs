@@ -50,7 +50,7 @@ impl<'de> Visitor<'de> for Number {
     }
 
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<Option<f64>, E> {
-        Ok(n.is_finite().then_some(n))
+        Ok(Some(n))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<f64>, E> {

@@ -43,6 +43,25 @@ fn lines_end_with_lf_cr_or_crlf() {
 }
 
 #[test]
+fn a_crlf_is_one_line_end_wherever_it_is_cut() {
+    let stream = b"data: a\r\ndata: b\r\n\r\n";
+    check("data: a\r\ndata: b\r\n\r\n", &["a\nb"]);
+    // With the CR of the last line end the event is whole.
+    for at in 0..stream.len() - 1 {
+        let mut parser = SseParser::new(64);
+        parser.push(&stream[..at]);
+        assert_eq!(parser.next(), None, "cut at {at}");
+        parser.push(&stream[at..]);
+        assert_eq!(
+            show(&parser.next().unwrap().unwrap()),
+            "a\nb",
+            "cut at {at}"
+        );
+        assert_eq!(parser.next(), None, "cut at {at}");
+    }
+}
+
+#[test]
 fn an_event_is_ready_as_soon_as_its_blank_line_is() {
     // The LF of the second CRLF has not come yet, and nobody has to wait for it.
     check("data: a\r\n\r", &["a"]);
