@@ -6,8 +6,8 @@ use crate::money::Money;
 
 /// An account: it owns keys, and what it has is shared by all of them.
 ///
-/// Without further calls it has credit without end, no window limits, no in-flight budget, and the free
-/// quota of an account that has bought credits ([`FreeTier::FUNDED`]).
+/// Without further calls it has credit without end, no window limits, no in-flight budget, and the
+/// free quota of an account that has bought credits ([`FreeTier::FUNDED`]).
 #[derive(Clone, Debug)]
 pub struct Account {
     pub(crate) id: String,
@@ -33,8 +33,8 @@ impl Account {
         }
     }
 
-    /// Prepaid credit in US dollars. It falls with every paid call; at zero or below the answer is 402
-    /// (below zero for free models too). Default: credit without end.
+    /// Prepaid credit in US dollars. It falls with every paid call; at zero or below the answer is
+    /// 402 (below zero for free models too). Default: credit without end.
     #[must_use]
     pub fn balance_usd(mut self, usd: f64) -> Self {
         self.balance = Some(Money::from_usd(usd));
@@ -42,11 +42,11 @@ impl Account {
     }
 
     /// At most `limit` calls in any window of `per`; what is above gets a platform 429 with
-    /// `X-RateLimit-*` whose reset stamp says when a call will be let in again. Refused calls do not
-    /// count. Default: none.
+    /// `X-RateLimit-*` whose reset stamp says when a call will be let in again. Refused calls do
+    /// not count. Default: none.
     ///
-    /// OpenRouter itself has **no** request cap for paid models. This stands in for throttles of every
-    /// kind, so that a client can be tried against a limit that bites.
+    /// OpenRouter itself has **no** request cap for paid models. This stands in for throttles of
+    /// every kind, so that a client can be tried against a limit that bites.
     ///
     /// # Panics
     ///
@@ -58,9 +58,9 @@ impl Account {
     }
 
     /// At most about `limit` tokens in any window of `per`, answered like
-    /// [`requests_per_window`](Self::requests_per_window). A call is let in while its prompt still fits
-    /// beside what was used; its completion counts when it ends, so the limit may be overshot by the
-    /// completions that run at once. Default: none.
+    /// [`requests_per_window`](Self::requests_per_window). A call is let in while its prompt still
+    /// fits beside what was used; its completion counts when it ends, so the limit may be overshot
+    /// by the completions that run at once. Default: none.
     ///
     /// # Panics
     ///
@@ -71,10 +71,11 @@ impl Account {
         self
     }
 
-    /// The in-flight spending budget in US dollars: the estimated cost of all running calls, and for a
-    /// short settlement the real cost of those just ended, may not exceed it. Above it the answer is 402
-    /// `openrouter_in_flight_budget` with `Retry-After`; a single call that is larger than the whole
-    /// budget gets 402 `weight_exceeds_budget`. Default: none. Free models are not held.
+    /// The in-flight spending budget in US dollars: the estimated cost of all running calls, and
+    /// for a short settlement the real cost of those just ended, may not exceed it. Above it the
+    /// answer is 402 `openrouter_in_flight_budget` with `Retry-After`; a single call that is larger
+    /// than the whole budget gets 402 `weight_exceeds_budget`. Default: none. Free models are not
+    /// held.
     #[must_use]
     pub fn in_flight_budget_usd(mut self, usd: f64) -> Self {
         self.in_flight_budget = Some(Money::from_usd(usd));
@@ -88,7 +89,8 @@ impl Account {
         self
     }
 
-    /// The organization that owns the account, as `GET /key` reports it. Default: none (an individual).
+    /// The organization that owns the account, as `GET /key` reports it. Default: none (an
+    /// individual).
     #[must_use]
     pub fn organization(mut self, id: impl Into<String>) -> Self {
         self.organization = Some(id.into());

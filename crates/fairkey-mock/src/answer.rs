@@ -50,8 +50,8 @@ impl Answer {
         if let Some(max) = ask.max_tokens
             && tokens(text.len()) > max
         {
-            // Rounding up happens once, so that exactly `max` tokens are left, or a little fewer when
-            // a letter of several bytes stands at the cut.
+            // Rounding up happens once, so that exactly `max` tokens are left, or a little fewer
+            // when a letter of several bytes stands at the cut.
             text.truncate(text.floor_char_boundary(max as usize * 4));
             finish_reason = "length";
         }
@@ -202,7 +202,8 @@ mod tests {
         let answer = Answer::to(&hello(&format), 1, (8, 40));
         assert!(serde_json::from_str::<Value>(&answer.text).unwrap()["answer"].is_string());
         let schema = json!({"type": "object", "properties": {
-            "n": {"type": "integer"}, "kind": {"enum": ["x"]}, "list": {"type": "array", "items": {"type": "boolean"}}}});
+            "n": {"type": "integer"}, "kind": {"enum": ["x"]},
+            "list": {"type": "array", "items": {"type": "boolean"}}}});
         let format = json!({"response_format":
             {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}});
         let answer = Answer::to(&hello(&format), 1, (8, 40));

@@ -1,8 +1,8 @@
 //! What a call asks for, read from its body.
 //!
 //! Tokens are counted by one rule, on both sides: the bytes of the text as UTF-8, divided by four,
-//! rounded up. Of a prompt, the text of all messages counts (string contents and `text` parts); images
-//! and other parts count nothing.
+//! rounded up. Of a prompt, the text of all messages counts (string contents and `text` parts);
+//! images and other parts count nothing.
 
 use serde::Deserialize;
 use serde_json::Value;

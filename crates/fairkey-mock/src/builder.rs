@@ -26,8 +26,9 @@ const DEFAULT_ACCOUNT: &str = "default";
 
 /// Collects what a mock is to be; [`start`](Builder::start) starts it.
 ///
-/// Every setting has a default: a builder that is told nothing makes an open mock, with any bearer key
-/// good, a small catalog that serves any `author/slug` besides, and no limits, latency or faults.
+/// Every setting has a default: a builder that is told nothing makes an open mock, with any bearer
+/// key good, a small catalog that serves any `author/slug` besides, and no limits, latency or
+/// faults.
 #[derive(Clone, Debug)]
 pub struct Builder {
     seed: u64,
@@ -164,17 +165,17 @@ impl Builder {
         self
     }
 
-    /// How likely a kind of fault is for any call that was let in, 0 to 1. Several kinds exclude each
-    /// other, so that their sum should not be above 1. Default: 0.
+    /// How likely a kind of fault is for any call that was let in, 0 to 1. Several kinds exclude
+    /// each other, so that their sum should not be above 1. Default: 0.
     #[must_use]
     pub fn fault_rate(mut self, kind: FaultKind, probability: f64) -> Self {
         self.rates.set(kind, probability);
         self
     }
 
-    /// How likely a kind of fault is at one provider (by display name), 0 to 1. As at OpenRouter, the
-    /// next provider of the model is tried where one is allowed; when all have failed, the caller hears of
-    /// the last, with the others in `previous_errors`. Default: 0.
+    /// How likely a kind of fault is at one provider (by display name), 0 to 1. As at OpenRouter,
+    /// the next provider of the model is tried where one is allowed; when all have failed, the
+    /// caller hears of the last, with the others in `previous_errors`. Default: 0.
     #[must_use]
     pub fn provider_faults(
         mut self,
@@ -242,8 +243,9 @@ impl Builder {
         self
     }
 
-    /// Whether the mock's own refusals carry their hints (`X-RateLimit-*`, `Retry-After`) as HTTP headers
-    /// besides `error.metadata.headers`. OpenRouter was often seen to leave them out. Default: yes.
+    /// Whether the mock's own refusals carry their hints (`X-RateLimit-*`, `Retry-After`) as HTTP
+    /// headers besides `error.metadata.headers`. OpenRouter was often seen to leave them out.
+    /// Default: yes.
     #[must_use]
     pub fn hints_in_headers(mut self, yes: bool) -> Self {
         self.hints_in_headers = yes;
@@ -258,16 +260,16 @@ impl Builder {
         self
     }
 
-    /// How many completion tokens a call is held at in the in-flight budget at most, and exactly if it
-    /// names no `max_tokens`. Default: 16,384.
+    /// How many completion tokens a call is held at in the in-flight budget at most, and exactly if
+    /// it names no `max_tokens`. Default: 16,384.
     #[must_use]
     pub fn in_flight_token_cap(mut self, tokens: u64) -> Self {
         self.rules.hold_tokens = tokens;
         self
     }
 
-    /// The `Retry-After` of a refusal by the in-flight budget. Default: 2 s (OpenRouter's was seen to be
-    /// 120 s).
+    /// The `Retry-After` of a refusal by the in-flight budget. Default: 2 s (OpenRouter's was seen
+    /// to be 120 s).
     #[must_use]
     pub fn in_flight_retry_after(mut self, after: Duration) -> Self {
         self.rules.hold_retry_after = after;
@@ -278,8 +280,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the address cannot be listened on, or a key, budget or action names something that does not
-    /// exist, or a name is given twice.
+    /// If the address cannot be listened on, or a key, budget or action names something that does
+    /// not exist, or a name is given twice.
     ///
     /// # Panics
     ///

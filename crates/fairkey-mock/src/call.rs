@@ -1,8 +1,8 @@
 //! One call in progress: it ends exactly once, whatever becomes of it.
 //!
-//! A [`Call`] is a guard. It is made when a call was received, rides with the answer until its last byte,
-//! and says how it ended: whole, refused, failed, or broken off. Dropped before that, the client has
-//! left; the guard then bills what had been produced, and says so in the log.
+//! A [`Call`] is a guard. It is made when a call was received, rides with the answer until its last
+//! byte, and says how it ended: whole, refused, failed, or broken off. Dropped before that, the
+//! client has left; the guard then bills what had been produced, and says so in the log.
 
 use std::sync::Arc;
 

@@ -1,8 +1,10 @@
-//! The mock's time: a fixed start, so that runs repeat, plus what has passed, plus what a test skipped.
+//! The mock's time: a fixed start, so that runs repeat, plus what has passed, plus what a test
+//! skipped.
 //!
-//! Two clocks are involved. Latency and stalls wait on tokio's timer. Everything that is *judged* by time
-//! (windows, resets, expiry, the `Date` header) reads [`Clock`], which a test may push forward with
-//! [`MockOpenRouter::advance`](crate::MockOpenRouter::advance): the next midnight UTC is one call away.
+//! Two clocks are involved. Latency and stalls wait on tokio's timer. Everything that is *judged*
+//! by time (windows, resets, expiry, the `Date` header) reads [`Clock`], which a test may push
+//! forward with [`MockOpenRouter::advance`](crate::MockOpenRouter::advance): the next midnight UTC
+//! is one call away.
 
 use std::fmt;
 use std::str::FromStr;
@@ -278,8 +280,8 @@ pub(crate) fn retry_seconds(duration: Duration) -> u64 {
     millis(duration).div_ceil(1000).max(1)
 }
 
-/// Year, month (1..=12) and day of the month of a day since the epoch (proleptic Gregorian, counted in
-/// eras of 400 years that begin in March, so that the leap day is the last of its year).
+/// Year, month (1..=12) and day of the month of a day since the epoch (proleptic Gregorian, counted
+/// in eras of 400 years that begin in March, so that the leap day is the last of its year).
 fn civil(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

@@ -1,14 +1,14 @@
 //! Failures as OpenRouter words them: one value per failure, independent of where it is delivered.
 //!
-//! A [`Fault`] is a status, a message, metadata and headers, plus *where* it surfaces: as an HTTP error, or
-//! inside a 200 in one of the four forms that OpenRouter uses once a provider has begun. The mock's own
-//! refusals (a spent cap, an empty balance) are made of the same values as the scripted ones, so both
-//! look alike to a client.
+//! A [`Fault`] is a status, a message, metadata and headers, plus *where* it surfaces: as an HTTP
+//! error, or inside a 200 in one of the four forms that OpenRouter uses once a provider has begun.
+//! The mock's own refusals (a spent cap, an empty balance) are made of the same values as the
+//! scripted ones, so both look alike to a client.
 //!
-//! The constructors are grouped by who is to blame: the caller, the key and its budgets, the account, the
-//! provider or OpenRouter; the last group fails inside a 200. Each can be changed afterwards:
-//! [`Fault::message`], [`Fault::metadata`], [`Fault::header`], [`Fault::without_metadata`],
-//! [`Fault::after_chunks`].
+//! The constructors are grouped by who is to blame: the caller, the key and its budgets, the
+//! account, the provider or OpenRouter; the last group fails inside a 200. Each can be changed
+//! afterwards: [`Fault::message`], [`Fault::metadata`], [`Fault::header`],
+//! [`Fault::without_metadata`], [`Fault::after_chunks`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -185,8 +185,8 @@ impl Fault {
         self
     }
 
-    /// Drops all HTTP headers of the fault: hints then stand in `error.metadata.headers` only, which is
-    /// where they were mostly seen.
+    /// Drops all HTTP headers of the fault: hints then stand in `error.metadata.headers` only,
+    /// which is where they were mostly seen.
     #[must_use]
     pub fn without_headers(mut self) -> Self {
         self.0.headers.clear();
@@ -206,16 +206,16 @@ impl Fault {
         self
     }
 
-    /// Delivers it inside a 200 as an error of the choice, beside partial content (on a stream, as a
-    /// chunk with the error at its top and `finish_reason: "error"`).
+    /// Delivers it inside a 200 as an error of the choice, beside partial content (on a stream, as
+    /// a chunk with the error at its top and `finish_reason: "error"`).
     #[must_use]
     pub fn in_choice(mut self) -> Self {
         self.0.place = Place::ChoiceError { after: 3 };
         self
     }
 
-    /// For a fault inside a 200: how many chunks of content come before it. An HTTP error becomes an
-    /// error of the choice. Zero puts it before the first content.
+    /// For a fault inside a 200: how many chunks of content come before it. An HTTP error becomes
+    /// an error of the choice. Zero puts it before the first content.
     #[must_use]
     pub fn after_chunks(mut self, chunks: usize) -> Self {
         match &mut self.0.place {
@@ -227,8 +227,8 @@ impl Fault {
         self
     }
 
-    /// Names the model in `availability.requested_models`, where the fault has such a list and it is
-    /// empty.
+    /// Names the model in `availability.requested_models`, where the fault has such a list and it
+    /// is empty.
     #[must_use]
     pub fn requested_model(mut self, model: &str) -> Self {
         let list = self.0.extra.get_mut("availability");

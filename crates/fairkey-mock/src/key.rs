@@ -53,8 +53,9 @@ impl Key {
         self
     }
 
-    /// The name of the key in log and counters; also accepted wherever a secret names a key. Default:
-    /// `key-1`, `key-2`, … in the order of declaration. (On the wire a label is the masked secret.)
+    /// The name of the key in log and counters; also accepted wherever a secret names a key.
+    /// Default: `key-1`, `key-2`, … in the order of declaration. (On the wire a label is the masked
+    /// secret.)
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
@@ -90,8 +91,8 @@ impl Key {
         self
     }
 
-    /// The member who created the key, as `GET /key` reports it (`creator_user_id`), and whose budgets
-    /// it draws on. Default: one user per account.
+    /// The member who created the key, as `GET /key` reports it (`creator_user_id`), and whose
+    /// budgets it draws on. Default: one user per account.
     #[must_use]
     pub fn member(mut self, user_id: impl Into<String>) -> Self {
         self.member = Some(user_id.into());
@@ -177,8 +178,8 @@ impl Budget {
     }
 }
 
-/// The label that the API shows for a secret: its first and last characters. Of a secret too short to
-/// hide anything that way, nothing is shown.
+/// The label that the API shows for a secret: its first and last characters. Of a secret too short
+/// to hide anything that way, nothing is shown.
 pub(crate) fn masked(secret: &str) -> String {
     let chars: Vec<char> = secret.chars().collect();
     if chars.len() < 24 {

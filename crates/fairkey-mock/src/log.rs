@@ -1,8 +1,8 @@
 //! What happened: a bounded log of events, and counters that never forget.
 //!
-//! Every call that was received ends in exactly one of [`EventKind::Finished`], [`EventKind::Refused`],
-//! [`EventKind::Faulted`], [`EventKind::Cancelled`] and [`EventKind::Broken`]; until then it counts as in
-//! flight. Keys show by label only.
+//! Every call that was received ends in exactly one of [`EventKind::Finished`],
+//! [`EventKind::Refused`], [`EventKind::Faulted`], [`EventKind::Cancelled`] and
+//! [`EventKind::Broken`]; until then it counts as in flight. Keys show by label only.
 
 mod counters;
 
@@ -238,9 +238,9 @@ impl Log {
         self.state().counters.clone()
     }
 
-    /// Waits for an event that satisfies `wanted`, and returns the first such: one that the log still
-    /// holds, or one to come. It waits forever if none comes, or if the log keeps no events: put a
-    /// timeout around it.
+    /// Waits for an event that satisfies `wanted`, and returns the first such: one that the log
+    /// still holds, or one to come. It waits forever if none comes, or if the log keeps no events:
+    /// put a timeout around it.
     ///
     /// # Cancel safety
     ///

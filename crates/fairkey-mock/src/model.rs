@@ -18,8 +18,9 @@ pub struct Model {
 impl Model {
     /// A model by its ID, `author/slug` with an optional `:variant`.
     ///
-    /// Default: $1 per million prompt tokens and $2 per million completion tokens (nothing for an ID that
-    /// ends in `:free`), a context of 131,072 tokens, completions of at most 16,384, one provider `Mock`.
+    /// Default: $1 per million prompt tokens and $2 per million completion tokens (nothing for an
+    /// ID that ends in `:free`), a context of 131,072 tokens, completions of at most 16,384, one
+    /// provider `Mock`.
     pub fn new(id: impl Into<String>) -> Self {
         let id = id.into();
         let free = id.ends_with(":free");
@@ -84,7 +85,8 @@ impl Model {
         self
     }
 
-    /// Makes it an embedding model: for `/embeddings` only, and not in the default list of `/models`.
+    /// Makes it an embedding model: for `/embeddings` only, and not in the default list of
+    /// `/models`.
     #[must_use]
     pub fn embeds(mut self) -> Self {
         self.embeds = true;
@@ -109,10 +111,12 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// A provider by its display name; the slug is the name in lower case with `-` for what is neither
-    /// letter nor digit. Whether it stops billing when a stream is cancelled follows OpenRouter's list.
+    /// A provider by its display name; the slug is the name in lower case with `-` for what is
+    /// neither letter nor digit. Whether it stops billing when a stream is cancelled follows
+    /// OpenRouter's list.
     pub fn new(name: impl Into<String>) -> Self {
-        // The providers of OpenRouter's streaming page that go on, and bill, when the client has left.
+        // The providers of OpenRouter's streaming page that go on, and bill, when the client has
+        // left.
         const BILLS_TO_THE_END: [&str; 10] = [
             "amazon-bedrock",
             "google-vertex",
@@ -158,8 +162,8 @@ impl Provider {
         self
     }
 
-    /// Whether `wanted`, from a routing preference, names this provider: by slug, by base slug, or by
-    /// name, in any case.
+    /// Whether `wanted`, from a routing preference, names this provider: by slug, by base slug, or
+    /// by name, in any case.
     pub(crate) fn answers_to(&self, wanted: &str) -> bool {
         let base = self.slug.split('/').next().unwrap_or_default();
         wanted.eq_ignore_ascii_case(&self.slug)

@@ -1,8 +1,8 @@
 //! Amounts of money, exact.
 //!
-//! Token prices are so small that sums of `f64` dollars depend on the order in which calls end. Whole
-//! picodollars (1e-12 USD) do not: $0.15 per million tokens is 150,000 of them per token, and an `i64`
-//! holds nine million dollars.
+//! Token prices are so small that sums of `f64` dollars depend on the order in which calls end.
+//! Whole picodollars (1e-12 USD) do not: $0.15 per million tokens is 150,000 of them per token, and
+//! an `i64` holds nine million dollars.
 
 use std::fmt;
 use std::iter::Sum;

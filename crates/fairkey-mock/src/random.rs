@@ -1,5 +1,5 @@
-//! Chance that repeats: every draw of a call comes from the seed, the bytes of its body and how often
-//! that body came before, never from the order in which calls arrive.
+//! Chance that repeats: every draw of a call comes from the seed, the bytes of its body and how
+//! often that body came before, never from the order in which calls arrive.
 
 /// A small generator (SplitMix64): one multiplication chain, good enough for jitter and dice.
 #[derive(Clone, Debug)]

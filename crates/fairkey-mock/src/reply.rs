@@ -41,13 +41,14 @@ impl Reply {
         Self::raw(status, vec![body.into()])
     }
 
-    /// A 200 event stream of these writes, sent as they are: line ends and `[DONE]` are yours to add.
+    /// A 200 event stream of these writes, sent as they are: line ends and `[DONE]` are yours to
+    /// add.
     ///
     /// ```
     /// use fairkey_mock::Reply;
     ///
-    /// let split_in_a_letter = Reply::sse(["data: {\"a\":\"gr\u{fc}n\"}\r\n\r\n", "data:[DONE]\n\n"]);
-    /// # let _ = split_in_a_letter;
+    /// let without_spaces = Reply::sse(["data:{\"a\":1}\r\n\r\n", "data:[DONE]\n\n"]);
+    /// # let _ = without_spaces;
     /// ```
     pub fn sse<B: Into<Bytes>>(writes: impl IntoIterator<Item = B>) -> Self {
         Self::raw(200, writes.into_iter().map(Into::into).collect())

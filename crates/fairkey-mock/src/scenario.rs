@@ -35,10 +35,11 @@ impl Scenario {
     /// - `north-a` and `north-b` share the account `north`, `south` and `west` have one each; every
     ///   account lets 40 calls a second in, and answers 429 above that.
     /// - After 150 calls `north-b` is revoked.
-    /// - After 200 calls `south` runs out of credit; after 320, or 6 seconds at the latest, it is topped
-    ///   up.
-    /// - 3 % of the calls meet a provider that is full (no key can cure that), 2 % a 502, 1 % a reset
-    ///   before the head and 1 % one in the body, 1 % a bare error in a 200 and 1 % an error finish.
+    /// - After 200 calls `south` runs out of credit; after 320, or 6 seconds at the latest, it is
+    ///   topped up.
+    /// - 3 % of the calls meet a provider that is full (no key can cure that), 2 % a 502, 1 % a
+    ///   reset before the head and 1 % one in the body, 1 % a bare error in a 200 and 1 % an error
+    ///   finish.
     /// - An answer takes about a tenth of a second.
     ///
     /// Five hundred prompts take some seconds, and every one of them can be answered.

@@ -1,17 +1,19 @@
 //! Scripts: what the next calls meet, one step a call.
 //!
-//! A script is a selector ([`On`]) and a list of [`Step`]s. Every call that the selector matches uses up
-//! one step, in order of arrival; when the steps are gone, the mock behaves as usual again. Of several
-//! scripts that match, the one added first has its turn first.
+//! A script is a selector ([`On`]) and a list of [`Step`]s. Every call that the selector matches
+//! uses up one step, in order of arrival; when the steps are gone, the mock behaves as usual again.
+//! Of several scripts that match, the one added first has its turn first.
 //!
-//! A step that replies does so before the mock looks at the key, its account or any limit, and costs
-//! nothing; only a fault inside a 200 comes from a provider, so that its call must be let in first. A step that only spoils the delivery (a reset, a stall, a drip) lets the mock answer as usual,
-//! with all its checks and billing, and spoils that answer.
+//! A step that replies does so before the mock looks at the key, its account or any limit, and
+//! costs nothing; only a fault inside a 200 comes from a provider, so that its call must be let in
+//! first. A step that only spoils the delivery (a reset, a stall, a drip) lets the mock answer as
+//! usual, with all its checks and billing, and spoils that answer.
 //!
-//! *Chunks* are counted by what they carry: on a stream of the mock's own, one chunk is one delta with
-//! content; keep-alive comments and the first delta, which carries only the role, come before chunk 1, so
-//! that `reset_after_chunks(0)` breaks a stream whose head, comments and role were seen and whose content
-//! was not. Of a plain JSON answer, one chunk is 64 bytes; of [`Reply::sse`], one of its writes.
+//! *Chunks* are counted by what they carry: on a stream of the mock's own, one chunk is one delta
+//! with content; keep-alive comments and the first delta, which carries only the role, come before
+//! chunk 1, so that `reset_after_chunks(0)` breaks a stream whose head, comments and role were seen
+//! and whose content was not. Of a plain JSON answer, one chunk is 64 bytes; of [`Reply::sse`], one
+//! of its writes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,7 +48,8 @@ impl On {
         Self::any().and_model(model)
     }
 
-    /// Calls of this path below the base URL, such as `/key` or `/chat/completions`, without the query.
+    /// Calls of this path below the base URL, such as `/key` or `/chat/completions`, without the
+    /// query.
     pub fn path(path: impl Into<String>) -> Self {
         Self {
             path: Some(path.into()),
@@ -124,10 +127,11 @@ pub(crate) struct Spoil {
 /// How an answer ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Break {
-    /// The connection is reset (TCP RST); over HTTP/2 the stream is (`RST_STREAM`), and its siblings go
-    /// on.
+    /// The connection is reset (TCP RST); over HTTP/2 the stream is (`RST_STREAM`), and its
+    /// siblings go on.
     Reset,
-    /// The connection is closed in the middle of the body, without its end; over HTTP/2 like `Reset`.
+    /// The connection is closed in the middle of the body, without its end; over HTTP/2 like
+    /// `Reset`.
     Cut,
     /// The body ends properly, and too early: no finish, no usage, no `[DONE]`.
     Truncate,
@@ -189,7 +193,8 @@ impl Step {
         Self::breaking(chunks, Break::Reset)
     }
 
-    /// Closes the connection, without a reset and without the end of the body, after `chunks` chunks.
+    /// Closes the connection, without a reset and without the end of the body, after `chunks`
+    /// chunks.
     pub fn cut_after_chunks(chunks: usize) -> Self {
         Self::breaking(chunks, Break::Cut)
     }
@@ -211,8 +216,8 @@ impl Step {
         })
     }
 
-    /// Sends the body `bytes` bytes at a time (at least 1) and waits `every` between them. With a wait of
-    /// zero every piece is still a write of its own as far as the connection allows.
+    /// Sends the body `bytes` bytes at a time (at least 1) and waits `every` between them. With a
+    /// wait of zero every piece is still a write of its own as far as the connection allows.
     pub fn drip(bytes: usize, every: Duration) -> Self {
         let drip = Drip {
             bytes: bytes.max(1),

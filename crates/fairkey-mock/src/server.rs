@@ -84,8 +84,8 @@ impl MockOpenRouter {
         Builder::new()
     }
 
-    /// A builder of an open mock: any bearer key is good, and there are no limits, no latency and no
-    /// faults until some are added.
+    /// A builder of an open mock: any bearer key is good, and there are no limits, no latency and
+    /// no faults until some are added.
     pub fn open() -> Builder {
         Builder::new()
     }
@@ -154,8 +154,8 @@ impl MockOpenRouter {
         self.shared.clock.now()
     }
 
-    /// Moves the mock's clock forward: windows, resets, expiry and scheduled actions follow at once.
-    /// Latency does not: it waits for real time.
+    /// Moves the mock's clock forward: windows, resets, expiry and scheduled actions follow at
+    /// once. Latency does not: it waits for real time.
     pub fn advance(&self, by: Duration) {
         self.apply(Action::Advance(by));
         self.shared.world().run_due();

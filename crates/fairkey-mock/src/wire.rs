@@ -1,4 +1,5 @@
-//! The shapes of answers on the wire, written out on their own: the mock shares no type with any client.
+//! The shapes of answers on the wire, written out on their own: the mock shares no type with any
+//! client.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,7 +1,8 @@
 //! What the mock knows: accounts, keys, budgets, scripts, and the changes that are due.
 //!
-//! One lock guards all of it. It is taken twice per call, for well under a microsecond of arithmetic, and
-//! never across an await. Who holds it may take the log's lock, never the other way round.
+//! One lock guards all of it. It is taken twice per call, for well under a microsecond of
+//! arithmetic, and never across an await. Who holds it may take the log's lock, never the other way
+//! round.
 
 mod account;
 mod admission;

@@ -12,7 +12,7 @@ impl Fault {
 
     /// 400: the provider's own complaint about the request, relayed.
     pub fn provider_bad_request_400(provider: &str) -> Self {
-        let raw = r#"{"error":{"message":"Unsupported value: 'temperature'","type":"invalid_request_error"}}"#;
+        let raw = r#"{"error":{"message":"Unsupported value","type":"invalid_request_error"}}"#;
         Self::relayed(
             "provider_bad_request_400",
             400,
@@ -44,9 +44,9 @@ impl Fault {
             "context_length_exceeded",
             400,
             format!(
-                "This endpoint's maximum context length is {context} tokens. However, you requested \
-                 about {requested} tokens. Please reduce the length of either one, or use the \
-                 context-compression plugin to compress your prompt automatically."
+                "This endpoint's maximum context length is {context} tokens. However, you \
+                 requested about {requested} tokens. Please reduce the length of either one, or \
+                 use the context-compression plugin to compress your prompt automatically."
             ),
         )
         .metadata("error_type", "context_length_exceeded")
@@ -128,8 +128,8 @@ impl Fault {
             "no_allowed_providers",
             404,
             format!(
-                "No allowed providers are available for the selected model. Providers serving {model}: \
-                 {}, but your request's provider preferences permit only: {}.",
+                "No allowed providers are available for the selected model. Providers serving \
+                 {model}: {}, but your request's provider preferences permit only: {}.",
                 available.join(", "),
                 requested.join(", "),
             ),

@@ -21,8 +21,8 @@ impl Fault {
         Self::named("key_revoked", 401, "User not found.")
     }
 
-    /// 403 `Key limit exceeded (… limit)`: the key's own cap is spent. Takes a [`Reset`], or `None` for
-    /// a cap over all time.
+    /// 403 `Key limit exceeded (… limit)`: the key's own cap is spent. Takes a [`Reset`], or `None`
+    /// for a cap over all time.
     pub fn key_limit_spent(interval: impl Into<Option<Reset>>) -> Self {
         let interval = interval_word(interval.into());
         Self::named(
@@ -45,12 +45,15 @@ impl Fault {
             402,
             format!(
                 "This request requires more credits, or fewer max_tokens. You requested up to \
-                 {requested} tokens, but can only afford {affordable}. To increase, visit {KEYS_URL} \
-                 and create a key with a higher {interval} limit"
+                 {requested} tokens, but can only afford {affordable}. To increase, visit \
+                 {KEYS_URL} and create a key with a higher {interval} limit"
             ),
         )
         .metadata("limit_source", "openrouter_key_limit")
-        .metadata("remedy_hint", "Lower max_tokens, or raise the limit of this key.")
+        .metadata(
+            "remedy_hint",
+            "Lower max_tokens, or raise the limit of this key.",
+        )
         .metadata("provider_name", Value::Null)
     }
 

@@ -57,8 +57,8 @@ impl Fault {
         .metadata("provider_name", Value::Null)
     }
 
-    /// 429 `upstream_provider_shared_pool`: the provider's capacity, which all customers share, is used
-    /// up. No key can cure it.
+    /// 429 `upstream_provider_shared_pool`: the provider's capacity, which all customers share, is
+    /// used up. No key can cure it.
     pub fn provider_rate_limited(provider: &str) -> Self {
         let raw = format!(
             "{} is temporarily rate-limited upstream. Please retry shortly.",

@@ -6,8 +6,8 @@ use super::Fault;
 use crate::clock::{Reset, Timestamp};
 
 impl Fault {
-    /// One fault of every constructor, with typical arguments: for tables of tests, and for scripts that
-    /// name a fault. Names are unique.
+    /// One fault of every constructor, with typical arguments: for tables of tests, and for scripts
+    /// that name a fault. Names are unique.
     pub fn samples() -> Vec<Self> {
         const PROVIDER: &str = "OpenAI";
         const MODEL: &str = "openai/gpt-4o-mini";

@@ -209,7 +209,8 @@ impl Rolling {
     }
 
     fn add(&mut self, amount: u64, now: Timestamp) {
-        // Entries of one millisecond share a slot: a window holds at most as many as it has milliseconds.
+        // Entries of one millisecond share a slot: a window holds at most as many as it has
+        // milliseconds.
         match self.entries.back_mut() {
             Some((at, entry)) if *at == now => *entry += amount,
             _ => self.entries.push_back((now, amount)),

@@ -1,8 +1,9 @@
 //! Whether a call may go to a provider, and the bill afterwards.
 //!
-//! The order of the checks is OpenRouter's: guardrail budgets, workspace budgets, the key's own cap, the
-//! balance, what this request could cost against both, the in-flight budget; free models have quotas of
-//! their own instead. The account's window limits, which are this mock's own, come last.
+//! The order of the checks is OpenRouter's: guardrail budgets, workspace budgets, the key's own
+//! cap, the balance, what this request could cost against both, the in-flight budget; free models
+//! have quotas of their own instead. The account's window limits, which are this mock's own, come
+//! last.
 
 use crate::clock::Timestamp;
 use crate::fault::Fault;

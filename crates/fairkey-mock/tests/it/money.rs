@@ -11,7 +11,8 @@ use crate::support::{Answer, chat, get, post, try_post, with, within};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A model whose completion tokens cost one cent each, so that a call with `max_tokens: 10` costs ten.
+/// A model whose completion tokens cost one cent each, so that a call with `max_tokens: 10` costs
+/// ten.
 fn cents() -> Model {
     Model::new("acme/cents")
         .prompt_price(0.0)
@@ -241,7 +242,8 @@ async fn the_in_flight_budget_holds_estimates_until_the_settlement_ends() {
         "in_flight_budget_exhausted"
     );
     assert_eq!(running.header("retry-after"), Some("2"));
-    // The client of the first call has left: what it had produced (one token) settles, and then is gone.
+    // The client of the first call has left: what it had produced (one token) settles, and then is
+    // gone.
     within(log.wait_for(fairkey_mock::Event::is_cancelled)).await;
     assert_eq!(post(&mock, "k", &ten_cents()).await.status, 200);
     refused(

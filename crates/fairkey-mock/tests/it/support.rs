@@ -124,8 +124,8 @@ pub(crate) fn request(
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// Sends a request on a connection of its own and reads all there is. An error stands for an answer that
-/// had no head.
+/// Sends a request on a connection of its own and reads all there is. An error stands for an answer
+/// that had no head.
 pub(crate) async fn send(
     mock: &MockOpenRouter,
     request: Request<Full<Bytes>>,
