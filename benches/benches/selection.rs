@@ -34,33 +34,41 @@ enum Gates {
     Three,
 }
 
-fn strategy(name: &str) -> Box<dyn Strategy> {
+fn pool(name: &str, keys: usize, gates: Gates, clock: impl Clock + 'static) -> Pool {
     match name {
-        "round_robin" => Box::new(RoundRobin::new()),
-        "power_of_two" => Box::new(PowerOfTwo::new()),
-        "least_in_flight" => Box::new(WeightedLeastInFlight::new()),
-        "smooth_weighted" => Box::new(SmoothWeighted::new()),
-        _ => Box::new(Sticky::new(WeightedLeastInFlight::new())),
+        "round_robin" => pool_of(RoundRobin::new(), keys, gates, clock),
+        "power_of_two" => pool_of(PowerOfTwo::new(), keys, gates, clock),
+        "least_in_flight" => pool_of(WeightedLeastInFlight::new(), keys, gates, clock),
+        "smooth_weighted" => pool_of(SmoothWeighted::new(), keys, gates, clock),
+        _ => pool_of(
+            Sticky::new(WeightedLeastInFlight::new()),
+            keys,
+            gates,
+            clock,
+        ),
     }
 }
 
-fn pool(name: &str, keys: usize, gates: Gates, clock: impl Clock + 'static) -> Pool {
-    let mut strategy = strategy(name);
-    if gates == Gates::Three {
-        strategy = Box::new(
+fn pool_of(
+    strategy: impl Strategy + 'static,
+    keys: usize,
+    gates: Gates,
+    clock: impl Clock + 'static,
+) -> Pool {
+    let builder = Pool::builder()
+        .keys((0..keys).map(|n| Key::new(format!("key-{n}"), format!("sk-or-v1-{n}"))))
+        .clock(clock)
+        .seed(1);
+    let builder = match gates {
+        Gates::None => builder.strategy(strategy),
+        Gates::Three => builder.strategy(
             SlidingWindowBreaker::new(BreakerConfig::default())
                 .guarding(strategy)
                 .gate(Cooldown::per_key(CooldownConfig::default()))
                 .gate(MaxInFlight::per_key(64)),
-        );
-    }
-    Pool::builder()
-        .strategy(strategy)
-        .keys((0..keys).map(|n| Key::new(format!("key-{n}"), format!("sk-or-v1-{n}"))))
-        .clock(clock)
-        .seed(1)
-        .build()
-        .expect("the keys are all different")
+        ),
+    };
+    builder.build().expect("the keys are all different")
 }
 
 fn ask(name: &str, n: u64) -> Ask<'static> {
