@@ -1,14 +1,14 @@
 //! The attempt loop: one call, as many attempts as its ledger and the verdicts allow.
 
 mod accept;
-mod seat;
+pub(crate) mod seat;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairkey_core::{FaultKind, KeyId, Timestamp};
-use fairkey_openrouter::{Fault, RetryHint};
+use fairkey_core::{FaultKind, KeyId, Scope, Timestamp};
+use fairkey_openrouter::{Cause, Fault, RetryHint};
 use fairkey_transport::Deadlines;
 use http::{HeaderMap, Method, Request, Uri};
 use tokio::time::timeout_at;
@@ -194,7 +194,7 @@ fn request(
         }
         // A reload brought a secret that is none; the builder checks those it is given.
         _ => Err(Fault::new(
-            fairkey_openrouter::Cause::KeyInvalid,
+            Cause::KeyInvalid,
             "the secret holds characters that no header may have",
         )),
     }
@@ -202,53 +202,65 @@ fn request(
 
 impl Stop {
     /// Makes the error of a call that stopped, or the answer, where it is to be handed on.
-    fn finish(self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
+    fn finish(mut self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
+        if let (Self::Failed(failed, _), Mode::Pass) = (&mut self, &job.mode)
+            && let Some((accepted, key)) = failed.passed.take()
+        {
+            let attempts = ledger.take_attempts();
+            let elapsed = ledger.started.elapsed();
+            return Ok(Done {
+                accepted,
+                key,
+                attempts,
+                elapsed,
+            });
+        }
+        Err(self.into_error(core, ledger))
+    }
+
+    pub(crate) fn into_error(self, core: &Core, mut ledger: Ledger) -> CallError {
         let now = core.admission.pool.now();
         let error = match self {
-            Self::Failed(mut failed, give_up) => {
-                if let (Mode::Pass, Some((accepted, key))) = (&job.mode, failed.passed.take()) {
-                    let attempts = ledger.take_attempts();
-                    let elapsed = ledger.started.elapsed();
-                    return Ok(Done {
-                        accepted,
-                        key,
-                        attempts,
-                        elapsed,
-                    });
-                }
-                let fault = failed.failure.fault;
-                let late = fault.cause() == fairkey_openrouter::Cause::Canceled
-                    && ledger.left().is_some_and(|left| left.is_zero());
-                if late {
-                    deadline(&ledger)
-                } else {
-                    let kind = match fault.scope() {
-                        fairkey_core::Scope::Request if fault.status().is_none() => {
-                            CallErrorKind::Request
-                        }
-                        _ => CallErrorKind::Fault,
-                    };
-                    let retry_at = fault
-                        .wait(core.wall.since_epoch())
-                        .filter(|_| fault.retry() != RetryHint::Never)
-                        .map(|wait| now + wait);
-                    CallError::new(kind, fault.to_string())
-                        .with_give_up(give_up)
-                        .with_retry(retry_at, now)
-                        .with_response(failed.response)
-                }
-                .with_fault(Some(fault))
-            }
+            Self::Failed(failed, give_up) => failed_error(core, *failed, give_up, &ledger),
             Self::Error(error) => error.with_fault(ledger.fault.take()),
             Self::Deadline => {
                 // The attempt under way, if there is one, was given up.
-                let fault = Fault::canceled();
-                ledger.end(Some((&fault).into()), now);
+                ledger.end(Some((&Fault::canceled()).into()), now);
                 deadline(&ledger).with_fault(ledger.fault.take())
             }
         };
-        Err(error.with_attempts(ledger.take_attempts()))
+        error.with_attempts(ledger.take_attempts())
     }
+}
+
+/// Makes the error of a call whose last attempt failed.
+fn failed_error(
+    core: &Core,
+    failed: Failed,
+    give_up: Option<GiveUp>,
+    ledger: &Ledger,
+) -> CallError {
+    let fault = failed.failure.fault;
+    // The transport's timer may be a moment ahead of ours.
+    let is_over = ledger.left().is_some_and(|left| left.is_zero());
+    if fault.cause() == Cause::Canceled && is_over {
+        return deadline(ledger).with_fault(Some(fault));
+    }
+    let kind = if fault.scope() == Scope::Request && fault.status().is_none() {
+        CallErrorKind::Request
+    } else {
+        CallErrorKind::Fault
+    };
+    let now = core.admission.pool.now();
+    let wait = match fault.retry() {
+        RetryHint::Never => None,
+        _ => fault.wait(core.wall.since_epoch()),
+    };
+    CallError::new(kind, fault.to_string())
+        .with_give_up(give_up)
+        .with_retry(wait.map(|wait| now + wait), now)
+        .with_response(failed.response)
+        .with_fault(Some(fault))
 }
 
 fn deadline(ledger: &Ledger) -> CallError {

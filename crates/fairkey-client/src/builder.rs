@@ -17,6 +17,7 @@ use http::HeaderMap;
 
 use crate::admission::{Admission, Waker};
 use crate::core::{Core, Keyed};
+use crate::free_quota::FreeQuota;
 use crate::origin::BaseUrl;
 use crate::stats::Counters;
 use crate::{
@@ -107,8 +108,8 @@ impl ClientBuilder {
     }
 
     /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`] for
-    /// each key, and a [`Cooldown`] for each key and for each account, all with their defaults.
-    /// Without them, or gates that do the same, a key that is revoked is tried again and again.
+    /// each key, a [`Cooldown`] for each key and for each account, all with their defaults, and
+    /// one that closes an account's free models when their quota is used up. Without them, or gates that do the same, a key that is revoked is tried again and again.
     ///
     /// Default: true, unless a [`strategy`](Self::strategy) is set.
     pub fn default_gates(mut self, yes: bool) -> Self {
@@ -212,6 +213,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Builds a layer for other HTTP clients, which needs no transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    #[cfg(feature = "tower")]
+    pub fn build_layer(mut self) -> Result<crate::KeyLayer, ClientBuildError> {
+        self.transport.get_or_insert_with(|| Arc::new(NoTransport));
+        self.build().map(|client| crate::KeyLayer::new(&client))
+    }
+
     /// Builds the client. Nothing is connected yet.
     ///
     /// # Errors
@@ -257,10 +269,13 @@ impl ClientBuilder {
             .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
             .seed(seed)
             .observer(Arc::<Keyed>::clone(&keyed));
-        if default_gates {
-            for gate in default_gates_of(seed) {
-                pool = pool.shared_gate(gate);
-            }
+        let free_quota = default_gates.then(|| Arc::new(FreeQuota::default()));
+        if let Some(free_quota) = &free_quota {
+            pool = pool
+                .gate(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed))
+                .gate(Cooldown::per_key(CooldownConfig::default()))
+                .gate(Cooldown::per_account(CooldownConfig::default()))
+                .shared_gate(Arc::<FreeQuota>::clone(free_quota));
         }
         for gate in self.gates {
             pool = pool.shared_gate(gate);
@@ -284,17 +299,10 @@ impl ClientBuilder {
             wall: self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock)),
             keyed,
             counters,
+            free_quota,
             seeds: Seeds::new(fairkey_core::mix(seed)),
         })))
     }
-}
-
-fn default_gates_of(seed: u64) -> [Arc<dyn Gate>; 3] {
-    [
-        Arc::new(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed)),
-        Arc::new(Cooldown::per_key(CooldownConfig::default())),
-        Arc::new(Cooldown::per_account(CooldownConfig::default())),
-    ]
 }
 
 #[cfg(feature = "transport")]
@@ -313,6 +321,25 @@ fn default_transport(_: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildErro
     Err(ClientBuildError::new(
         "there is no transport: turn on the feature `transport`, or give one with `transport(…)`",
     ))
+}
+
+/// Stands in where somebody else sends.
+#[cfg(feature = "tower")]
+#[derive(Debug)]
+struct NoTransport;
+
+#[cfg(feature = "tower")]
+#[async_trait::async_trait]
+impl Transport for NoTransport {
+    async fn send(
+        &self,
+        _: http::Request<bytes::Bytes>,
+    ) -> Result<http::Response<fairkey_transport::Body>, fairkey_transport::TransportError> {
+        Err(fairkey_transport::TransportError::new(
+            fairkey_transport::TransportErrorKind::Request,
+            "this client was built for a layer, and has no transport of its own",
+        ))
+    }
 }
 
 impl fmt::Debug for ClientBuilder {

@@ -260,6 +260,11 @@ impl Client {
             .read(admission.waiting(), admission.pool.in_flight())
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
+    }
+
     fn join(&self, path: &str) -> Result<Uri, CallError> {
         self.core.base.join(path).map_err(bad_request)
     }

@@ -11,6 +11,7 @@ use http::HeaderMap;
 
 use crate::admission::Admission;
 use crate::authorization::Authorizations;
+use crate::free_quota::FreeQuota;
 use crate::origin::BaseUrl;
 use crate::stats::Counters;
 use crate::{RetryBudget, RetryConfig};
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) keyed: Arc<Keyed>,
     pub(crate) counters: Arc<Counters>,
+    /// One of the default gates.
+    pub(crate) free_quota: Option<Arc<FreeQuota>>,
     pub(crate) seeds: Seeds,
 }
 

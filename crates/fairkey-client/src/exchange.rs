@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_core::{Cost, KeyId, Outcome};
@@ -110,9 +111,25 @@ impl Exchange {
         if !self.recorded && self.held.is_some() {
             self.core.counters.fault(&self.key, fault);
             self.core.log_fault(&self.key, fault);
-            let now = self.core.admission.pool.now();
-            self.record(fault.outcome(now, self.core.wall.since_epoch()));
+            let outcome = self.outcome(fault);
+            self.record(outcome);
         }
+    }
+
+    /// Returns what the pool is told of a fault.
+    fn outcome(&self, fault: &Fault) -> Outcome {
+        let (now, wall) = (self.core.admission.pool.now(), self.core.wall.since_epoch());
+        if let (true, Some(gate), Some(held)) = (
+            fault.cause().is_free_quota(),
+            &self.core.free_quota,
+            &self.held,
+        ) {
+            // Of the account, only its free models are out: a matter of one gate.
+            let wait = fault.wait(wall).unwrap_or(Duration::from_secs(60));
+            gate.close(held.lease.key().account(), now + wait);
+            return Outcome::Neutral;
+        }
+        fault.outcome(now, wall)
     }
 
     fn record(&mut self, outcome: Outcome) {

@@ -87,6 +87,20 @@ impl Ledger {
         self.exclude(What::Account(account), until);
     }
 
+    /// Takes over what earlier attempts, made elsewhere, have used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn exclude_all(&mut self, tried: &Tried) {
+        let keys = tried.keys().iter().map(|key| What::Key(*key));
+        let accounts = tried
+            .accounts()
+            .iter()
+            .map(|account| What::Account(*account));
+        self.tried.extend(
+            keys.chain(accounts)
+                .map(|what| Excluded { what, until: None }),
+        );
+    }
+
     fn exclude(&mut self, what: What, until: Option<Timestamp>) {
         self.failovers += 1;
         self.tried.retain(|excluded| excluded.what != what);

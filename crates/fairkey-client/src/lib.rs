@@ -16,6 +16,9 @@ mod config;
 mod core;
 mod error;
 mod exchange;
+mod free_quota;
+#[cfg(feature = "tower")]
+mod layer;
 mod leased_body;
 mod ledger;
 mod map;
@@ -36,6 +39,8 @@ pub use client::{Client, Served};
 pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyState};
+#[cfg(feature = "tower")]
+pub use layer::{KeyLayer, KeyService, KeyServiceError};
 pub use leased_body::LeasedBody;
 pub use map::Map;
 pub use stats::{ClientStats, FaultCount};

@@ -32,6 +32,12 @@ fn phase(waiting: Waiting, deadlines: &Deadlines) -> (Phase, Duration) {
     }
 }
 
+/// Returns the fault of a client that failed in words we do not know.
+#[cfg(feature = "tower")]
+pub(crate) fn unknown() -> Fault {
+    Fault::network("the HTTP client failed")
+}
+
 /// Tells whether the request may be running upstream, so that sending it again may bill it twice.
 pub(crate) fn may_run(error: &TransportError) -> bool {
     !error.before_sent()

@@ -17,7 +17,7 @@ use crate::verdict::GiveUp;
 ///
 /// What the call has tried comes last: it is used again only when its time has come and there is
 /// nothing else.
-pub(super) async fn take(
+pub(crate) async fn take(
     core: &Arc<Core>,
     options: &CallOptions,
     ledger: &mut Ledger,

@@ -444,3 +444,39 @@ async fn a_client_that_cannot_be_is_refused_with_the_reason() {
     let twice = builder(1, &transport).key("again", "sk-0");
     assert!(build(twice).contains("same secret"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_free_quota_that_is_used_up_closes_no_paid_model() {
+    const FREE_DAILY: &str = r#"{"error":{"code":429,"message":"Rate limit exceeded: free-models-per-day","metadata":{"limit_source":"openrouter_free_tier_daily"}}}"#;
+    let transport = Scripted::new(|seen| {
+        let free = seen.body.windows(5).any(|w| w == b":free");
+        if free && seen.key == "sk-0" {
+            Reply::status(429, FREE_DAILY)
+        } else {
+            Reply::good("x")
+        }
+    });
+    let client = client(2, &transport);
+    let free = fairkey_openrouter::ChatRequest::new("m/a:free").user("x");
+    for _ in 0..20 {
+        assert_eq!(client.chat(&free).await.unwrap().key.as_str(), "k1");
+    }
+    assert!(client.pool().explain(&Ask::new().with_model("m/a")).keys[0].is_admitted());
+    assert!(
+        !client
+            .pool()
+            .explain(&Ask::new().with_model("m/a:free"))
+            .keys[0]
+            .is_admitted()
+    );
+    let refused = transport.keys().iter().filter(|key| *key == "sk-0").count();
+    assert_eq!(
+        refused, 1,
+        "the account's free models are left alone from then on"
+    );
+    let stats = client.stats();
+    assert_eq!(
+        (stats.faults[0].scope, stats.faults[0].cause),
+        (Scope::Account, Cause::FreeDaily)
+    );
+}

@@ -1,12 +1,16 @@
-//! The client against a scripted transport, on tokio's paused time.
+//! The client against a scripted transport, on tokio's paused time; at last (`whole`), over sockets
+//! against the mock.
 
 mod account;
 mod budget;
 mod cancel;
 mod faults;
+#[cfg(feature = "tower")]
+mod layer;
 mod map;
 mod scripted;
 mod secrets;
 mod send;
 mod streams;
 mod waiting;
+mod whole;

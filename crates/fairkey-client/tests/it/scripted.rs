@@ -41,7 +41,7 @@ pub(crate) enum Reply {
     Error(TransportErrorKind),
     /// No head ever: the head deadline passes.
     Silence,
-    After(Duration, Box<Reply>),
+    After(Duration, Box<Self>),
 }
 
 /// A part of a body.
