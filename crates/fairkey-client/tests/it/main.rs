@@ -8,6 +8,7 @@ mod faults;
 #[cfg(feature = "tower")]
 mod layer;
 mod map;
+mod outcomes;
 mod scripted;
 mod secrets;
 mod send;
