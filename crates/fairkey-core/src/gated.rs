@@ -68,9 +68,15 @@ impl<S: Strategy> Strategy for Gated<S> {
     }
 
     fn attach(&mut self, registry: &mut Registry) {
-        for (id, gate) in &mut self.gates {
+        // The same gate twice is one gate: the second would be entered for nothing, and its ticket
+        // would take the place of the first one's.
+        let mut known = Vec::new();
+        self.gates.retain_mut(|(id, gate)| {
             *id = registry.add(gate);
-        }
+            let is_new = !known.contains(id);
+            known.push(*id);
+            is_new
+        });
         self.inner.attach(registry);
     }
 
