@@ -1,0 +1,187 @@
+//! The soonest honest time at which asking again makes sense, and who bars.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fairkey_core::{
+    Ask, At, Denied, Gate, ManualClock, Pool, Scope, Timestamp, Tried, Turn, Unavailable,
+};
+use fairkey_testkit::SpyGate;
+use fairkey_testkit::generate::keys_of;
+use fairkey_testkit::generate::plain_keys;
+use fairkey_testkit::prelude::*;
+
+use crate::support::{behind, pool_of, strategy};
+
+const SCOPES: [Scope; 3] = [Scope::Key, Scope::Account, Scope::Local];
+
+fn seconds(n: u64) -> Timestamp {
+    Timestamp::ZERO + Duration::from_secs(n)
+}
+
+/// Makes a pool with a gate for each scope, at second 10, in which each of `bars` holds: for each
+/// key, for each gate, nothing, or until when.
+fn pool_with(bars: &[[Option<Option<u64>>; 3]]) -> (Pool, ManualClock) {
+    let clock = ManualClock::new();
+    clock.advance_to(seconds(10));
+    let gates: [Arc<SpyGate>; 3] = std::array::from_fn(|_| Arc::new(SpyGate::new()));
+    for (n, bars) in bars.iter().enumerate() {
+        for (gate, (bar, by)) in gates.iter().zip(bars.iter().zip(SCOPES)) {
+            if let Some(until) = bar {
+                let until = until.map(seconds);
+                gate.bar(&format!("k{n}"), Denied { by, until });
+            }
+        }
+    }
+    let keys = keys_of(&plain_keys(u16::try_from(bars.len()).unwrap()));
+    let pool = behind(Pool::builder(), &gates)
+        .keys(keys)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    (pool, clock)
+}
+
+#[track_caller]
+fn check(bars: &[[Option<Option<u64>>; 3]], retry_at: Option<u64>, by: Option<Scope>) {
+    let (pool, _) = pool_with(bars);
+    let retry_at = retry_at.map(seconds);
+    assert_eq!(
+        pool.select(&Ask::new()).map(drop),
+        Err(Unavailable { retry_at, by })
+    );
+}
+
+#[test]
+fn a_key_opens_when_its_last_gate_does_and_the_first_such_key_counts() {
+    let at = |seconds| Some(Some(seconds));
+    let good = Some(None);
+    // One key: the last of its gates, and that gate's scope.
+    check(&[[at(20), None, None]], Some(20), Some(Scope::Key));
+    check(&[[at(20), at(30), None]], Some(30), Some(Scope::Account));
+    check(&[[at(40), at(30), None]], Some(40), Some(Scope::Key));
+    // A bar without an end outlasts every time.
+    check(&[[at(20), at(30), good]], None, Some(Scope::Local));
+    check(&[[good, at(30), None]], None, Some(Scope::Key));
+    // Several keys: the one that opens first.
+    check(
+        &[[at(20), at(30), None], [at(25), None, None]],
+        Some(25),
+        Some(Scope::Key),
+    );
+    check(
+        &[[good, None, None], [None, at(25), None]],
+        Some(25),
+        Some(Scope::Account),
+    );
+    check(
+        &[[None, at(25), None], [good, None, None]],
+        Some(25),
+        Some(Scope::Account),
+    );
+    check(
+        &[[good, None, None], [None, None, good]],
+        None,
+        Some(Scope::Key),
+    );
+}
+
+#[test]
+fn keys_that_were_tried_are_not_waited_for() {
+    let (pool, _) = pool_with(&[[Some(Some(20)), None, None], [None, Some(Some(30)), None]]);
+    let mut tried = Tried::new();
+    let slot = |id| pool.with_keys(|keys| keys.find(id).unwrap().slot());
+    tried.add_key(slot("k0"));
+    let refused = pool.select(&Ask::new().with_tried(&tried)).unwrap_err();
+    assert_eq!(refused.retry_at, Some(seconds(30)));
+    tried.add_account(pool.with_keys(|keys| keys.find("k1").unwrap().account()));
+    let refused = pool.select(&Ask::new().with_tried(&tried)).unwrap_err();
+    assert_eq!(
+        refused,
+        Unavailable {
+            retry_at: None,
+            by: None
+        }
+    );
+}
+
+#[test]
+fn a_strategy_that_declines_is_nobody_who_bars() {
+    let pool = pool_of(2).strategy(strategy(|_| None)).build().unwrap();
+    let refused = pool.select(&Ask::new()).unwrap_err();
+    assert_eq!(
+        refused,
+        Unavailable {
+            retry_at: None,
+            by: None
+        }
+    );
+}
+
+/// Says that it is full when the offer is narrowed, and opens right after: another thread's call
+/// has ended in between.
+#[derive(Debug, Default)]
+struct OpensWhileAsked(AtomicU32);
+
+impl Gate for OpensWhileAsked {
+    fn check(&self, _: &At<'_>) -> Result<(), Denied> {
+        if self.0.load(Ordering::Relaxed) > 0 {
+            Ok(())
+        } else {
+            Err(Denied::for_good(Scope::Local))
+        }
+    }
+    fn narrow(&self, turn: &mut Turn<'_>) {
+        turn.retain(|at| self.check(at).is_ok());
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_key_that_opens_while_it_is_asked_for_is_worth_asking_again_at_once() {
+    // "No time, and nobody bars" would make the caller give up; "no time, a local cap" would make
+    // it wait for an end that has come already.
+    let pool = pool_of(1).gate(OpensWhileAsked::default()).build().unwrap();
+    let now = pool.now();
+    let refused = pool.select(&Ask::new()).unwrap_err();
+    assert!(refused.retry_at.is_some_and(|at| at >= now), "{refused:?}");
+    assert_eq!(refused.by, Some(Scope::Local));
+    assert!(pool.select(&Ask::new()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_time_named_is_the_first_at_which_a_key_is_free(
+        bars in proptest::collection::vec(
+            [(); 3].map(|()| proptest::option::of(proptest::option::of(11_u64..30))),
+            1..5,
+        ),
+    ) {
+        let (pool, clock) = pool_with(&bars);
+        let opens = |bars: &[Option<Option<u64>>; 3]| {
+            // For how long the key is closed: 0 for open, the most for good.
+            bars.iter().flatten().map(|until| until.unwrap_or(u64::MAX)).max().unwrap_or(0)
+        };
+        let first = bars.iter().map(opens).min().expect("there is a key");
+        let selected = pool.select(&Ask::new()).map(drop);
+        match first {
+            0 => prop_assert_eq!(selected, Ok(())),
+            u64::MAX => {
+                let refused = selected.unwrap_err();
+                prop_assert_eq!(refused.retry_at, None);
+                prop_assert!(refused.by.is_some());
+            }
+            at => {
+                let refused = selected.unwrap_err();
+                prop_assert_eq!(refused.retry_at, Some(seconds(at)));
+                clock.advance_to(seconds(at) - Duration::from_nanos(1));
+                prop_assert_eq!(pool.select(&Ask::new()).map(drop), Err(refused));
+                clock.advance_to(seconds(at));
+                prop_assert_eq!(pool.select(&Ask::new()).map(drop), Ok(()));
+            }
+        }
+    }
+}
