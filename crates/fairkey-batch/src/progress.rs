@@ -22,6 +22,16 @@ pub trait Progress: Send {
 /// Watches nothing.
 impl Progress for () {}
 
+impl<P: Progress + ?Sized> Progress for &mut P {
+    fn snapshot(&mut self, snapshot: &Snapshot) {
+        (**self).snapshot(snapshot);
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        (**self).notice(notice);
+    }
+}
+
 /// The numbers of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -321,7 +321,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             }
             Err(bad) => {
                 self.rows.failed += 1;
-                self.tell_failed(&begun, bad.to_string());
+                let message = match bad.column {
+                    Some(column) => format!("column {column}: {}", bad.message),
+                    None => bad.message.clone(),
+                };
+                self.tell_failed(&begun, message);
                 let line = result::bad_line(&begun.address(), &bad);
                 self.settle(begun.index, Some(line));
             }

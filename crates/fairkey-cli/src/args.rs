@@ -1,0 +1,241 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use fairkey_batch::{Concurrency, Format};
+use fairkey_mock::Timestamp;
+
+use crate::exit::Exit;
+use crate::{config, redaction, terminal};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  everything was answered
+    1  some rows failed, or the question did
+    2  the command line, the configuration, the input or the output cannot be used
+    3  the run stopped before its input was done
+  130  interrupted
+
+Keys come from the configuration, OPENROUTER_API_KEY, OPENROUTER_API_KEYS (separated by commas)
+and OPENROUTER_KEY_1, OPENROUTER_KEY_2 and so on. --mock needs none.";
+
+/// Spreads LLM requests over many OpenRouter keys.
+#[derive(Debug, Parser)]
+#[command(name = "fairkey", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send every line of a file, and write one result line for each.
+    Run(RunArgs),
+    /// Send one prompt, and print the answer as it comes.
+    Ask(AskArgs),
+    /// Show what every key may still do.
+    Keys(KeysArgs),
+    /// Serve a mock OpenRouter.
+    Mock(MockArgs),
+}
+
+/// What `run`, `ask` and `keys` have in common.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct UpstreamArgs {
+    /// Use an embedded mock OpenRouter: no key, no network, no cost.
+    #[arg(long)]
+    pub(crate) mock: bool,
+    /// Read this configuration. Without it, fairkey.toml is read if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Talk to this upstream instead of OpenRouter.
+    #[arg(long, value_name = "URL", conflicts_with = "mock")]
+    pub(crate) base_url: Option<String>,
+    /// Seed of all chance, the mock's included, so that a run can be repeated.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Input: JSON lines (lines of an OpenAI batch file; bodies of chat requests; {\"prompt\": \"…\"} with any
+other fields of a chat request), or plain text with one prompt a line. Blank lines are skipped. A
+line that is no request becomes an error in the results, and the rest still runs.
+
+Output: lines in the shape of OpenAI's batch results, in the order of the input. Without -o they go
+to a new file beside the input: prompts.jsonl gives prompts.results.jsonl, and the next time
+prompts.results-2.jsonl.
+
+Examples:
+    fairkey run examples/prompts.jsonl --mock
+    fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
+    zcat big.jsonl.gz | fairkey run - > answers.jsonl
+
+Exit codes: 0 every row answered, 1 some rows failed, 2 usage or configuration, 3 stopped early,
+130 interrupted. The first Ctrl-C finishes what is in flight, the second leaves at once.")]
+pub(crate) struct RunArgs {
+    /// The file of prompts; - is standard input.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// Where the results go; - is standard output. Default: a new file beside the input, or
+    /// standard output where the input is standard input.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace OUT if it exists.
+    #[arg(long, requires = "output")]
+    pub(crate) overwrite: bool,
+    /// How lines are read: auto, jsonl or text. auto goes by the name of the file (.jsonl,
+    /// .ndjson, .txt), and then by the first line.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) format: Format,
+    /// How many rows are in flight at most. auto: as many as the upstream takes, up to 256.
+    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    pub(crate) concurrency: Concurrency,
+    /// The model of lines that name none.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The system message of lines that have none.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// The most tokens of an answer, for lines that say nothing about it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_tokens: Option<u64>,
+    /// Write results as they come, not in the order of the input.
+    #[arg(long)]
+    pub(crate) unordered: bool,
+    /// How long to go on without a single answer while every key is out.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
+    pub(crate) patience: Duration,
+    /// Print the summary as JSON: to standard output, or to standard error where the results go
+    /// to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print warnings and errors only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+    fairkey ask \"Why is the sky blue?\" --mock
+    fairkey ask \"Summarize this:\" --model openai/gpt-4o-mini
+    fairkey ask - < question.txt
+
+Exit codes: 0 answered, 1 not answered, 2 usage or configuration, 130 interrupted.")]
+pub(crate) struct AskArgs {
+    /// The prompt; - reads it from standard input.
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompt: String,
+    /// The model. Default: what the account's settings say.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The system message.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// The most tokens of the answer.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_tokens: Option<u64>,
+    /// Print the answer as JSON, when it is whole, with what it took.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Caps, budgets and the free quota are read with each key itself. The balance of an account can only
+be read with a management key: [[accounts]] management_key in the configuration.
+
+Examples:
+    fairkey keys --mock
+    fairkey keys --json
+
+Exit codes: 0 every key can be used, 1 some cannot, 2 usage or configuration.")]
+pub(crate) struct KeysArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without a scenario any bearer key is good, and there are no limits, no latency and no faults. When
+it accepts, it prints \"listening on http://ADDR/api/v1\" to standard output. It ends on Ctrl-C and on
+SIGTERM.
+
+Examples:
+    fairkey mock --listen 127.0.0.1:8080
+    fairkey mock --latency 250ms --seed 7
+    fairkey mock --scenario bad-day.toml --now 2026-10-01T23:59:00Z
+
+Exit codes: 0 ended on a signal, 2 usage, scenario or address.")]
+pub(crate) struct MockArgs {
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Accounts, keys, limits and faults, from a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Seed of all chance.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How long an answer takes to its first token.
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+    pub(crate) latency: Option<Duration>,
+    /// Where its clock starts, such as 2026-10-01T12:00:00Z. Default: the scenario's, else the real
+    /// time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) now: Option<Timestamp>,
+}
+
+impl Args {
+    /// Reads the command line; where there is nothing to do but to end, says how.
+    pub(crate) fn read() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| {
+            // An argument that is repeated in an error may be a key.
+            let text = redaction::clean(&error.render().to_string());
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    let _ = terminal::print(&text);
+                    Exit::Done
+                }
+                _ => {
+                    terminal::say(text.trim_end());
+                    Exit::Usage
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_an_example_and_exit_codes() {
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+            assert!(help.contains("Exit codes"), "{}", command.get_name());
+        }
+    }
+}

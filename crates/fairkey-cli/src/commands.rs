@@ -1,0 +1,6 @@
+//! What each subcommand does.
+
+pub(crate) mod ask;
+pub(crate) mod keys;
+pub(crate) mod mock;
+pub(crate) mod run;

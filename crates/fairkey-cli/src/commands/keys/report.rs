@@ -1,0 +1,193 @@
+//! How keys are shown.
+
+use fairkey_core::{AccountId, KeyId};
+use fairkey_openrouter::{KeyBudget, KeyInfo, ResetInterval};
+use serde_json::{Value, json};
+
+use super::Trouble;
+use crate::redaction;
+use crate::table::Table;
+
+/// What is known about a key.
+pub(crate) struct Report {
+    pub(super) key: KeyId,
+    pub(super) account: Option<AccountId>,
+    pub(super) info: Result<KeyInfo, Trouble>,
+    pub(super) balance: Balance,
+}
+
+/// What is known about the balance of an account.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Balance {
+    /// Read with a management key, in US dollars.
+    Read(f64),
+    /// What a refusal said.
+    LastRefusal(String),
+    /// Nothing: only a management key may read it.
+    Unknown,
+}
+
+impl Report {
+    /// Returns whether the key can be used, as far as is known.
+    pub(super) fn is_usable(&self) -> bool {
+        self.state() == "ok"
+    }
+
+    fn state(&self) -> String {
+        let info = match &self.info {
+            Ok(info) => info,
+            Err(trouble) => return trouble.text.clone(),
+        };
+        if info.is_management() {
+            return "a management key: refused for inference".to_owned();
+        }
+        if info.limit_remaining.is_some_and(|left| left <= 0.0) {
+            return match &info.limit_reset {
+                Some(reset) => format!("cap spent, starts anew {reset}"),
+                None => "cap spent, never starts anew".to_owned(),
+            };
+        }
+        let spent = info.budgets.iter().chain(&info.effective_budget);
+        let spent = spent.filter(|budget| budget.remaining_usd.is_some_and(|left| left <= 0.0));
+        match spent.map(scope).next() {
+            Some(scope) => format!("budget spent ({scope})"),
+            None => "ok".to_owned(),
+        }
+    }
+
+    fn account(&self) -> String {
+        match (&self.account, &self.info) {
+            (Some(account), _) => account.to_string(),
+            // Not named here, but OpenRouter says who owns it.
+            (None, Ok(info)) => info.owner().map_or("-".to_owned(), |owner| format!("({owner})")),
+            (None, Err(_)) => "-".to_owned(),
+        }
+    }
+}
+
+fn scope(budget: &KeyBudget) -> String {
+    budget.scope.as_ref().map_or("?".to_owned(), ToString::to_string)
+}
+
+fn usd(amount: f64) -> String {
+    format!("${amount:.2}")
+}
+
+fn interval(reset: Option<&ResetInterval>) -> String {
+    reset.map_or(String::new(), |reset| format!(" {reset}"))
+}
+
+fn cap(info: &KeyInfo) -> String {
+    let Some(limit) = info.limit else { return "none".to_owned() };
+    let left = info.limit_remaining.map_or("?".to_owned(), usd);
+    format!("{left} of {}{}", usd(limit), interval(info.limit_reset.as_ref()))
+}
+
+fn budgets(info: &KeyInfo) -> String {
+    let each: Vec<String> = info
+        .budgets
+        .iter()
+        .map(|budget| {
+            let left = budget.remaining_usd.map_or("?".to_owned(), usd);
+            let limit = budget.limit_usd.map_or("?".to_owned(), usd);
+            let interval = interval(budget.reset_interval.as_ref());
+            format!("{} {left} of {limit}{interval}", scope(budget))
+        })
+        .collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+}
+
+fn free(info: &KeyInfo) -> String {
+    match info.free_model_daily_requests {
+        Some(free) => format!("{} of {}", free.remaining, free.limit),
+        None => "?".to_owned(),
+    }
+}
+
+fn balance(balance: &Balance) -> String {
+    match balance {
+        Balance::Read(usd) => format!("${usd:.2}"),
+        Balance::LastRefusal(_) => "empty, said the last 402".to_owned(),
+        Balance::Unknown => "?".to_owned(),
+    }
+}
+
+/// Returns the keys as text.
+pub(super) fn table(reports: &[Report]) -> String {
+    let mut rows = Table::new(&[
+        "key", "account", "cap left", "budgets left", "free today", ">spent today", ">balance", "state",
+    ]);
+    for report in reports {
+        let info = |show: fn(&KeyInfo) -> String| report.info.as_ref().map_or("?".to_owned(), show);
+        rows.row(vec![
+            report.key.to_string(),
+            report.account(),
+            info(cap),
+            info(budgets),
+            info(free),
+            info(|info| info.usage_daily.map_or("?".to_owned(), usd)),
+            balance(&report.balance),
+            report.state(),
+        ]);
+    }
+    let mut text = redaction::clean(&rows.render());
+    if reports.iter().any(|report| report.balance == Balance::Unknown) {
+        text.push_str(
+            "\nA balance can only be read with a management key: [[accounts]] management_key.\n",
+        );
+    }
+    text
+}
+
+/// Returns the keys as JSON.
+pub(super) fn json(reports: &[Report]) -> String {
+    let each: Vec<Value> = reports
+        .iter()
+        .map(|report| {
+            let (balance, from) = match &report.balance {
+                Balance::Read(usd) => (Some(*usd), Some("management_key")),
+                Balance::LastRefusal(_) => (Some(0.0), Some("last_402")),
+                Balance::Unknown => (None, None),
+            };
+            // The label that OpenRouter gives a key is a part of the key: it stays here.
+            let info = report.info.as_ref().ok().map(|info| {
+                let mut info = json!(info);
+                if let Some(fields) = info.as_object_mut() {
+                    fields.remove("label");
+                }
+                info
+            });
+            json!({
+                "key": report.key.as_str(),
+                "account": report.account.as_ref().map(|account| account.as_str()),
+                "usable": report.is_usable(),
+                "state": report.state(),
+                "balance_usd": balance,
+                "balance_from": from,
+                "info": info,
+            })
+        })
+        .collect();
+    redaction::clean(&format!("{:#}\n", Value::Array(each)))
+}
+
+/// Says which keys belong to one account without being told so: they share its limits.
+pub(super) fn shared_owners(reports: &[Report]) -> Vec<String> {
+    let owner = |report: &Report| {
+        let unnamed = report.account.is_none();
+        report.info.as_ref().ok().filter(|_| unnamed)?.owner().map(str::to_owned)
+    };
+    let mut warnings = Vec::new();
+    for (at, report) in reports.iter().enumerate() {
+        let Some(shared) = owner(report) else { continue };
+        let before = &reports[..at];
+        if let Some(other) = before.iter().find(|other| owner(other).as_ref() == Some(&shared)) {
+            warnings.push(format!(
+                "keys \"{}\" and \"{}\" belong to one account and share its limits: name it, with \
+                 account = \"…\" at both",
+                other.key, report.key
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,66 @@
+//! `fairkey mock`.
+
+use std::time::SystemTime;
+
+use fairkey_core::{SystemWallClock, WallClock};
+use fairkey_mock::{Latency, Scenario, Timestamp};
+
+use crate::args::MockArgs;
+use crate::exit::Exit;
+use crate::signals::Signals;
+use crate::terminal;
+
+/// Serves until a signal comes.
+pub(crate) async fn mock(args: MockArgs) -> Exit {
+    match serve(&args).await {
+        Ok(()) => Exit::Done,
+        Err(message) => {
+            terminal::error(&message);
+            Exit::Usage
+        }
+    }
+}
+
+async fn serve(args: &MockArgs) -> Result<(), String> {
+    let mut signals =
+        Signals::new().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let scenario = scenario(args)?;
+    let mock = scenario.start().await.map_err(|error| {
+        let why = std::error::Error::source(&error).map(|why| format!(": {why}"));
+        format!("{error}{}", why.unwrap_or_default())
+    })?;
+    // Whoever started it may read only this line, or nothing; it serves all the same.
+    let _ = terminal::print(&format!("listening on {}\n", mock.base_url()));
+    signals.next().await;
+    tokio::select! {
+        () = mock.shutdown() => {}
+        // The second signal leaves at once.
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+fn scenario(args: &MockArgs) -> Result<Scenario, String> {
+    let scenario = match &args.scenario {
+        Some(path) => Scenario::load(path).map_err(|error| error.to_string())?,
+        // A client compares stamps with the real time.
+        None => Scenario::open(0).with(|mock| mock.now(now())),
+    };
+    Ok(scenario.with(|mut mock| {
+        mock = mock.listen(args.listen);
+        if let Some(seed) = args.seed {
+            mock = mock.seed(seed);
+        }
+        if let Some(latency) = args.latency {
+            mock = mock.latency(Latency::new(latency, std::time::Duration::ZERO));
+        }
+        if let Some(now) = args.now {
+            mock = mock.now(now);
+        }
+        mock
+    }))
+}
+
+fn now() -> Timestamp {
+    (SystemTime::UNIX_EPOCH + SystemWallClock.since_epoch()).into()
+}

@@ -1,0 +1,203 @@
+//! How the end of a run is told.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use fairkey_batch::{Stopped, Summary};
+use serde_json::{Value, json};
+
+use crate::table::{self, Table, count, thousands, usd};
+use crate::{redaction, terminal};
+
+/// Returns the summary as text.
+pub(super) fn table(summary: &Summary, output: &str) -> String {
+    let mut text = String::from("\n");
+    let mut keys =
+        Table::new(&["key", "account", ">calls", ">answered", ">tokens", ">cost", "state", "refused"]);
+    for key in &summary.keys {
+        keys.row(vec![
+            key.key.to_string(),
+            key.account.as_ref().map_or("-".to_owned(), ToString::to_string),
+            thousands(key.calls),
+            thousands(key.answered),
+            thousands(key.cost.tokens),
+            usd(key.cost.micro_usd),
+            key.state.clone(),
+            refusals(&key.refusals),
+        ]);
+    }
+    text.push_str(&keys.render());
+    let accounts = summary.accounts();
+    if !accounts.is_empty() {
+        let mut rows =
+            Table::new(&["account", ">keys", ">calls", ">answered", ">tokens", ">cost", "refused"]);
+        for account in &accounts {
+            rows.row(vec![
+                account.account.to_string(),
+                thousands(account.keys),
+                thousands(account.calls),
+                thousands(account.answered),
+                thousands(account.cost.tokens),
+                usd(account.cost.micro_usd),
+                refusals(&account.refusals),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&rows.render());
+    }
+    let rows = &summary.rows;
+    let left = match rows.left {
+        0 => String::new(),
+        left => format!(", {} left", thousands(left)),
+    };
+    text.push_str(&format!(
+        "\nrows      {} read, {} answered, {} failed{left}, {} lost\n",
+        thousands(rows.read),
+        thousands(rows.answered),
+        thousands(rows.failed),
+        thousands(rows.lost),
+    ));
+    text.push_str(&format!("attempts  {} per row\n", summary.attempts));
+    text.push_str(&format!(
+        "spent     {}, {}\n",
+        count(summary.cost.tokens, "token"),
+        usd(summary.cost.micro_usd)
+    ));
+    text.push_str(&format!(
+        "time      {:.1} s, {:.1} rows/s, {} in flight at most\n",
+        summary.elapsed.as_secs_f64(),
+        summary.rate(),
+        thousands(summary.peak_in_flight),
+    ));
+    text.push_str(&format!("results   {}, {output}", count(rows.written, "line")));
+    text
+}
+
+/// Says what is wrong with the end of a run, if anything is.
+pub(super) fn explain_end(summary: &Summary, output: &str) {
+    let rows = &summary.rows;
+    if rows.lost > 0 {
+        let lost = count(rows.lost, "row");
+        terminal::error(&format!("this is a bug, please report it: {lost} lost"));
+    }
+    let done = format!(
+        "{} read: {} written to {output}, {} left without a result",
+        count(rows.read, "row"),
+        thousands(rows.written),
+        thousands(rows.left)
+    );
+    match &summary.stopped {
+        Some(Stopped::Interrupted) => terminal::say(&format!("interrupted; {done}")),
+        Some(why) => terminal::error(&format!("stopped early: {why}; {done}")),
+        None if rows.failed > 0 => {
+            terminal::error(&format!("{} failed, see {output}", count(rows.failed, "row")));
+        }
+        None => {}
+    }
+}
+
+/// Prints the summary as one object of JSON.
+///
+/// # Errors
+///
+/// Where it cannot be written.
+pub(super) fn print_json(summary: &Summary, output: &str, to_stdout: bool) -> io::Result<()> {
+    let text = redaction::clean(&to_json(summary, output).to_string());
+    if to_stdout {
+        // Standard output has the results.
+        terminal::say(&text);
+        Ok(())
+    } else {
+        terminal::print(&format!("{text}\n"))
+    }
+}
+
+fn to_json(summary: &Summary, output: &str) -> Value {
+    let rows = &summary.rows;
+    let keys: Vec<Value> = summary
+        .keys
+        .iter()
+        .map(|key| {
+            json!({
+                "key": key.key.as_str(),
+                "account": key.account.as_ref().map(|account| account.as_str()),
+                "calls": key.calls,
+                "answered": key.answered,
+                "tokens": key.cost.tokens,
+                "cost_usd": dollars(key.cost.micro_usd),
+                "refused": key.refusals,
+                "state": key.state,
+            })
+        })
+        .collect();
+    let accounts: Vec<Value> = summary
+        .accounts()
+        .iter()
+        .map(|account| {
+            json!({
+                "account": account.account.as_str(),
+                "keys": account.keys,
+                "calls": account.calls,
+                "answered": account.answered,
+                "tokens": account.cost.tokens,
+                "cost_usd": dollars(account.cost.micro_usd),
+                "refused": account.refusals,
+            })
+        })
+        .collect();
+    json!({
+        "output": output,
+        "stopped": summary.stopped.as_ref().map(stopped),
+        "rows": {
+            "read": rows.read,
+            "answered": rows.answered,
+            "failed": rows.failed,
+            "written": rows.written,
+            "left": rows.left,
+            "lost": rows.lost,
+        },
+        "attempts": {
+            "total": summary.attempts.total(),
+            "mean": summary.attempts.mean(),
+            "max": summary.attempts.max(),
+            "rows_by_attempts": summary.attempts.histogram,
+        },
+        "tokens": summary.cost.tokens,
+        "cost_usd": dollars(summary.cost.micro_usd),
+        "elapsed_seconds": summary.elapsed.as_secs_f64(),
+        "rows_per_second": summary.rate(),
+        "peak_in_flight": summary.peak_in_flight,
+        "keys": keys,
+        "accounts": accounts,
+    })
+}
+
+fn stopped(why: &Stopped) -> Value {
+    let (code, keys) = match why {
+        Stopped::Interrupted => ("interrupted", None),
+        Stopped::KeysOut { keys, .. } => {
+            let why = keys.iter().map(|key| (key.key.to_string(), key.why.clone()));
+            ("keys_out", Some(why.collect::<BTreeMap<_, _>>()))
+        }
+        Stopped::OutputFailed(_) => ("output_failed", None),
+        Stopped::InputFailed(_) => ("input_failed", None),
+        _ => ("stopped", None),
+    };
+    json!({ "code": code, "message": why.to_string(), "keys": keys })
+}
+
+fn dollars(micro_usd: u64) -> f64 {
+    micro_usd as f64 / 1e6
+}
+
+/// `provider_error 3, key_invalid 1`, the most frequent first.
+fn refusals(refusals: &BTreeMap<String, u64>) -> String {
+    if refusals.is_empty() {
+        return "-".to_owned();
+    }
+    let mut refusals: Vec<_> = refusals.iter().collect();
+    refusals.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let each: Vec<String> =
+        refusals.iter().map(|(cause, n)| format!("{cause} {}", table::thousands(**n))).collect();
+    each.join(", ")
+}

@@ -1,0 +1,233 @@
+//! What a configuration file may say, field by field.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fairkey_client::{BudgetConfig, RetryConfig};
+use fairkey_core::ApiKey;
+use fairkey_openrouter::AppAttribution;
+use fairkey_strategy::{BreakerConfig, CooldownConfig};
+use fairkey_transport::Deadlines;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) upstream: Upstream,
+    pub(super) accounts: Vec<Account>,
+    pub(super) keys: Vec<Key>,
+    pub(super) strategy: Strategy,
+    pub(super) timeouts: Timeouts,
+    pub(super) retry: Option<Retry>,
+    pub(super) breaker: Option<Spanned<Breaker>>,
+    pub(super) cooldown: Option<Cooldown>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    pub(super) base_url: Option<String>,
+    pub(super) app: Option<App>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct App {
+    url: String,
+    title: Option<String>,
+    #[serde(default)]
+    categories: Vec<String>,
+}
+
+impl From<App> for AppAttribution {
+    fn from(app: App) -> Self {
+        let mut attribution = Self::new(app.url);
+        attribution.title = app.title;
+        attribution.categories = app.categories;
+        attribution
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
+    pub(super) id: Spanned<String>,
+    pub(super) management_key: Option<Spanned<Secret>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) id: Spanned<String>,
+    pub(super) account: Option<String>,
+    pub(super) weight: Option<Spanned<u32>>,
+    pub(super) secret: Spanned<Secret>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Strategy {
+    pub(super) r#use: StrategyName,
+}
+
+/// What picks keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StrategyName {
+    #[default]
+    LeastInFlight,
+    RoundRobin,
+    SmoothWeighted,
+    PowerOfTwo,
+    Sticky,
+}
+
+/// Where a secret is. It has no `Debug`.
+pub(super) enum Secret {
+    Literal(ApiKey),
+    Env(String),
+    File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Where;
+
+        impl<'de> Visitor<'de> for Where {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret: { env = … }, { file = … } or a string")
+            }
+
+            fn visit_str<E: de::Error>(self, secret: &str) -> Result<Secret, E> {
+                Ok(Secret::Literal(ApiKey::new(secret)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+                let one = || de::Error::custom("a secret has exactly one of `env` and `file`");
+                let Some(name) = map.next_key::<String>()? else { return Err(one()) };
+                let secret = match &*name {
+                    "env" => Secret::Env(map.next_value()?),
+                    "file" => Secret::File(map.next_value()?),
+                    _ => return Err(one()),
+                };
+                match map.next_key::<String>()? {
+                    None => Ok(secret),
+                    Some(_) => Err(one()),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Where)
+    }
+}
+
+/// A duration, written with its unit.
+#[derive(Clone, Copy)]
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::duration(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// Puts what is said over what holds otherwise.
+macro_rules! set {
+    ($target:ident, $from:ident, times: $($time:ident),*; values: $($value:ident),*) => {
+        $(if let Some(Time(time)) = $from.$time { $target.$time = time; })*
+        $(if let Some(value) = $from.$value { $target.$value = value; })*
+    };
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Timeouts {
+    connect: Option<Time>,
+    head: Option<Time>,
+    first_content: Option<Time>,
+    idle: Option<Time>,
+    total: Option<Time>,
+}
+
+impl From<Timeouts> for Deadlines {
+    fn from(from: Timeouts) -> Self {
+        let mut deadlines = Self::default();
+        set!(deadlines, from, times: connect, head, first_content, idle, total; values:);
+        deadlines
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retry {
+    attempts: Option<u32>,
+    failovers: Option<u32>,
+    budget: Option<f64>,
+    base: Option<Time>,
+    cap: Option<Time>,
+    hint_cap: Option<Time>,
+    resend_unknown: Option<bool>,
+}
+
+impl From<Retry> for RetryConfig {
+    fn from(from: Retry) -> Self {
+        let mut retry = Self::default();
+        set!(retry, from, times: base, cap, hint_cap; values: attempts, failovers, resend_unknown);
+        if let Some(ratio) = from.budget {
+            retry.budget = BudgetConfig { ratio, ..BudgetConfig::default() };
+        }
+        retry
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Breaker {
+    window: Option<Time>,
+    min_calls: Option<u32>,
+    ratio: Option<f64>,
+    consecutive: Option<u32>,
+    count: Option<u32>,
+    open_for: Option<Time>,
+    open_cap: Option<Time>,
+    jitter: Option<f64>,
+    ramp: Option<u32>,
+}
+
+impl From<Breaker> for BreakerConfig {
+    fn from(from: Breaker) -> Self {
+        let mut breaker = Self::default();
+        set!(breaker, from, times: window, open_for, open_cap; values: min_calls, jitter, ramp);
+        breaker.ratio = from.ratio.or(breaker.ratio);
+        breaker.consecutive = from.consecutive.or(breaker.consecutive);
+        breaker.count = from.count.or(breaker.count);
+        breaker
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cooldown {
+    throttled: Option<Time>,
+    throttled_cap: Option<Time>,
+    exhausted: Option<Time>,
+    exhausted_cap: Option<Time>,
+    refused: Option<Time>,
+    failed_cap: Option<Time>,
+}
+
+impl From<Cooldown> for CooldownConfig {
+    fn from(from: Cooldown) -> Self {
+        let mut cooldown = Self::default();
+        set!(cooldown, from, times: throttled, throttled_cap, exhausted, exhausted_cap, failed_cap;
+            values:);
+        cooldown.refused = from.refused.map(|Time(time)| time).or(cooldown.refused);
+        cooldown
+    }
+}
