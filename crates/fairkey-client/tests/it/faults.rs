@@ -249,6 +249,27 @@ async fn a_key_is_tried_again_only_after_all_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_refused_the_call_comes_last_even_when_its_time_has_come() {
+    const THROTTLED: &str = r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#;
+    for seed in 0..12 {
+        let transport = Scripted::new(|seen| match seen.nth {
+            1 => Reply::status(429, THROTTLED).header("retry-after", "1"),
+            2 => Reply::status(503, DOWN).header("retry-after", "5"),
+            _ => Reply::good("x"),
+        });
+        let client = builder(2, &transport)
+            .default_gates(false)
+            .seed(seed)
+            .build()
+            .unwrap();
+        client.chat(&prompt("x")).await.unwrap();
+        let keys = transport.keys();
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(keys[1], keys[2], "the one that only met a full provider");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_connection_is_tried_again_and_blames_no_key() {
     let transport = Scripted::new(|seen| match seen.nth {
         1 => Reply::Error(TransportErrorKind::Connect),

@@ -145,10 +145,17 @@ async fn a_flood_before_content_is_not_kept_without_bound() {
     let line = format!(": {}\n\n", "x".repeat(64 << 10));
     let transport = Scripted::new(move |_| {
         let flood = std::iter::repeat_n(data(&line), 64);
-        Reply::stream(flood.chain([delta("x")]).chain(finish()))
+        let rest = [Part::Wait(Duration::from_secs(9)), delta("x")];
+        Reply::stream(flood.chain(rest).chain(finish()))
     });
     let client = client(1, &transport);
+    let began = tokio::time::Instant::now();
     let mut stream = client.chat_stream(&prompt("x")).await.unwrap();
+    assert_eq!(
+        began.elapsed(),
+        Duration::ZERO,
+        "so much is not waited through"
+    );
     assert_eq!(stream.next().await.unwrap().unwrap().text(), "x");
 }
 
