@@ -12,7 +12,7 @@ use crate::registry::GateId;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
     Ask, At, BuildError, Candidate, Clock, Explanation, Gate, Gated, Key, KeyExplanation, KeySet,
-    Lease, MonotonicClock, Observer, Registry, Reload, Scope, Strategy, Timestamp, Turn,
+    Lease, MonotonicClock, Observer, Random, Registry, Reload, Scope, Strategy, Timestamp, Turn,
     Unavailable,
 };
 
@@ -105,52 +105,55 @@ impl Pool {
     pub fn select(&self, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
         // Acquire, with the Release of `reload`: who sees a version that is gone from its thread's
         // memory finds its snapshot behind the lock.
-        let (hold, known) = local::begin(self.version.load(Ordering::Acquire));
-        let hold = hold.unwrap_or_else(Hold::allocate);
-        let snapshot = known.unwrap_or_else(|| self.look_up());
+        let begin = local::begin(self.version.load(Ordering::Acquire));
+        let hold = begin.hold.unwrap_or_else(Hold::allocate);
+        let (snapshot, random) = begin.snapshot.unwrap_or_else(|| self.look_up());
         let now = snapshot.core.clock.now();
         // One buffer for the usual pool and one for a large one: clearing the large one for a few
         // keys would cost more than the selection.
         let words = snapshot.keys.present().len();
         if words <= 4 {
-            Self::select_with(hold, snapshot, ask, now, &mut [0; 4][..words])
+            Self::select_with(hold, snapshot, random, ask, now, &mut [0; 4][..words])
         } else if words <= 256 {
-            Self::select_with(hold, snapshot, ask, now, &mut [0; 256][..words])
+            Self::select_with(hold, snapshot, random, ask, now, &mut [0; 256][..words])
         } else {
-            Self::select_with(hold, snapshot, ask, now, &mut vec![0; words])
+            Self::select_with(hold, snapshot, random, ask, now, &mut vec![0; words])
         }
     }
 
     fn select_with(
         mut hold: Box<Hold>,
         snapshot: Arc<Snapshot>,
+        random: Random,
         ask: &Ask<'_>,
         now: Timestamp,
         words: &mut [u64],
     ) -> Result<Lease, Unavailable> {
         let Snapshot { keys, core, .. } = &*snapshot;
-        let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets);
         let (mut closed, mut none_left) = (None, false);
-        if let Some(key) = core.strategy.pick(&mut turn) {
-            let slot = key.slot();
-            let committed = turn.commit(key);
-            drop(turn);
-            if committed {
-                let lease = hold.into_lease(snapshot, slot, now, ask);
-                if !lease.snapshot().core.observers.is_empty() {
-                    tell_selected(&lease, ask);
+        let slot = {
+            // The turn ends with this block, in place: to move it costs as much as a gate.
+            let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets, random);
+            match core.strategy.pick(&mut turn) {
+                Some(key) if turn.commit(key) => Some(key.slot()),
+                Some(_) => {
+                    // The strategy kept a key from before it was excluded. To ask again might
+                    // never end.
+                    debug_assert!(false, "{:?} picked what is not offered", core.strategy);
+                    None
                 }
-                return Ok(lease);
+                None => {
+                    (closed, none_left) = (turn.closed(), turn.is_empty());
+                    None
+                }
             }
-            // The strategy kept a key from before it was excluded. To ask again might never end.
-            debug_assert!(
-                false,
-                "{:?} picked a key that is not offered",
-                core.strategy
-            );
-        } else {
-            (closed, none_left) = (turn.closed(), turn.is_empty());
-            drop(turn);
+        };
+        if let Some(slot) = slot {
+            let lease = hold.into_lease(snapshot, slot, now, ask);
+            if !lease.snapshot().core.observers.is_empty() {
+                tell_selected(&lease, ask);
+            }
+            return Ok(lease);
         }
         local::keep(hold);
         let unavailable = match closed {
@@ -256,10 +259,12 @@ impl Pool {
 
     /// Returns the current snapshot and notes it for this thread's next selection.
     #[cold]
-    fn look_up(&self) -> Arc<Snapshot> {
+    fn look_up(&self) -> (Arc<Snapshot>, Random) {
         let snapshot = self.snapshot();
-        local::note(snapshot.version, &snapshot);
-        snapshot
+        let mut random = snapshot.core.seeds.draw();
+        let first = random.branch();
+        local::note(snapshot.version, &snapshot, random);
+        (snapshot, first)
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

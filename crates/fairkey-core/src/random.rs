@@ -5,9 +5,9 @@ use crate::sync::{AtomicU64, Ordering};
 /// The step of splitmix64 (Steele, Lea, Flood 2014): 2^64 divided by the golden ratio, made odd.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The step between the seeds of two generators: odd, and far from any small multiple of
-/// [`STEP`], so that the numbers of one are not those of the next, moved by one.
-const SEED_STEP: u64 = 0xd134_2543_de82_ef95;
+/// The step between a generator and the next that branches off: odd, and far from any small
+/// multiple of [`STEP`], so that the numbers of one are not those of the next, moved by one.
+const BRANCH_STEP: u64 = 0xd134_2543_de82_ef95;
 
 /// A small, fast generator (splitmix64). Good for breaking ties; not for secrets.
 #[derive(Clone, Debug)]
@@ -18,6 +18,14 @@ impl Random {
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// Returns a generator of its own, and moves on, without computing a number.
+    #[inline]
+    #[must_use]
+    pub fn branch(&mut self) -> Self {
+        self.0 = self.0.wrapping_add(BRANCH_STEP);
+        Self(self.0)
     }
 
     /// Returns the next number.
@@ -56,7 +64,7 @@ impl Seeds {
     #[inline]
     pub fn draw(&self) -> Random {
         // Relaxed: all that matters is that no two draws get the same number.
-        Random(self.0.fetch_add(SEED_STEP, Ordering::Relaxed))
+        Random(mix(self.0.fetch_add(STEP, Ordering::Relaxed)))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Turn<'a> {
     closed: Option<Denied>,
     committed: bool,
     tickets: &'a mut Tickets,
-    random: Option<Random>,
+    random: Random,
 }
 
 impl<'a> Turn<'a> {
@@ -38,6 +38,7 @@ impl<'a> Turn<'a> {
         now: Timestamp,
         words: &'a mut [u64],
         tickets: &'a mut Tickets,
+        random: Random,
     ) -> Self {
         // A loop, since a call of memcpy costs more than the few words of the usual pool.
         for (word, present) in words.iter_mut().zip(keys.present()) {
@@ -53,7 +54,7 @@ impl<'a> Turn<'a> {
             closed: None,
             committed: false,
             tickets,
-            random: None,
+            random,
         };
         if let Some(tried) = ask.tried {
             for &account in tried.accounts() {
@@ -316,7 +317,7 @@ impl<'a> Turn<'a> {
     /// Returns this turn's source of chance, seeded by the pool.
     #[inline]
     pub fn chance(&mut self) -> &mut Random {
-        self.random.get_or_insert_with(|| self.core.seeds.draw())
+        &mut self.random
     }
 
     /// Takes one key out of the turn.
