@@ -3,8 +3,8 @@
 //! The limit of [`Concurrency::Auto`] follows refusals, never latency: how long an answer takes is
 //! decided by how long it is, and a model that thinks for a minute is not overloaded. It starts
 //! small, doubles once per round until the upstream asks for the first time to slow down, and from
-//! then on adds a little per round and takes back a fifth when too many attempts of a round were
-//! refused that way. A round is as many rows as the limit had when it began. Rows that began
+//! then on adds a little per round. It is taken back, by a fifth or more and at most by half, when
+//! too many attempts of a round were refused that way. A round is as many rows as the limit had when it began. Rows that began
 //! before the last step back say nothing about what came after it, and do not count.
 //!
 //! A few refusals are no sign of too much load (one full provider among ten refuses at any load),
@@ -20,8 +20,8 @@ const START: usize = 16;
 const TOO_MANY: f64 = 0.10;
 /// A smaller one raises it.
 const FEW: f64 = 0.05;
-/// What remains of the limit when it is taken back.
-const BACK: f64 = 0.8;
+/// What remains of the limit at least, and at most, when it is taken back.
+const BACK: (f64, f64) = (0.5, 0.8);
 
 /// How many rows are in flight at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,9 @@ impl Limit {
         if half && share > TOO_MANY {
             self.doubling = false;
             self.epoch += 1;
-            self.now = ((self.now as f64 * BACK) as usize).max(1);
+            // What was not refused is what the upstream took.
+            let kept = (1.0 - share).clamp(BACK.0, BACK.1);
+            self.now = ((self.now as f64 * kept) as usize).max(1);
             self.round = Round::default();
         } else if self.round.rows >= self.now {
             if share <= FEW {
@@ -187,10 +189,12 @@ mod tests {
         round(&mut limit, 0);
         round(&mut limit, 0);
         assert_eq!(limit.now(), 64);
-        round(&mut limit, 64);
-        assert_eq!(limit.now(), 51);
+        round(&mut limit, 13);
+        assert_eq!(limit.now(), 51, "a fifth at least");
+        round(&mut limit, 51);
+        assert_eq!(limit.now(), 25, "a half at most");
         round(&mut limit, 0);
-        assert_eq!(limit.now(), 54);
+        assert_eq!(limit.now(), 26);
     }
 
     #[test]

@@ -233,7 +233,10 @@ mod tests {
     #[test]
     fn every_subcommand_has_an_example_and_exit_codes() {
         for command in Args::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             assert!(help.contains("Examples:"), "{}", command.get_name());
             assert!(help.contains("Exit codes"), "{}", command.get_name());
         }

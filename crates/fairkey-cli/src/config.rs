@@ -78,7 +78,11 @@ impl Config {
     /// Reads the file that is named, or the one that is read by default, if it is there.
     pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let (path, named) = path.map_or((Path::new(DEFAULT_FILE), false), |path| (path, true));
-        let error = |message| ConfigError { path: path.to_owned(), at: None, message };
+        let error = |message| ConfigError {
+            path: path.to_owned(),
+            at: None,
+            message,
+        };
         match fs::read(path) {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => Self::parse(&text, path, &|name| std::env::var(name).ok()),
@@ -104,17 +108,16 @@ impl Config {
         };
         let file: File = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            wrong(Wrong { at, message: position::without_values(error.message()) })
+            wrong(Wrong {
+                at,
+                message: position::without_values(error.message()),
+            })
         })?;
         let dir = path.parent().unwrap_or(Path::new(""));
         Self::check(file, dir, env).map_err(wrong)
     }
 
-    fn check(
-        file: File,
-        dir: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Wrong> {
+    fn check(file: File, dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Wrong> {
         let mut config = Self {
             base_url: file.upstream.base_url,
             app: file.upstream.app.map(Into::into),
@@ -127,7 +130,10 @@ impl Config {
         if let Some(breaker) = file.breaker {
             let at = breaker.span().start;
             let breaker = BreakerConfig::from(breaker.into_inner());
-            breaker.check().map_err(|error| Wrong { at, message: error.to_string() })?;
+            breaker.check().map_err(|error| Wrong {
+                at,
+                message: error.to_string(),
+            })?;
             config.breaker = Some(breaker);
         }
         let mut accounts: Vec<String> = Vec::new();
@@ -135,11 +141,15 @@ impl Config {
             let at = account.id.span().start;
             let id = account.id.into_inner();
             if accounts.contains(&id) {
-                return Err(Wrong { at, message: format!("account \"{id}\" is declared twice") });
+                return Err(Wrong {
+                    at,
+                    message: format!("account \"{id}\" is declared twice"),
+                });
             }
             if let Some(secret) = account.management_key {
                 let what = format!("the management key of account \"{id}\"");
-                let secret = config.secret(secret.span().start, secret.into_inner(), &what, dir, env)?;
+                let secret =
+                    config.secret(secret.span().start, secret.into_inner(), &what, dir, env)?;
                 config.management_keys.insert(id.as_str().into(), secret);
             }
             accounts.push(id);
@@ -156,8 +166,13 @@ impl Config {
                 return Err(Wrong { at, message });
             }
             let what = format!("the secret of key \"{id}\"");
-            let secret =
-                config.secret(key.secret.span().start, key.secret.into_inner(), &what, dir, env)?;
+            let secret = config.secret(
+                key.secret.span().start,
+                key.secret.into_inner(),
+                &what,
+                dir,
+                env,
+            )?;
             let mut made = Key::new(id, secret);
             if let Some(account) = key.account {
                 made = made.account(account);
@@ -211,7 +226,9 @@ impl Config {
                 Ok(text) => ApiKey::new(text),
                 Err(error) => {
                     let path = path.display();
-                    return Err(wrong(format!("{what} is in {path}, which is unreadable: {error}")));
+                    return Err(wrong(format!(
+                        "{what} is in {path}, which is unreadable: {error}"
+                    )));
                 }
             },
         };
@@ -225,7 +242,9 @@ impl Config {
 /// Reads a duration: a number and its unit, such as `250ms`, `6s`, `5m`, `2h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "is no duration; write it with a unit: 250ms, 6s, 5m, 2h".to_owned();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
     let number: f64 = number.trim().parse().map_err(|_| wrong())?;
     let seconds = match unit {
@@ -253,7 +272,10 @@ mod tests {
     #[track_caller]
     fn refused(text: &str, position: &str, what: &str) {
         let error = parse(text).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("fairkey.toml, {position}: ")), "{error}");
+        assert!(
+            error.starts_with(&format!("fairkey.toml, {position}: ")),
+            "{error}"
+        );
         assert!(error.contains(what), "{error}");
         assert!(!error.contains("canary"), "{error}");
     }
@@ -310,15 +332,27 @@ throttled = "2s"
         assert_eq!(config.breaker.unwrap().consecutive, Some(3));
         assert_eq!(config.cooldown.unwrap().throttled, Duration::from_secs(2));
         assert_eq!(config.warnings.len(), 1, "the literal secret");
-        assert!(!config.warnings[0].contains("literal"), "{:?}", config.warnings);
+        assert!(
+            !config.warnings[0].contains("literal"),
+            "{:?}",
+            config.warnings
+        );
     }
 
     #[test]
     fn an_unknown_field_is_named_with_its_place() {
-        refused("[[keys]]\nid = \"a\"\nsecert = \"x\"\n", "line 3 column 1", "`secert`");
+        refused(
+            "[[keys]]\nid = \"a\"\nsecert = \"x\"\n",
+            "line 3 column 1",
+            "`secert`",
+        );
         refused("[retry]\nattempt = 5\n", "line 2 column 1", "`attempt`");
         refused("[upstraem]\n", "line 1 column 2", "`upstraem`");
-        refused("[strategy]\nuse = \"fastest\"\n", "line 2 column 7", "unknown variant");
+        refused(
+            "[strategy]\nuse = \"fastest\"\n",
+            "line 2 column 7",
+            "unknown variant",
+        );
     }
 
     #[test]
@@ -342,10 +376,22 @@ throttled = "2s"
         let key = "[[keys]]\nid = \"a\"\nsecret = { env = \"SET\" }\n";
         refused(&format!("{key}{key}"), "line 5 column 6", "declared twice");
         refused(&format!("{key}weight = 0\n"), "line 4 column 10", "weight");
-        refused("[[keys]]\nid = \"\"\nsecret = { env = \"SET\" }\n", "line 2", "empty");
-        refused("[[keys]]\nid = \"a\"\nsecret = { env = \"UNSET\" }\n", "line 3", "UNSET");
+        refused(
+            "[[keys]]\nid = \"\"\nsecret = { env = \"SET\" }\n",
+            "line 2",
+            "empty",
+        );
+        refused(
+            "[[keys]]\nid = \"a\"\nsecret = { env = \"UNSET\" }\n",
+            "line 3",
+            "UNSET",
+        );
         refused("[[keys]]\nid = \"a\"\nsecret = \" \"\n", "line 3", "empty");
-        refused("[[keys]]\nid = \"a\"\nsecret = { file = \"/no/such\" }\n", "line 3", "/no/such");
+        refused(
+            "[[keys]]\nid = \"a\"\nsecret = { file = \"/no/such\" }\n",
+            "line 3",
+            "/no/such",
+        );
         refused("[breaker]\nratio = 2.0\n", "line 1", "ratio");
     }
 

@@ -23,20 +23,27 @@ impl Keyring {
         variables: impl Iterator<Item = (OsString, OsString)>,
         taken: &[String],
     ) -> Self {
-        let mut ring = Self { keys: Vec::new(), warnings: Vec::new() };
+        let mut ring = Self {
+            keys: Vec::new(),
+            warnings: Vec::new(),
+        };
         for key in configured {
             ring.add(key, None);
         }
         let mut found: Vec<(Place, String, String)> = Vec::new();
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
-            let Some(place) = Place::of(name) else { continue };
+            let Some(place) = Place::of(name) else {
+                continue;
+            };
             if taken.iter().any(|other| other == name) {
                 continue;
             }
             match value.into_string() {
                 Ok(value) => found.push((place, name.to_owned(), value)),
-                Err(_) => ring.warnings.push(format!("{name} is not text, and is left out")),
+                Err(_) => ring
+                    .warnings
+                    .push(format!("{name} is not text, and is left out")),
             }
         }
         found.sort();
@@ -67,10 +74,15 @@ impl Keyring {
     }
 
     fn add(&mut self, key: Key, from: Option<&str>) {
-        let same = self.keys.iter().find(|other| other.secret().is_same(key.secret()));
+        let same = self
+            .keys
+            .iter()
+            .find(|other| other.secret().is_same(key.secret()));
         match same {
             Some(other) => {
-                let from = from.map(|from| format!(", from {from},")).unwrap_or_default();
+                let from = from
+                    .map(|from| format!(", from {from},"))
+                    .unwrap_or_default();
                 self.warnings.push(format!(
                     "key \"{}\"{from} is the same as \"{}\": it is used once",
                     key.id(),
@@ -98,7 +110,11 @@ impl Place {
             _ => {
                 let digits = name.strip_prefix("OPENROUTER_KEY_")?;
                 let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-                if plain { digits.parse().ok().map(Self::Numbered) } else { None }
+                if plain {
+                    digits.parse().ok().map(Self::Numbered)
+                } else {
+                    None
+                }
             }
         }
     }
@@ -109,7 +125,9 @@ mod tests {
     use super::*;
 
     fn ring(configured: Vec<Key>, variables: &[(&str, &str)], taken: &[&str]) -> Keyring {
-        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()));
         let taken: Vec<String> = taken.iter().map(ToString::to_string).collect();
         Keyring::collect(configured, variables, &taken)
     }
@@ -132,7 +150,14 @@ mod tests {
             ],
             &[],
         );
-        let expected = ["a", "api-key", "api-keys-1", "api-keys-2", "key-2", "key-10"];
+        let expected = [
+            "a",
+            "api-key",
+            "api-keys-1",
+            "api-keys-2",
+            "key-2",
+            "key-10",
+        ];
         assert_eq!(ids(&ring), expected);
         assert!(ring.warnings.is_empty());
     }
@@ -142,12 +167,19 @@ mod tests {
         let secret = "sk-or-v1-canary";
         let ring = ring(
             vec![Key::new("a", secret)],
-            &[("OPENROUTER_API_KEY", secret), ("OPENROUTER_KEY_1", " other ")],
+            &[
+                ("OPENROUTER_API_KEY", secret),
+                ("OPENROUTER_KEY_1", " other "),
+            ],
             &[],
         );
         assert_eq!(ids(&ring), ["a", "key-1"]);
         assert_eq!(ring.warnings.len(), 1);
-        assert!(ring.warnings[0].contains("OPENROUTER_API_KEY"), "{:?}", ring.warnings);
+        assert!(
+            ring.warnings[0].contains("OPENROUTER_API_KEY"),
+            "{:?}",
+            ring.warnings
+        );
         assert!(!ring.warnings[0].contains("canary"));
     }
 
@@ -164,7 +196,11 @@ mod tests {
 
     #[test]
     fn a_label_that_is_taken_gets_another() {
-        let ring = ring(vec![Key::new("key-1", "s1")], &[("OPENROUTER_KEY_1", "s2")], &[]);
+        let ring = ring(
+            vec![Key::new("key-1", "s1")],
+            &[("OPENROUTER_KEY_1", "s2")],
+            &[],
+        );
         assert_eq!(ids(&ring), ["key-1", "key-1-env"]);
     }
 }

@@ -18,9 +18,15 @@ impl Table {
     pub(crate) fn new(titles: &[&'static str]) -> Self {
         let column = |title: &&'static str| match title.strip_prefix('>') {
             Some(title) => Column { title, right: true },
-            None => Column { title, right: false },
+            None => Column {
+                title,
+                right: false,
+            },
         };
-        Self { columns: titles.iter().map(column).collect(), rows: Vec::new() }
+        Self {
+            columns: titles.iter().map(column).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row, with one cell for each column.
@@ -33,11 +39,18 @@ impl Table {
 
     /// Returns the table as text, one line for each row after the titles.
     pub(crate) fn render(&self) -> String {
-        let titles: Vec<String> =
-            self.columns.iter().map(|column| column.title.to_owned()).collect();
+        let titles: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| column.title.to_owned())
+            .collect();
         let lines: Vec<&Vec<String>> = std::iter::once(&titles).chain(&self.rows).collect();
         let width = |at: usize| {
-            lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default()
+            lines
+                .iter()
+                .map(|line| line[at].chars().count())
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = String::new();
@@ -73,7 +86,11 @@ pub(crate) fn thousands(n: u64) -> String {
 /// Returns an amount of money in US dollars, small ones with more places.
 pub(crate) fn usd(micro_usd: u64) -> String {
     let usd = micro_usd as f64 / 1e6;
-    if micro_usd < 1_000_000 { format!("${usd:.6}") } else { format!("${usd:.2}") }
+    if micro_usd < 1_000_000 {
+        format!("${usd:.6}")
+    } else {
+        format!("${usd:.2}")
+    }
 }
 
 /// Returns `1 key`, `2 keys`.
@@ -96,7 +113,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(thousands(n), text);
         }
         assert_eq!(usd(12), "$0.000012");

@@ -38,7 +38,11 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Colors `text` where standard error is a terminal that wants it.
 fn paint(text: &str, color: &str) -> String {
-    if has_color() { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+    if has_color() {
+        format!("\x1b[{color}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn has_color() -> bool {

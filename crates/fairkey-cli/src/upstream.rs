@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fairkey_client::{Client, ClientBuilder, RetryConfig};
-use fairkey_core::{AccountId, ApiKey, Key};
-use fairkey_mock::{MockOpenRouter, Scenario};
+use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
+use fairkey_mock::{MockOpenRouter, Scenario, Timestamp};
 use fairkey_strategy::{
-    Cooldown, PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky,
+    Cooldown, CooldownConfig, PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky,
     WeightedLeastInFlight,
 };
 use fairkey_transport::HttpTransport;
@@ -23,12 +23,55 @@ const BATCH_ATTEMPTS: u32 = 8;
 /// Connections to the upstream that are always allowed.
 const CONNECTIONS: usize = 256;
 
+/// The mock's limits look back one second, and its accounts are topped up after a few: whatever
+/// waits a minute where an upstream gives no time would sleep through its whole day.
+const MOCK_COOLDOWN: CooldownConfig = CooldownConfig {
+    throttled: Duration::from_secs(1),
+    throttled_cap: Duration::from_secs(300),
+    exhausted: Duration::from_secs(2),
+    exhausted_cap: Duration::from_secs(60),
+    refused: None,
+    failed_cap: Duration::from_secs(60),
+};
+
+/// For the same reason, the longest backoff.
+const MOCK_BACKOFF: Duration = Duration::from_secs(2);
+
 /// What the client shall be good for.
 pub(crate) enum Purpose {
     /// Many rows, so many at a time.
     Batch { in_flight: usize },
     /// One question that somebody waits for.
     Question,
+}
+
+impl Purpose {
+    fn in_flight(&self) -> usize {
+        match self {
+            Self::Batch { in_flight } => *in_flight,
+            Self::Question => 1,
+        }
+    }
+
+    /// Returns how often a call is tried again where the configuration says nothing.
+    fn retry(&self) -> RetryConfig {
+        match self {
+            Self::Batch { .. } => RetryConfig {
+                attempts: BATCH_ATTEMPTS,
+                ..RetryConfig::default()
+            },
+            Self::Question => RetryConfig::default(),
+        }
+    }
+
+    /// Returns how long a call waits for a key.
+    fn max_wait(&self) -> Duration {
+        match self {
+            // Rows come back and are asked again; the run decides how long.
+            Self::Batch { .. } => Duration::from_secs(60),
+            Self::Question => Duration::from_secs(30),
+        }
+    }
 }
 
 /// A client, and what belongs to it.
@@ -52,21 +95,35 @@ impl Upstream {
         let mut config = Config::load(args.config.as_deref()).map_err(|error| error.to_string())?;
         let mut mock = None;
         let keys = if args.mock {
-            let scenario = Scenario::demo(args.seed.unwrap_or(0));
+            // Its stamps are read against the real time.
+            let scenario = Scenario::demo(args.seed.unwrap_or(0)).with(|mock| mock.now(now()));
             let key = |(label, account, secret): &(String, String, String)| {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
             };
             let keys = scenario.keys().iter().map(key).collect();
             let started = scenario.start().await.map_err(|error| error.to_string())?;
             config.base_url = Some(started.base_url());
+            config.cooldown.get_or_insert(MOCK_COOLDOWN);
+            let retry = RetryConfig {
+                cap: MOCK_BACKOFF,
+                ..purpose.retry()
+            };
+            config.retry.get_or_insert(retry);
             config.management_keys.clear();
             mock = Some(started);
             keys
         } else {
             let variables = std::env::vars_os();
-            let ring =
-                Keyring::collect(std::mem::take(&mut config.keys), variables, &config.variables);
-            config.warnings.iter().chain(&ring.warnings).for_each(|text| terminal::warn(text));
+            let ring = Keyring::collect(
+                std::mem::take(&mut config.keys),
+                variables,
+                &config.variables,
+            );
+            config
+                .warnings
+                .iter()
+                .chain(&ring.warnings)
+                .for_each(|text| terminal::warn(text));
             ring.keys
         };
         if keys.is_empty() {
@@ -80,7 +137,9 @@ impl Upstream {
         let count = keys.len();
         let client = build(&config, keys, &purpose, args.seed)?;
         let mut accounts: Vec<_> = client.pool().with_keys(|set| {
-            set.iter().map(|key| key.account_id().map(ToString::to_string)).collect()
+            set.iter()
+                .map(|key| key.account_id().map(ToString::to_string))
+                .collect()
         });
         accounts.sort();
         // A key without an account is alone in one of its own.
@@ -105,7 +164,10 @@ impl Upstream {
             (None, None) => "OpenRouter",
         };
         let keys = table::count(self.keys as u64, "key");
-        format!("{to}, {keys} in {}", table::count(self.accounts as u64, "account"))
+        format!(
+            "{to}, {keys} in {}",
+            table::count(self.accounts as u64, "account")
+        )
     }
 
     /// Ends the mock, if there is one.
@@ -115,43 +177,30 @@ impl Upstream {
     }
 }
 
+/// Returns the time of day, as the mock's clock takes it.
+pub(crate) fn now() -> Timestamp {
+    (SystemTime::UNIX_EPOCH + SystemWallClock.since_epoch()).into()
+}
+
 fn build(
     config: &Config,
     keys: Vec<Key>,
     purpose: &Purpose,
     seed: Option<u64>,
 ) -> Result<Client, String> {
-    let in_flight = match purpose {
-        Purpose::Batch { in_flight } => *in_flight,
-        Purpose::Question => 1,
-    };
+    let in_flight = purpose.in_flight().max(1);
     let transport = HttpTransport::builder()
         .deadlines(config.deadlines)
         .max_connections_per_origin(in_flight.max(CONNECTIONS))
         .build()
         .map_err(|error| error.to_string())?;
-    let mut retry = config.retry.clone().unwrap_or_else(|| RetryConfig {
-        attempts: match purpose {
-            Purpose::Batch { .. } => BATCH_ATTEMPTS,
-            Purpose::Question => RetryConfig::default().attempts,
-        },
-        ..RetryConfig::default()
-    });
-    if matches!(purpose, Purpose::Question) {
-        // One call earns no budget for its own retries; the ledger bounds it.
-        retry.budget.min_per_second = retry.budget.min_per_second.max(1.0);
-    }
     let mut builder = Client::builder()
         .keys(keys)
         .transport(Arc::new(transport))
         .deadlines(config.deadlines)
-        .retry(retry)
-        .max_in_flight(in_flight.max(1))
-        .max_wait(match purpose {
-            // Rows come back and are asked again; the run decides how long.
-            Purpose::Batch { .. } => Duration::from_secs(60),
-            Purpose::Question => Duration::from_secs(30),
-        });
+        .retry(config.retry.clone().unwrap_or_else(|| purpose.retry()))
+        .max_in_flight(in_flight)
+        .max_wait(purpose.max_wait());
     builder = with_strategy(builder, config, seed);
     if let Some(base_url) = &config.base_url {
         builder = builder.base_url(base_url.as_str());

@@ -96,13 +96,21 @@ async fn print(mut stream: ChatStream, as_json: bool) -> Exit {
     if let Err(error) = printed {
         return unprintable(&error);
     }
-    let account = stream.attempts().last().and_then(|attempt| attempt.account.clone());
-    let account = account.map(|account| format!(" of account \"{account}\"")).unwrap_or_default();
+    let account = stream
+        .attempts()
+        .last()
+        .and_then(|attempt| attempt.account.clone());
+    let account = account
+        .map(|account| format!(" of account \"{account}\""))
+        .unwrap_or_default();
     let spent = match cost {
         Some(cost) => format!("{}, {}", count(cost.tokens, "token"), usd(cost.micro_usd)),
         None => "cost unknown".to_owned(),
     };
-    let model = stream.model().map(|model| format!(" with {model}")).unwrap_or_default();
+    let model = stream
+        .model()
+        .map(|model| format!(" with {model}"))
+        .unwrap_or_default();
     terminal::say(&format!(
         "served by key \"{}\"{account}{model}, {}: {spent}",
         stream.key(),

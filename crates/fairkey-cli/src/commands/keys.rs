@@ -29,19 +29,31 @@ pub(crate) async fn keys(args: KeysArgs) -> Exit {
     };
     let reports = read(&upstream).await;
     upstream.close();
-    let text = if args.json { report::json(&reports) } else { report::table(&reports) };
+    let text = if args.json {
+        report::json(&reports)
+    } else {
+        report::table(&reports)
+    };
     // Whoever reads it may have seen enough.
     let _ = terminal::print(&text);
     if !args.json {
-        report::shared_owners(&reports).iter().for_each(|text| terminal::warn(text));
+        report::shared_owners(&reports)
+            .iter()
+            .for_each(|text| terminal::warn(text));
     }
-    if reports.iter().all(Report::is_usable) { Exit::Done } else { Exit::Failed }
+    if reports.iter().all(Report::is_usable) {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
 }
 
 /// Asks about every key, and every account that has a management key.
 async fn read(upstream: &Upstream) -> Vec<Report> {
     let keys: Vec<(KeyId, Option<AccountId>)> = upstream.client.pool().with_keys(|keys| {
-        keys.iter().map(|key| (key.id().clone(), key.account_id().cloned())).collect()
+        keys.iter()
+            .map(|key| (key.id().clone(), key.account_id().cloned()))
+            .collect()
     });
     let balances = balances(&upstream.client, &upstream.management_keys).await;
     let mut reports: Vec<Option<Report>> = keys.iter().map(|_| None).collect();
@@ -55,8 +67,14 @@ async fn read(upstream: &Upstream) -> Vec<Report> {
             asking.spawn(async move {
                 let info = client.key_info(key.as_str()).await;
                 let info = info.map_err(|error| match error.fault() {
-                    Some(fault) => Trouble { text: fault.to_string(), fault: Some(fault.clone()) },
-                    None => Trouble { text: error.to_string(), fault: None },
+                    Some(fault) => Trouble {
+                        text: fault.to_string(),
+                        fault: Some(fault.clone()),
+                    },
+                    None => Trouble {
+                        text: error.to_string(),
+                        fault: None,
+                    },
                 });
                 (at, key, account, info)
             });
@@ -65,7 +83,12 @@ async fn read(upstream: &Upstream) -> Vec<Report> {
             Some(Ok((at, key, account, info))) => {
                 let balance = account.as_ref().and_then(|account| balances.get(account));
                 let balance = balance.cloned().unwrap_or_else(|| last_402(&info));
-                reports[at] = Some(Report { key, account, info, balance });
+                reports[at] = Some(Report {
+                    key,
+                    account,
+                    info,
+                    balance,
+                });
             }
             Some(Err(_)) => {}
             None => return reports.into_iter().flatten().collect(),

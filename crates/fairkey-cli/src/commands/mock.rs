@@ -1,14 +1,13 @@
 //! `fairkey mock`.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
-use fairkey_core::{SystemWallClock, WallClock};
-use fairkey_mock::{Latency, Scenario, Timestamp};
+use fairkey_mock::{Latency, Scenario};
 
 use crate::args::MockArgs;
 use crate::exit::Exit;
 use crate::signals::Signals;
-use crate::terminal;
+use crate::{terminal, upstream};
 
 /// Serves until a signal comes.
 pub(crate) async fn mock(args: MockArgs) -> Exit {
@@ -44,7 +43,7 @@ fn scenario(args: &MockArgs) -> Result<Scenario, String> {
     let scenario = match &args.scenario {
         Some(path) => Scenario::load(path).map_err(|error| error.to_string())?,
         // A client compares stamps with the real time.
-        None => Scenario::open(0).with(|mock| mock.now(now())),
+        None => Scenario::open(0).with(|mock| mock.now(upstream::now())),
     };
     Ok(scenario.with(|mut mock| {
         mock = mock.listen(args.listen);
@@ -52,15 +51,11 @@ fn scenario(args: &MockArgs) -> Result<Scenario, String> {
             mock = mock.seed(seed);
         }
         if let Some(latency) = args.latency {
-            mock = mock.latency(Latency::new(latency, std::time::Duration::ZERO));
+            mock = mock.latency(Latency::new(latency, Duration::ZERO));
         }
         if let Some(now) = args.now {
             mock = mock.now(now);
         }
         mock
     }))
-}
-
-fn now() -> Timestamp {
-    (SystemTime::UNIX_EPOCH + SystemWallClock.since_epoch()).into()
 }

@@ -37,7 +37,9 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let stop = Stop::new();
     signals::stop_on_signal(&stop).map_err(|error| format!("signals cannot be heard: {error}"))?;
     let (input, total_bytes) = open_input(&args.input)?;
-    let purpose = Purpose::Batch { in_flight: args.concurrency.max() };
+    let purpose = Purpose::Batch {
+        in_flight: args.concurrency.max(),
+    };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
     let name = input_name(&args.input);
     let mut rows = ReaderThread::start(input, read_config(args), total_bytes)
@@ -104,7 +106,11 @@ fn exit(summary: &Summary) -> Exit {
 }
 
 fn input_name(input: &Path) -> String {
-    if is_dash(input) { "standard input".to_owned() } else { input.display().to_string() }
+    if is_dash(input) {
+        "standard input".to_owned()
+    } else {
+        input.display().to_string()
+    }
 }
 
 /// Opens the input; says how long it is, where that is known.
@@ -127,7 +133,10 @@ fn open_input(input: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Strin
 }
 
 fn read_config(args: &RunArgs) -> ReadConfig {
-    let extension = args.input.extension().and_then(|extension| extension.to_str());
+    let extension = args
+        .input
+        .extension()
+        .and_then(|extension| extension.to_str());
     let mut config = ReadConfig::default();
     config.format = match (args.format, extension) {
         (Format::Auto, Some("jsonl" | "ndjson")) => Format::Jsonl,

@@ -109,7 +109,9 @@ impl<'de> Deserialize<'de> for Secret {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
                 let one = || de::Error::custom("a secret has exactly one of `env` and `file`");
-                let Some(name) = map.next_key::<String>()? else { return Err(one()) };
+                let Some(name) = map.next_key::<String>()? else {
+                    return Err(one());
+                };
                 let secret = match &*name {
                     "env" => Secret::Env(map.next_value()?),
                     "file" => Secret::File(map.next_value()?),
@@ -180,7 +182,10 @@ impl From<Retry> for RetryConfig {
         let mut retry = Self::default();
         set!(retry, from, times: base, cap, hint_cap; values: attempts, failovers, resend_unknown);
         if let Some(ratio) = from.budget {
-            retry.budget = BudgetConfig { ratio, ..BudgetConfig::default() };
+            retry.budget = BudgetConfig {
+                ratio,
+                ..BudgetConfig::default()
+            };
         }
         retry
     }

@@ -44,16 +44,25 @@ mod tests {
     fn a_position_counts_lines_and_characters() {
         let text = "ä = 1\nöb = 2\n";
         assert_eq!(Position::of(text, 0), Position { line: 1, column: 1 });
-        assert_eq!(Position::of(text, text.find('b').unwrap()), Position { line: 2, column: 2 });
+        assert_eq!(
+            Position::of(text, text.find('b').unwrap()),
+            Position { line: 2, column: 2 }
+        );
         assert_eq!(Position::of(text, 999), Position { line: 3, column: 1 });
     }
 
     #[test]
     fn values_are_taken_out() {
         let message = "invalid type: string \"a \\\" b\", expected u32";
-        assert_eq!(without_values(message), "invalid type: string \"…\", expected u32");
+        assert_eq!(
+            without_values(message),
+            "invalid type: string \"…\", expected u32"
+        );
         let message = "unknown variant `sk-x`, expected one of `a`, `b`";
-        assert_eq!(without_values(message), "unknown variant, expected one of `a`, `b`");
+        assert_eq!(
+            without_values(message),
+            "unknown variant, expected one of `a`, `b`"
+        );
         assert_eq!(without_values("unknown field `x`"), "unknown field `x`");
     }
 }

@@ -39,7 +39,11 @@ impl Reporter {
         } else {
             View::Lines
         };
-        Self { view, failures: 0, last_line: Duration::ZERO }
+        Self {
+            view,
+            failures: 0,
+            last_line: Duration::ZERO,
+        }
     }
 
     /// Prints a line, above the bar where there is one.
@@ -89,20 +93,35 @@ impl Progress for Reporter {
     fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::KeyRefused { key, refusal, .. } => {
-                self.warn(&format!("key \"{key}\" is out: {refusal}; the others go on"));
+                self.warn(&format!(
+                    "key \"{key}\" is out: {refusal}; the others go on"
+                ));
             }
-            Notice::KeyExhausted { key, account, refusal } => {
+            Notice::KeyExhausted {
+                key,
+                account,
+                refusal,
+            } => {
                 let account = account
                     .as_ref()
                     .map(|account| format!(" (account \"{account}\")"))
                     .unwrap_or_default();
-                self.warn(&format!("key \"{key}\"{account} is out for a while: {refusal}"));
+                self.warn(&format!(
+                    "key \"{key}\"{account} is out for a while: {refusal}"
+                ));
             }
-            Notice::RowFailed { line, custom_id, message } => {
+            Notice::RowFailed {
+                line,
+                custom_id,
+                message,
+            } => {
                 self.failures += 1;
                 if self.failures <= FAILURES_TOLD {
                     // What a row calls itself may hold anything.
-                    let id = custom_id.as_ref().map(|id| format!(" ({id:?})")).unwrap_or_default();
+                    let id = custom_id
+                        .as_ref()
+                        .map(|id| format!(" ({id:?})"))
+                        .unwrap_or_default();
                     self.warn(&format!("line {line}{id}: {message}"));
                 }
             }
@@ -121,7 +140,10 @@ fn line(snapshot: &Snapshot) -> String {
     if snapshot.failed > 0 {
         text.push_str(&format!(" ({} failed)", snapshot.failed));
     }
-    text.push_str(&format!(", {} in flight, {:.1}/s", snapshot.in_flight, snapshot.rate));
+    text.push_str(&format!(
+        ", {} in flight, {:.1}/s",
+        snapshot.in_flight, snapshot.rate
+    ));
     if let Some(eta) = snapshot.eta {
         text.push_str(&format!(", ETA {}", time(eta)));
     }

@@ -59,14 +59,19 @@ impl Report {
         match (&self.account, &self.info) {
             (Some(account), _) => account.to_string(),
             // Not named here, but OpenRouter says who owns it.
-            (None, Ok(info)) => info.owner().map_or("-".to_owned(), |owner| format!("({owner})")),
+            (None, Ok(info)) => info
+                .owner()
+                .map_or("-".to_owned(), |owner| format!("({owner})")),
             (None, Err(_)) => "-".to_owned(),
         }
     }
 }
 
 fn scope(budget: &KeyBudget) -> String {
-    budget.scope.as_ref().map_or("?".to_owned(), ToString::to_string)
+    budget
+        .scope
+        .as_ref()
+        .map_or("?".to_owned(), ToString::to_string)
 }
 
 fn usd(amount: f64) -> String {
@@ -78,9 +83,15 @@ fn interval(reset: Option<&ResetInterval>) -> String {
 }
 
 fn cap(info: &KeyInfo) -> String {
-    let Some(limit) = info.limit else { return "none".to_owned() };
+    let Some(limit) = info.limit else {
+        return "none".to_owned();
+    };
     let left = info.limit_remaining.map_or("?".to_owned(), usd);
-    format!("{left} of {}{}", usd(limit), interval(info.limit_reset.as_ref()))
+    format!(
+        "{left} of {}{}",
+        usd(limit),
+        interval(info.limit_reset.as_ref())
+    )
 }
 
 fn budgets(info: &KeyInfo) -> String {
@@ -94,7 +105,11 @@ fn budgets(info: &KeyInfo) -> String {
             format!("{} {left} of {limit}{interval}", scope(budget))
         })
         .collect();
-    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+    if each.is_empty() {
+        "none".to_owned()
+    } else {
+        each.join(", ")
+    }
 }
 
 fn free(info: &KeyInfo) -> String {
@@ -115,7 +130,14 @@ fn balance(balance: &Balance) -> String {
 /// Returns the keys as text.
 pub(super) fn table(reports: &[Report]) -> String {
     let mut rows = Table::new(&[
-        "key", "account", "cap left", "budgets left", "free today", ">spent today", ">balance", "state",
+        "key",
+        "account",
+        "cap left",
+        "budgets left",
+        "free today",
+        ">spent today",
+        ">balance",
+        "state",
     ]);
     for report in reports {
         let info = |show: fn(&KeyInfo) -> String| report.info.as_ref().map_or("?".to_owned(), show);
@@ -131,7 +153,10 @@ pub(super) fn table(reports: &[Report]) -> String {
         ]);
     }
     let mut text = redaction::clean(&rows.render());
-    if reports.iter().any(|report| report.balance == Balance::Unknown) {
+    if reports
+        .iter()
+        .any(|report| report.balance == Balance::Unknown)
+    {
         text.push_str(
             "\nA balance can only be read with a management key: [[accounts]] management_key.\n",
         );
@@ -175,13 +200,24 @@ pub(super) fn json(reports: &[Report]) -> String {
 pub(super) fn shared_owners(reports: &[Report]) -> Vec<String> {
     let owner = |report: &Report| {
         let unnamed = report.account.is_none();
-        report.info.as_ref().ok().filter(|_| unnamed)?.owner().map(str::to_owned)
+        report
+            .info
+            .as_ref()
+            .ok()
+            .filter(|_| unnamed)?
+            .owner()
+            .map(str::to_owned)
     };
     let mut warnings = Vec::new();
     for (at, report) in reports.iter().enumerate() {
-        let Some(shared) = owner(report) else { continue };
+        let Some(shared) = owner(report) else {
+            continue;
+        };
         let before = &reports[..at];
-        if let Some(other) = before.iter().find(|other| owner(other).as_ref() == Some(&shared)) {
+        if let Some(other) = before
+            .iter()
+            .find(|other| owner(other).as_ref() == Some(&shared))
+        {
             warnings.push(format!(
                 "keys \"{}\" and \"{}\" belong to one account and share its limits: name it, with \
                  account = \"…\" at both",

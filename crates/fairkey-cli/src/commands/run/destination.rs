@@ -54,13 +54,18 @@ impl Destination {
     }
 
     fn stdout() -> Self {
-        Self { name: "standard output".to_owned(), file: None }
+        Self {
+            name: "standard output".to_owned(),
+            file: None,
+        }
     }
 
     fn named(output: &Path, input: &Path, overwrite: bool) -> Result<Self, String> {
         let name = output.display().to_string();
         if is_same_file(input, output) {
-            return Err(format!("{name} is the input: name another file for the results"));
+            return Err(format!(
+                "{name} is the input: name another file for the results"
+            ));
         }
         // Devices and pipes are there before, and nothing in them is lost.
         let special = fs::metadata(output).is_ok_and(|metadata| !metadata.is_file());
@@ -73,7 +78,10 @@ impl Destination {
             options.create_new(true);
         }
         match options.open(output) {
-            Ok(file) => Ok(Self { name, file: Some(file) }),
+            Ok(file) => Ok(Self {
+                name,
+                file: Some(file),
+            }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
                 "{name} exists: name another file, or replace it with --overwrite"
             )),
@@ -87,16 +95,25 @@ impl Destination {
             let path = result_name(input, n);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    return Ok(Self { name: path.display().to_string(), file: Some(file) });
+                    return Ok(Self {
+                        name: path.display().to_string(),
+                        file: Some(file),
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let name = path.display().to_string();
-                    return Err(format!("{}; name another place with -o", unwritable(&name, &error)));
+                    return Err(format!(
+                        "{}; name another place with -o",
+                        unwritable(&name, &error)
+                    ));
                 }
             }
         }
-        Err(format!("{NAMES} results lie beside {} already: name one with -o", input.display()))
+        Err(format!(
+            "{NAMES} results lie beside {} already: name one with -o",
+            input.display()
+        ))
     }
 }
 

@@ -12,12 +12,22 @@ use crate::{redaction, terminal};
 /// Returns the summary as text.
 pub(super) fn table(summary: &Summary, output: &str) -> String {
     let mut text = String::from("\n");
-    let mut keys =
-        Table::new(&["key", "account", ">calls", ">answered", ">tokens", ">cost", "state", "refused"]);
+    let mut keys = Table::new(&[
+        "key",
+        "account",
+        ">calls",
+        ">answered",
+        ">tokens",
+        ">cost",
+        "state",
+        "refused",
+    ]);
     for key in &summary.keys {
         keys.row(vec![
             key.key.to_string(),
-            key.account.as_ref().map_or("-".to_owned(), ToString::to_string),
+            key.account
+                .as_ref()
+                .map_or("-".to_owned(), ToString::to_string),
             thousands(key.calls),
             thousands(key.answered),
             thousands(key.cost.tokens),
@@ -29,8 +39,15 @@ pub(super) fn table(summary: &Summary, output: &str) -> String {
     text.push_str(&keys.render());
     let accounts = summary.accounts();
     if !accounts.is_empty() {
-        let mut rows =
-            Table::new(&["account", ">keys", ">calls", ">answered", ">tokens", ">cost", "refused"]);
+        let mut rows = Table::new(&[
+            "account",
+            ">keys",
+            ">calls",
+            ">answered",
+            ">tokens",
+            ">cost",
+            "refused",
+        ]);
         for account in &accounts {
             rows.row(vec![
                 account.account.to_string(),
@@ -69,7 +86,10 @@ pub(super) fn table(summary: &Summary, output: &str) -> String {
         summary.rate(),
         thousands(summary.peak_in_flight),
     ));
-    text.push_str(&format!("results   {}, {output}", count(rows.written, "line")));
+    text.push_str(&format!(
+        "results   {}, {output}",
+        count(rows.written, "line")
+    ));
     text
 }
 
@@ -90,7 +110,10 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
         Some(Stopped::Interrupted) => terminal::say(&format!("interrupted; {done}")),
         Some(why) => terminal::error(&format!("stopped early: {why}; {done}")),
         None if rows.failed > 0 => {
-            terminal::error(&format!("{} failed, see {output}", count(rows.failed, "row")));
+            terminal::error(&format!(
+                "{} failed, see {output}",
+                count(rows.failed, "row")
+            ));
         }
         None => {}
     }
@@ -176,7 +199,9 @@ fn stopped(why: &Stopped) -> Value {
     let (code, keys) = match why {
         Stopped::Interrupted => ("interrupted", None),
         Stopped::KeysOut { keys, .. } => {
-            let why = keys.iter().map(|key| (key.key.to_string(), key.why.clone()));
+            let why = keys
+                .iter()
+                .map(|key| (key.key.to_string(), key.why.clone()));
             ("keys_out", Some(why.collect::<BTreeMap<_, _>>()))
         }
         Stopped::OutputFailed(_) => ("output_failed", None),
@@ -197,7 +222,9 @@ fn refusals(refusals: &BTreeMap<String, u64>) -> String {
     }
     let mut refusals: Vec<_> = refusals.iter().collect();
     refusals.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    let each: Vec<String> =
-        refusals.iter().map(|(cause, n)| format!("{cause} {}", table::thousands(**n))).collect();
+    let each: Vec<String> = refusals
+        .iter()
+        .map(|(cause, n)| format!("{cause} {}", table::thousands(**n)))
+        .collect();
     each.join(", ")
 }
