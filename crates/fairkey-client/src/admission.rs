@@ -125,6 +125,9 @@ impl Admission {
 
     /// Gets a key, waiting in line until `limit` for it.
     ///
+    /// `ticket` is the call's place in line, given when it first comes, and kept for when it comes
+    /// again: a call that was given a key in vain does not start at the end of the line.
+    ///
     /// # Cancel safety
     ///
     /// Dropped at any point, the call leaves its line, and what it was given goes to the next.
@@ -132,12 +135,14 @@ impl Admission {
         self: &Arc<Self>,
         wish: Wish,
         limit: Instant,
+        ticket: &mut Option<u64>,
     ) -> Result<Held, Refusal> {
+        let ticket = *ticket.get_or_insert_with(|| self.state().lines.ticket());
         // The first look of the usual call, which waits for nothing.
         if let Ok(held) = self.try_acquire(&wish) {
             return Ok(held);
         }
-        let place = Place::enter(self, wish).ok_or(Refusal::Overloaded)?;
+        let place = Place::enter(self, wish, ticket).ok_or(Refusal::Overloaded)?;
         self.pump();
         let (mut last, mut wake_at) = (None, limit);
         loop {
@@ -194,14 +199,15 @@ impl Admission {
             }
             state.pumping = true;
         }
-        // Resets the flag on a panic of foreign code, too.
-        let _pumping = Pumping(self);
+        // Resets the flag on a panic of foreign code.
+        let mut pumping = Pumping(Some(self));
         loop {
             self.state().again = false;
             self.pass();
             let mut state = self.state();
             if !state.again {
                 state.pumping = false;
+                pumping.0 = None;
                 return;
             }
         }
@@ -288,11 +294,13 @@ enum Offer {
     NoPermit,
 }
 
-struct Pumping<'a>(&'a Admission);
+struct Pumping<'a>(Option<&'a Admission>);
 
 impl Drop for Pumping<'_> {
     fn drop(&mut self) {
-        self.0.state().pumping = false;
+        if let Some(admission) = self.0 {
+            admission.state().pumping = false;
+        }
     }
 }
 
@@ -303,14 +311,13 @@ struct Place {
 }
 
 impl Place {
-    fn enter(admission: &Arc<Admission>, wish: Wish) -> Option<Self> {
+    fn enter(admission: &Arc<Admission>, wish: Wish, ticket: u64) -> Option<Self> {
         let mut state = admission.state();
         if state.lines.len() >= admission.max_waiting {
             return None;
         }
-        let waiter = state
-            .lines
-            .push(|ticket| Waiter::new(ticket, wish.line(), wish));
+        let line = wish.line();
+        let waiter = state.lines.push(Waiter::new(ticket, line, wish));
         Some(Self {
             admission: Arc::clone(admission),
             waiter,

@@ -72,12 +72,25 @@ impl Default for CallOptions {
 }
 
 impl CallOptions {
-    /// Reads what a chat request wants: its model, and its session as affinity. Calls of one
-    /// session would like one key, since OpenRouter keeps the provider's warm cache per account.
-    pub(crate) fn of_chat(request: &ChatRequest) -> Self {
+    /// Reads what a chat request wants: its model; its session as affinity, since OpenRouter keeps
+    /// the provider's warm cache per account; and as its cost the tokens of the prompt, estimated
+    /// from the size of the body, and those that the answer may have, where the request says.
+    #[must_use]
+    pub fn of_chat(request: &ChatRequest) -> Self {
+        Self::of_chat_body(request, request.to_bytes().len())
+    }
+
+    pub(crate) fn of_chat_body(request: &ChatRequest, body_bytes: usize) -> Self {
+        // Text has about 3.6 bytes for each token; a tenth more, to be on the safe side.
+        let prompt = (body_bytes as u64).saturating_mul(11) / 36;
+        let tokens = prompt.saturating_add(request.completion_limit().unwrap_or(0));
         Self {
             model: request.model.as_deref().map(Into::into),
             affinity: request.session_id.as_deref().map(hash_label),
+            cost: Cost {
+                tokens,
+                ..Cost::ONE
+            },
             ..Self::default()
         }
     }
@@ -96,8 +109,8 @@ impl Call {
         }
     }
 
-    /// Makes a call of a chat request, not streamed whatever the request says; with its model,
-    /// and with its session as affinity.
+    /// Makes a call of a chat request, not streamed whatever the request says, with what
+    /// [`CallOptions::of_chat`] reads from it.
     pub fn chat(request: &ChatRequest) -> Self {
         let body = if request.is_stream() {
             request.clone().stream(false).to_bytes()
@@ -105,7 +118,7 @@ impl Call {
             request.to_bytes()
         };
         Self {
-            options: CallOptions::of_chat(request),
+            options: CallOptions::of_chat_body(request, body.len()),
             ..Self::new(endpoint::CHAT_COMPLETIONS, body)
         }
     }

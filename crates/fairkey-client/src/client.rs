@@ -70,7 +70,25 @@ impl Client {
     ///
     /// [`CallError`] names what went wrong at last and every attempt.
     pub async fn chat(&self, request: &ChatRequest) -> Result<Answer<ChatResponse>, CallError> {
-        let answer = self.call(Call::chat(request)).await?;
+        self.chat_call(Call::chat(request)).await
+    }
+
+    /// The same, with options of the caller's own: a deadline, an affinity, a class.
+    /// [`CallOptions::of_chat`] has those to start from.
+    ///
+    /// # Errors
+    ///
+    /// As [`chat`](Self::chat).
+    pub async fn chat_with(
+        &self,
+        request: &ChatRequest,
+        options: CallOptions,
+    ) -> Result<Answer<ChatResponse>, CallError> {
+        self.chat_call(Call::chat(request).options(options)).await
+    }
+
+    async fn chat_call(&self, call: Call) -> Result<Answer<ChatResponse>, CallError> {
+        let answer = self.call(call).await?;
         match ChatResponse::from_slice(&answer.value) {
             Ok(response) => {
                 let answer = answer.map(|_| ());
@@ -92,6 +110,21 @@ impl Client {
     ///
     /// [`CallError`] names what went wrong at last and every attempt.
     pub async fn chat_stream(&self, request: &ChatRequest) -> Result<ChatStream, CallError> {
+        self.chat_stream_with(request, CallOptions::of_chat(request))
+            .await
+    }
+
+    /// The same, with options of the caller's own: a deadline, an affinity, a class.
+    /// [`CallOptions::of_chat`] has those to start from.
+    ///
+    /// # Errors
+    ///
+    /// As [`chat_stream`](Self::chat_stream).
+    pub async fn chat_stream_with(
+        &self,
+        request: &ChatRequest,
+        options: CallOptions,
+    ) -> Result<ChatStream, CallError> {
         let body = if request.is_stream() {
             request.to_bytes()
         } else {
@@ -103,7 +136,7 @@ impl Client {
             uri: self.join(endpoint::CHAT_COMPLETIONS)?,
             headers: self.headers(json()),
             body,
-            options: CallOptions::of_chat(request),
+            options,
         };
         match attempts::run(&self.core, job).await? {
             Done {

@@ -185,7 +185,8 @@ impl CallError {
             && !self.inner.keys.is_empty()
             && self.inner.keys.iter().all(|key| {
                 key.denied.is_some_and(|denied| {
-                    denied.until.is_none() && matches!(denied.by, Scope::Key | Scope::Account)
+                    denied.until.is_none()
+                        && matches!(denied.by, Scope::Key | Scope::Budget | Scope::Account)
                 })
             })
     }

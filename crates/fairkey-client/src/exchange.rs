@@ -21,8 +21,9 @@ use crate::network;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) core: Arc<Core>,
-    held: Option<Held>,
+    // Before the lease: the connection is closed, and only then is the key free.
     body: Body,
+    held: Option<Held>,
     key: KeyId,
     pub(crate) deadlines: Deadlines,
     /// How the attempt ended is recorded: the first word counts.

@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     failovers: u32,
     open: Option<Attempt>,
     tried: Vec<Excluded>,
+    /// The call's place in line, once it has stood there.
+    pub(crate) ticket: Option<u64>,
     /// How long the call has waited for keys.
     pub(crate) waited: Duration,
     /// The fault of the last attempt that failed.
@@ -49,6 +51,7 @@ impl Ledger {
             failovers: 0,
             open: None,
             tried: Vec::new(),
+            ticket: None,
             waited: Duration::ZERO,
             fault: None,
         }

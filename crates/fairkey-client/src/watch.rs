@@ -152,10 +152,13 @@ impl Watch {
     }
 }
 
-/// Finds a failure in the body of a 200 that is JSON.
+/// Finds a failure in the body of a 200 that is JSON. No body at all is one only where a
+/// completion was asked for.
 pub(crate) fn body_fault(body: &[u8], chat: bool) -> Option<Fault> {
     if chat {
         Fault::in_chat_body(body)
+    } else if body.is_empty() {
+        None
     } else {
         Fault::in_body(body)
     }
@@ -238,6 +241,17 @@ mod tests {
         assert_eq!(all(json(), good), [News::Done]);
         let bad = all(json(), r#"{"error":{"code":502,"message":"x"}}"#);
         assert!(matches!(bad[..], [News::Fault(_)]), "{bad:?}");
+    }
+
+    #[test]
+    fn no_body_is_a_failure_only_of_a_completion() {
+        let none = headers("application/json");
+        assert_eq!(
+            all(Watch::choose("/api/v1/keys/x", &none), ""),
+            [News::Done]
+        );
+        let completion = all(Watch::choose("/api/v1/chat/completions", &none), "");
+        assert!(matches!(completion[..], [News::Fault(_)]), "{completion:?}");
     }
 
     #[test]

@@ -32,13 +32,18 @@ impl Lines {
         self.len == 0 || !self.lines.contains_key(line)
     }
 
-    pub(super) fn push(&mut self, make: impl FnOnce(u64) -> Waiter) -> Arc<Waiter> {
-        let ticket = self.tickets;
+    /// Gives out the next place in line.
+    pub(super) fn ticket(&mut self) -> u64 {
         self.tickets += 1;
+        self.tickets
+    }
+
+    /// Puts somebody in line, at the place that their ticket says.
+    pub(super) fn push(&mut self, waiter: Waiter) -> Arc<Waiter> {
         self.len += 1;
-        let waiter = Arc::new(make(ticket));
+        let waiter = Arc::new(waiter);
         let line = self.lines.entry(waiter.line.clone()).or_default();
-        line.insert(ticket, Arc::clone(&waiter));
+        line.insert(waiter.ticket, Arc::clone(&waiter));
         waiter
     }
 

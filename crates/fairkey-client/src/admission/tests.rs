@@ -110,12 +110,18 @@ async fn settle() {
 #[tokio::test(start_paused = true)]
 async fn who_comes_first_is_served_first() {
     let admission = admission(1, TestGate::cap(1), None);
-    let first = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    let first = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     let (send, mut order) = tokio::sync::mpsc::unbounded_channel();
     for n in 0..20 {
         let (admission, send) = (Arc::clone(&admission), send.clone());
         tokio::spawn(async move {
-            let held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+            let held = admission
+                .acquire(wish(), after(MINUTE), &mut None)
+                .await
+                .unwrap();
             send.send(n).unwrap();
             tokio::task::yield_now().await;
             drop(held);
@@ -136,15 +142,48 @@ async fn who_comes_first_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_given_a_key_in_vain_keeps_its_place() {
+    let admission = admission(1, TestGate::cap(1), None);
+    let mut ticket = None;
+    let first = admission
+        .acquire(wish(), after(MINUTE), &mut ticket)
+        .await
+        .unwrap();
+    let spawn = |mut ticket| {
+        let admission = Arc::clone(&admission);
+        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE), &mut ticket).await })
+    };
+    let second = spawn(None);
+    settle().await;
+    first.lease.finish(fault(5));
+    let again = spawn(ticket);
+    settle().await;
+    let held = again.await.unwrap().unwrap();
+    assert!(!second.is_finished());
+    drop(held);
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_that_is_out_holds_up_nobody_else() {
     let admission = admission(2, TestGate::cap(1), None);
     let held = [
-        admission.acquire(of("m/a"), after(MINUTE)).await.unwrap(),
-        admission.acquire(of("m/a"), after(MINUTE)).await.unwrap(),
+        admission
+            .acquire(of("m/a"), after(MINUTE), &mut None)
+            .await
+            .unwrap(),
+        admission
+            .acquire(of("m/a"), after(MINUTE), &mut None)
+            .await
+            .unwrap(),
     ];
     let [out, a, b] = ["m/out", "m/a", "m/b"].map(|model| {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(of(model), after(10 * MINUTE)).await })
+        tokio::spawn(async move {
+            admission
+                .acquire(of(model), after(10 * MINUTE), &mut None)
+                .await
+        })
     });
     settle().await;
     assert_eq!(admission.waiting(), 3);
@@ -161,14 +200,19 @@ async fn a_cooldown_is_waited_for_and_not_a_moment_longer() {
     let admission = admission(1, TestGate::cap(5), None);
     let began = Instant::now();
     admission
-        .acquire(wish(), after(MINUTE))
+        .acquire(wish(), after(MINUTE), &mut None)
         .await
         .unwrap()
         .lease
         .finish(fault(7));
     let both = [0, 1].map(|_| {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE)).await.unwrap() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish(), after(MINUTE), &mut None)
+                .await
+                .unwrap()
+        })
     });
     for waiter in both {
         let _held = waiter.await.unwrap();
@@ -181,14 +225,17 @@ async fn what_cannot_open_in_time_is_refused_at_once_with_the_time() {
     let admission = admission(2, TestGate::cap(5), None);
     for _ in 0..2 {
         admission
-            .acquire(wish(), after(MINUTE))
+            .acquire(wish(), after(MINUTE), &mut None)
             .await
             .unwrap()
             .lease
             .finish(fault(61));
     }
     let began = Instant::now();
-    let refusal = admission.acquire(wish(), after(MINUTE)).await.unwrap_err();
+    let refusal = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap_err();
     let Refusal::Hopeless { unavailable } = refusal else {
         panic!("{refusal:?}")
     };
@@ -206,7 +253,7 @@ async fn when_every_key_is_dead_nobody_waits() {
     let [a, b] = [(); 2].map(|()| admission.try_acquire(&wish()).unwrap());
     let waits = {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE)).await })
+        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE), &mut None).await })
     };
     settle().await;
     a.lease.finish(dead);
@@ -217,16 +264,29 @@ async fn when_every_key_is_dead_nobody_waits() {
     assert!(matches!(refusal, Refusal::Hopeless { .. }), "{refusal:?}");
     // A reload brings what waiting could not.
     admission.pool.reload([Key::new("new", "sk-new")]).unwrap();
-    assert!(admission.acquire(wish(), after(MINUTE)).await.is_ok());
+    assert!(
+        admission
+            .acquire(wish(), after(MINUTE), &mut None)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_wakes_those_who_wait() {
     let admission = admission(1, TestGate::cap(1), None);
-    let _held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    let _held = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     let waits = {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE)).await.unwrap() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish(), after(MINUTE), &mut None)
+                .await
+                .unwrap()
+        })
     };
     settle().await;
     admission
@@ -239,9 +299,15 @@ async fn a_reload_wakes_those_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_at_its_limit_and_leaves_no_trace() {
     let admission = admission(1, TestGate::cap(1), None);
-    let held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    let held = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     let began = Instant::now();
-    let refusal = admission.acquire(wish(), after(MINUTE)).await.unwrap_err();
+    let refusal = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap_err();
     let Refusal::TimedOut { unavailable } = refusal else {
         panic!("{refusal:?}")
     };
@@ -262,13 +328,24 @@ async fn only_so_many_may_wait() {
         .build()
         .unwrap();
     let admission = Admission::new(pool, None, 1, &waker);
-    let _held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    let _held = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     let waits = {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(wish(), after(MINUTE)).await.is_ok() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish(), after(MINUTE), &mut None)
+                .await
+                .is_ok()
+        })
     };
     settle().await;
-    let refusal = admission.acquire(wish(), after(MINUTE)).await.unwrap_err();
+    let refusal = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap_err();
     assert!(matches!(refusal, Refusal::Overloaded), "{refusal:?}");
     waits.abort();
 }
@@ -282,7 +359,10 @@ async fn permits_bound_the_leases_and_wake_in_order() {
             let (admission, most) = (Arc::clone(&admission), Arc::clone(&most));
             let model = ["m/a", "m/b"][n % 2];
             tokio::spawn(async move {
-                let held = admission.acquire(of(model), after(MINUTE)).await.unwrap();
+                let held = admission
+                    .acquire(of(model), after(MINUTE), &mut None)
+                    .await
+                    .unwrap();
                 let in_flight = admission.pool.in_flight() as u32;
                 most.fetch_max(in_flight, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -311,7 +391,12 @@ async fn a_call_that_excludes_keys_does_not_hold_up_those_behind_it() {
     picky.tried.add_key(a.lease.key().slot());
     let spawn = |wish| {
         let admission = Arc::clone(&admission);
-        tokio::spawn(async move { admission.acquire(wish, after(MINUTE)).await.unwrap() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish, after(MINUTE), &mut None)
+                .await
+                .unwrap()
+        })
     };
     let picky = spawn(picky);
     settle().await;
@@ -375,10 +460,18 @@ async fn a_large_call_is_not_starved_by_small_ones() {
         },
         ..wish()
     };
-    let held = admission.acquire(sized(5), after(MINUTE)).await.unwrap();
+    let held = admission
+        .acquire(sized(5), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     let large = {
         let (admission, wish) = (Arc::clone(&admission), sized(10));
-        tokio::spawn(async move { admission.acquire(wish, after(MINUTE)).await.unwrap() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish, after(MINUTE), &mut None)
+                .await
+                .unwrap()
+        })
     };
     settle().await;
     assert!(
@@ -387,7 +480,12 @@ async fn a_large_call_is_not_starved_by_small_ones() {
     );
     let small = {
         let (admission, wish) = (Arc::clone(&admission), sized(1));
-        tokio::spawn(async move { admission.acquire(wish, after(MINUTE)).await.unwrap() })
+        tokio::spawn(async move {
+            admission
+                .acquire(wish, after(MINUTE), &mut None)
+                .await
+                .unwrap()
+        })
     };
     settle().await;
     assert!(!small.is_finished());
@@ -416,11 +514,17 @@ impl Observer for GivesBack {
 async fn what_is_freed_while_the_queue_is_served_is_not_overlooked() {
     let observer = Arc::new(GivesBack::default());
     let admission = pool_of(TestGate::cap(1), Arc::<GivesBack>::clone(&observer));
-    let held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    let held = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     *observer.held.lock().unwrap() = Some(held);
     let began = Instant::now();
     // Refused once before it stands in line, and once more while it does; then the key is free.
-    admission.acquire(wish(), after(MINUTE)).await.unwrap();
+    admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
     assert_eq!(observer.refusals.load(Ordering::SeqCst), 2);
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
@@ -430,11 +534,19 @@ async fn what_is_freed_while_the_queue_is_served_is_not_overlooked() {
 async fn dropped_at_any_point_a_waiting_call_leaves_everything_to_the_next() {
     for k in 0..6 {
         let admission = admission(1, TestGate::cap(1), Some(1));
-        let held = admission.acquire(wish(), after(MINUTE)).await.unwrap();
+        let held = admission
+            .acquire(wish(), after(MINUTE), &mut None)
+            .await
+            .unwrap();
         let mut dropped = tokio_test_spawn(Arc::clone(&admission));
         let behind = {
             let admission = Arc::clone(&admission);
-            tokio::spawn(async move { admission.acquire(wish(), after(MINUTE)).await.unwrap() })
+            tokio::spawn(async move {
+                admission
+                    .acquire(wish(), after(MINUTE), &mut None)
+                    .await
+                    .unwrap()
+            })
         };
         let mut held = Some(held);
         for step in 0..k {
@@ -463,7 +575,7 @@ async fn dropped_at_any_point_a_waiting_call_leaves_everything_to_the_next() {
 type Acquiring = std::pin::Pin<Box<dyn Future<Output = Result<Held, Refusal>>>>;
 
 fn tokio_test_spawn(admission: Arc<Admission>) -> Acquiring {
-    Box::pin(async move { admission.acquire(wish(), after(MINUTE)).await })
+    Box::pin(async move { admission.acquire(wish(), after(MINUTE), &mut None).await })
 }
 
 /// Polls once; tells whether it is done. What it is done with is dropped.
@@ -487,7 +599,10 @@ fn many_threads_lose_no_wake_up() {
                 tokio::spawn(async move {
                     for _ in 0..200 {
                         let wish = of(["m/a", "m/b", "m/c"][n % 3]);
-                        let held = admission.acquire(wish, after(10 * MINUTE)).await.unwrap();
+                        let held = admission
+                            .acquire(wish, after(10 * MINUTE), &mut None)
+                            .await
+                            .unwrap();
                         if n % 2 == 0 {
                             tokio::task::yield_now().await;
                         }

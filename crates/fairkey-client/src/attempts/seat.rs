@@ -28,6 +28,8 @@ pub(crate) async fn take(
     if !waited.is_zero() {
         ledger.waited += waited;
         core.counters.waited(waited);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(?waited, served = seat.is_ok(), "a call waited for a key");
     }
     seat
 }
@@ -35,7 +37,7 @@ pub(crate) async fn take(
 async fn wait(
     core: &Arc<Core>,
     options: &CallOptions,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     began: Instant,
 ) -> Result<Held, Stop> {
     let admission = &core.admission;
@@ -56,10 +58,8 @@ async fn wait(
             .next_return(now)
             .map(|at| admission::after(at.since(now).max(crate::backoff::SHORTEST)));
         let until = next.map_or(limit, |next| next.min(limit));
-        let refusal = match admission
-            .acquire(wish(core, options, ledger, tried), until)
-            .await
-        {
+        let wish = wish(core, options, ledger, tried);
+        let refusal = match admission.acquire(wish, until, &mut ledger.ticket).await {
             Ok(held) => return Ok(held),
             Err(refusal) => refusal,
         };

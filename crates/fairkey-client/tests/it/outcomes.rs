@@ -15,6 +15,11 @@ use crate::scripted::{
     finish, good_body, prompt, role,
 };
 
+/// A name, what is answered, and who is to be charged.
+type Case = (&'static str, fn() -> Reply, Charge);
+/// `Ok` for a success, `Err(None)` for nobody.
+type Charge = Result<(), Option<Scope>>;
+
 #[derive(Debug, Default)]
 struct Reports(Mutex<Vec<Report>>);
 
@@ -42,8 +47,8 @@ fn told(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Client, Arc<Repor
 }
 
 impl Reports {
-    /// Who was charged, for each attempt: `Ok` for a success, `Err(None)` for nobody.
-    fn charged(&self) -> Vec<Result<(), Option<Scope>>> {
+    /// Who was charged, for each attempt.
+    fn charged(&self) -> Vec<Charge> {
         let charge = |report: &Report| match report.outcome {
             Outcome::Success => Ok(()),
             Outcome::Neutral => Err(None),
@@ -72,7 +77,7 @@ fn whole_stream() -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn each_end_of_a_call_charges_exactly_one_scope() {
-    let cases: [(&str, fn() -> Reply, Result<(), Option<Scope>>); 9] = [
+    let cases: [Case; 9] = [
         ("good", || Reply::good("x"), Ok(())),
         (
             "bad request",
@@ -121,7 +126,7 @@ async fn each_end_of_a_call_charges_exactly_one_scope() {
 
 #[tokio::test(start_paused = true)]
 async fn each_end_of_a_stream_charges_exactly_one_scope() {
-    let cases: [(&str, fn() -> Reply, Result<(), Option<Scope>>); 5] = [
+    let cases: [Case; 5] = [
         ("whole", whole_stream, Ok(())),
         (
             "cut",

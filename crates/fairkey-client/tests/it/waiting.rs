@@ -95,6 +95,27 @@ async fn waiting_is_bounded_and_says_when_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_no_time_to_wait_nobody_waits() {
+    let transport = Scripted::new(slow);
+    let client = builder(1, &transport)
+        .max_in_flight(1)
+        .max_wait(Duration::ZERO)
+        .build()
+        .unwrap();
+    let busy = tokio::spawn({
+        let client = client.clone();
+        async move { client.chat(&prompt("x")).await }
+    });
+    settle().await;
+    let error = client.chat(&prompt("y")).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::NoKey);
+    assert!(
+        busy.await.unwrap().is_ok(),
+        "what is free can be had all the same"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_ends_waiting_too() {
     let transport = Scripted::new(slow);
     let client = builder(1, &transport).max_in_flight(1).build().unwrap();
