@@ -14,7 +14,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .base_url(mock.base_url())
         .build()?;
     let questions = (0..1000).map(|n| {
-        ChatRequest::new("openai/gpt-4o-mini").user(format!("What is {n} squared?")).max_tokens(8)
+        ChatRequest::new("openai/gpt-4o-mini")
+            .user(format!("What is {n} squared?"))
+            .max_tokens(8)
     });
     let mut answers = client.map(questions, 50).ordered();
     let mut answered = 0;
@@ -23,6 +25,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(index, answered);
         answered += 1;
     }
-    println!("{answered} answers, at most {} in flight", mock.counters().total.max_in_flight);
+    println!(
+        "{answered} answers, at most {} in flight",
+        mock.counters().total.max_in_flight
+    );
     Ok(())
 }
