@@ -108,10 +108,12 @@ impl ClientBuilder {
     }
 
     /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`] for
-    /// each key, a [`Cooldown`] for each key and for each account, all with their defaults, and
-    /// one that closes an account's free models when their quota is used up. Without them, or gates that do the same, a key that is revoked is tried again and again.
+    /// each key, and a [`Cooldown`] for each key and for each account, all with their defaults.
+    /// Without them, or gates that do the same, a key that is revoked is tried again and again.
     ///
-    /// Default: true, unless a [`strategy`](Self::strategy) is set.
+    /// Default: true, unless a [`strategy`](Self::strategy) is set. One more gate is always there:
+    /// it closes an account's free models while their quota is used up, so that no other gate
+    /// closes the account for paid ones.
     pub fn default_gates(mut self, yes: bool) -> Self {
         self.default_gates = Some(yes);
         self
@@ -269,14 +271,14 @@ impl ClientBuilder {
             .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
             .seed(seed)
             .observer(Arc::<Keyed>::clone(&keyed));
-        let free_quota = default_gates.then(|| Arc::new(FreeQuota::default()));
-        if let Some(free_quota) = &free_quota {
+        if default_gates {
             pool = pool
                 .gate(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed))
                 .gate(Cooldown::per_key(CooldownConfig::default()))
-                .gate(Cooldown::per_account(CooldownConfig::default()))
-                .shared_gate(Arc::<FreeQuota>::clone(free_quota));
+                .gate(Cooldown::per_account(CooldownConfig::default()));
         }
+        let free_quota = Arc::new(FreeQuota::default());
+        pool = pool.shared_gate(Arc::<FreeQuota>::clone(&free_quota));
         for gate in self.gates {
             pool = pool.shared_gate(gate);
         }

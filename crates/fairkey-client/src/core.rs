@@ -31,8 +31,7 @@ pub(crate) struct Core {
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) keyed: Arc<Keyed>,
     pub(crate) counters: Arc<Counters>,
-    /// One of the default gates.
-    pub(crate) free_quota: Option<Arc<FreeQuota>>,
+    pub(crate) free_quota: Arc<FreeQuota>,
     pub(crate) seeds: Seeds,
 }
 

@@ -119,15 +119,13 @@ impl Exchange {
 
     /// Returns what the pool is told of a fault.
     fn outcome(&self, fault: &Fault) -> Outcome {
-        let (now, wall) = (self.core.admission.pool.now(), self.core.wall.since_epoch());
-        if let (true, Some(gate), Some(held)) = (
-            fault.cause().is_free_quota(),
-            &self.core.free_quota,
-            &self.held,
-        ) {
+        let core = &self.core;
+        let (now, wall) = (core.admission.pool.now(), core.wall.since_epoch());
+        if let (true, Some(held)) = (fault.cause().is_free_quota(), &self.held) {
             // Of the account, only its free models are out: a matter of one gate.
             let wait = fault.wait(wall).unwrap_or(Duration::from_secs(60));
-            gate.close(held.lease.key().account(), now + wait);
+            core.free_quota
+                .close(held.lease.key().account(), now + wait);
             return Outcome::Neutral;
         }
         fault.outcome(now, wall)

@@ -44,4 +44,4 @@ pub use layer::{KeyLayer, KeyService, KeyServiceError};
 pub use leased_body::LeasedBody;
 pub use map::Map;
 pub use stats::{ClientStats, FaultCount};
-pub use verdict::{GiveUp, Verdict};
+pub use verdict::GiveUp;

@@ -12,8 +12,7 @@ use crate::{RetryConfig, backoff};
 
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Hand the fault to the caller: no attempt can help.
     Return,
     /// Try another key at once; another key of the same account will do.

@@ -5,6 +5,8 @@ use fairkey_core::{At, Denied, FaultKind, Gate, Key, Outcome, Scope, Scopes, Tic
 use super::*;
 use crate::TokioClock;
 
+mod fairness;
+
 /// A cap for each key, and a cooldown for each key from the faults that name it; the model
 /// `m/out` is out.
 #[derive(Debug, Default)]
@@ -409,124 +411,6 @@ async fn a_call_that_excludes_keys_does_not_hold_up_those_behind_it() {
     assert!(!picky.is_finished());
     drop(b);
     assert_eq!(*picky.await.unwrap().lease.key().id(), id_b);
-}
-
-/// Admits calls as long as their tokens fit into a room of 10.
-#[derive(Debug, Default)]
-struct Room(std::sync::Mutex<u64>);
-
-impl Gate for Room {
-    fn check(&self, at: &At<'_>) -> Result<(), Denied> {
-        let taken = *self.0.lock().unwrap();
-        let fits = taken + at.ask.cost.tokens <= 10;
-        if fits {
-            Ok(())
-        } else {
-            Err(Denied::for_good(Scope::Local))
-        }
-    }
-
-    fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
-        self.check(at)?;
-        *self.0.lock().unwrap() += at.ask.cost.tokens;
-        Ok(Ticket::default())
-    }
-
-    fn leave(&self, _: Candidate<'_>, _: Ticket, report: &Report) {
-        *self.0.lock().unwrap() -= report.reserved.tokens;
-    }
-}
-
-fn pool_of(gate: impl Gate + 'static, observer: Arc<dyn Observer>) -> Arc<Admission> {
-    let waker = Waker::default();
-    let pool = Pool::builder()
-        .key(Key::new("k", "sk"))
-        .gate(gate)
-        .clock(TokioClock::new())
-        .observer(observer)
-        .observer(Arc::new(waker.clone()))
-        .build()
-        .unwrap();
-    Admission::new(pool, None, 100, &waker)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_large_call_is_not_starved_by_small_ones() {
-    let admission = pool_of(Room::default(), Arc::new(Waker::default()));
-    let sized = |tokens| Wish {
-        cost: Cost {
-            tokens,
-            ..Cost::ONE
-        },
-        ..wish()
-    };
-    let held = admission
-        .acquire(sized(5), after(MINUTE), &mut None)
-        .await
-        .unwrap();
-    let large = {
-        let (admission, wish) = (Arc::clone(&admission), sized(10));
-        tokio::spawn(async move {
-            admission
-                .acquire(wish, after(MINUTE), &mut None)
-                .await
-                .unwrap()
-        })
-    };
-    settle().await;
-    assert!(
-        admission.try_acquire(&sized(1)).is_err(),
-        "there is room, and somebody before"
-    );
-    let small = {
-        let (admission, wish) = (Arc::clone(&admission), sized(1));
-        tokio::spawn(async move {
-            admission
-                .acquire(wish, after(MINUTE), &mut None)
-                .await
-                .unwrap()
-        })
-    };
-    settle().await;
-    assert!(!small.is_finished());
-    drop(held);
-    drop(large.await.unwrap());
-    small.await.unwrap();
-}
-
-/// Gives a lease back while the queue is being served.
-#[derive(Debug, Default)]
-struct GivesBack {
-    refusals: AtomicU32,
-    held: std::sync::Mutex<Option<Held>>,
-}
-
-impl Observer for GivesBack {
-    fn refused(&self, _: &Ask<'_>, _: &Unavailable) {
-        if self.refusals.fetch_add(1, Ordering::SeqCst) == 1 {
-            let held = self.held.lock().unwrap().take();
-            drop(held);
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_freed_while_the_queue_is_served_is_not_overlooked() {
-    let observer = Arc::new(GivesBack::default());
-    let admission = pool_of(TestGate::cap(1), Arc::<GivesBack>::clone(&observer));
-    let held = admission
-        .acquire(wish(), after(MINUTE), &mut None)
-        .await
-        .unwrap();
-    *observer.held.lock().unwrap() = Some(held);
-    let began = Instant::now();
-    // Refused once before it stands in line, and once more while it does; then the key is free.
-    admission
-        .acquire(wish(), after(MINUTE), &mut None)
-        .await
-        .unwrap();
-    assert_eq!(observer.refusals.load(Ordering::SeqCst), 2);
-    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 /// Polls a call that waits `k` times, with things happening in between, then drops it.
