@@ -268,11 +268,14 @@ impl SlidingWindowBreaker {
     fn trip(&self, index: usize, state: &State, inner: &mut Inner, now: Timestamp) {
         inner.trips = inner.trips.saturating_add(1);
         let doublings = (inner.trips - 1).min(31);
+        // At most what a clock can tell: the product of the longest duration and a part of it may
+        // not fit a duration.
         let full = self
             .config
             .open_for
             .saturating_mul(1 << doublings)
-            .min(self.config.open_cap);
+            .min(self.config.open_cap)
+            .min(Duration::from_nanos(u64::MAX));
         let part = 1.0 - self.config.jitter * self.seeds.draw().unit();
         let until = now + full.mul_f64(part).max(Duration::from_nanos(1));
         inner.phase = Phase::Open { until };
