@@ -9,6 +9,9 @@ use fairkey_core::{Ask, Candidate, KeySet, Registry, Report, Strategy, Turn, mix
 /// spread over all others in proportion to their weights, those of other keys stay where they
 /// are, and when it is back, so are they. The ranking hangs on labels alone: it is the same after
 /// a restart and in every process.
+///
+/// Gates stand before it, `gate.guarding(Sticky::new(inner))`, and not inside: an ask with an
+/// affinity does not reach the strategy inside, nor what guards that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sticky<S> {
     inner: S,
