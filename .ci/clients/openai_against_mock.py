@@ -3,29 +3,44 @@
 Takes the path of the binary; starts the mock on a free port of the loopback, and ends it.
 """
 
+import contextlib
+import pathlib
 import subprocess
 import sys
 
 import openai
 
+REFUSING = pathlib.Path(__file__).with_name("refusing.toml")
+
 
 def main(binary):
-    mock = subprocess.Popen(
-        [binary, "mock", "--listen", "127.0.0.1:0", "--seed", "7"],
+    with mock(binary) as base_url:
+        client = openai.OpenAI(base_url=base_url, api_key="sk-or-v1-any", max_retries=0)
+        passed = [check(name, test, client) for name, test in TESTS.items()]
+    with mock(binary, "--scenario", str(REFUSING)) as base_url:
+
+        def of(key):
+            return openai.OpenAI(base_url=base_url, api_key=f"sk-or-v1-{key}", max_retries=0)
+
+        passed += [check(name, test, of) for name, test in REFUSALS.items()]
+    print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
+    return 0 if all(passed) else 1
+
+
+@contextlib.contextmanager
+def mock(binary, *arguments):
+    process = subprocess.Popen(
+        [binary, "mock", "--listen", "127.0.0.1:0", *arguments],
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        line = mock.stdout.readline()
+        line = process.stdout.readline()
         assert line.startswith("listening on http://"), line
-        base_url = line.removeprefix("listening on ").strip()
-        client = openai.OpenAI(base_url=base_url, api_key="sk-or-v1-any", max_retries=0)
-        passed = [check(name, test, client) for name, test in TESTS.items()]
+        yield line.removeprefix("listening on ").strip()
     finally:
-        mock.terminate()
-        mock.wait(timeout=30)
-    print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
-    return 0 if all(passed) else 1
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def check(name, test, client):
@@ -83,9 +98,9 @@ def a_tool_is_called(client):
 
 def an_unknown_model_is_a_bad_request(client):
     try:
-        client.chat.completions.create(model="nobody/nothing", messages=MESSAGES)
+        client.chat.completions.create(model="nothing", messages=MESSAGES)
     except (openai.BadRequestError, openai.NotFoundError) as error:
-        assert "nobody/nothing" in str(error), error
+        assert "nothing" in str(error), error
     else:
         raise AssertionError("an unknown model was answered")
 
@@ -111,6 +126,42 @@ TESTS = {
     "an unknown model is a bad request": an_unknown_model_is_a_bad_request,
     "no key is an authentication error": no_key_is_an_authentication_error,
     "models are listed": models_are_listed,
+}
+
+def refused(error_class, key):
+    def test(of):
+        try:
+            of(key).chat.completions.create(model=MODEL, messages=MESSAGES)
+        except error_class:
+            pass
+        else:
+            raise AssertionError(f"the key {key} was answered")
+
+    return test
+
+
+def a_broken_stream_is_an_error(of):
+    stream = of("broken").chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+    chunks = 0
+    try:
+        for chunk in stream:
+            chunks += bool(chunk.choices and chunk.choices[0].delta.content)
+    except Exception:
+        assert chunks <= 2, chunks
+    else:
+        raise AssertionError("a stream that was reset ended well")
+
+
+def others_are_served(of):
+    plain(of("well"))
+
+
+REFUSALS = {
+    "a revoked key is an authentication error": refused(openai.AuthenticationError, "revoked"),
+    "an empty account is a 402": refused(openai.APIStatusError, "poor"),
+    "a full provider is a rate limit": refused(openai.RateLimitError, "throttled"),
+    "a broken stream is an error": a_broken_stream_is_an_error,
+    "a key that is well is served": others_are_served,
 }
 
 if __name__ == "__main__":
