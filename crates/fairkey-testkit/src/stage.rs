@@ -10,15 +10,16 @@ use fairkey_core::{
 use crate::generate::{AskSpec, Change, KeySpec, Op, keys_of};
 use crate::{LeaseId, PoolModel};
 
-/// Picks the key that the ask names, by its number, or one by chance where it names none; declines
-/// where that key is not offered. What tests of gates put behind the gate.
+/// Picks the key that the ask names, by its number, and declines where it is not offered; where the
+/// ask names none, the first of those with the fewest calls. What tests of gates put behind the
+/// gate: nothing is left to chance.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted;
 
 impl Strategy for Wanted {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
         let Some(n) = turn.ask().affinity else {
-            return turn.random();
+            return turn.iter().min_by_key(Candidate::in_flight);
         };
         let keys = turn.keys();
         let key = keys.iter().nth(n as usize % keys.len())?;

@@ -13,7 +13,7 @@ use super::door::{Door, Make};
 use crate::generate::{
     KeySpec, Mix, Op, curable_kinds, durations, faults, key_specs, ops, others, timely_retries,
 };
-use crate::law::{Verdict, ensure, for_all};
+use crate::law::{Verdict, ensure, for_all, for_one_in};
 use crate::{SpyGate, Stage, Twice, Wanted};
 
 /// Longer than anything closes by itself.
@@ -59,7 +59,7 @@ pub fn enter_and_leave_balance_across_threads(make: impl Fn() -> Arc<dyn Gate>) 
         key_specs(1..4),
         vec((any::<u8>(), silent(make().hears())), 40),
     );
-    for_all(law, &inputs, |(specs, script)| {
+    for_one_in(4, law, &inputs, |(specs, script)| {
         let mut door = Door::new(specs, &make);
         let pool = door.stage.pool();
         std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use proptest::strategy::Strategy as Generator;
 
 use crate::SpyGate;
 use crate::generate::{keys_of, plain_keys};
-use crate::law::{Verdict, ensure, for_all};
+use crate::law::{Verdict, ensure, for_all, for_one_in};
 
 /// While the offer stays the same, every key on it gets exactly as many calls as every other in
 /// each full round, however far the rotation has come before. For strategies that rotate.
@@ -44,7 +44,7 @@ pub fn one_key_down_leaves_the_others_even(
     tolerance: f64,
 ) -> Verdict {
     let law = "one_key_down_leaves_the_others_even";
-    for_all(law, &(3_u16..12, any::<u8>()), |(keys, down)| {
+    for_one_in(4, law, &(3_u16..12, any::<u8>()), |(keys, down)| {
         let each = 1_000;
         let (pool, _) = pool_with_keys_down(make(), *keys, &[*down])?;
         let counts = calls(&pool, each * (u32::from(*keys) - 1))?;
@@ -65,7 +65,7 @@ pub fn one_key_down_leaves_the_others_even(
 ///
 /// How the law is broken.
 pub fn ties_are_broken_evenly(make: impl Fn() -> Box<dyn Strategy>) -> Verdict {
-    for_all("ties_are_broken_evenly", &(2_u16..12), |keys| {
+    for_one_in(4, "ties_are_broken_evenly", &(2_u16..12), |keys| {
         let each = 200;
         let (pool, _) = pool_with_keys_down(make(), *keys, &[])?;
         let counts = calls(&pool, each * u32::from(*keys))?;
@@ -91,7 +91,7 @@ pub fn ties_are_broken_evenly(make: impl Fn() -> Box<dyn Strategy>) -> Verdict {
 /// How the law is broken.
 pub fn share_follows_weight(make: impl Fn() -> Box<dyn Strategy>, tolerance: f64) -> Verdict {
     let inputs = (vec(1_u32..=4, 2..5), any::<u64>());
-    for_all("share_follows_weight", &inputs, |(weights, seed)| {
+    for_one_in(4, "share_follows_weight", &inputs, |(weights, seed)| {
         let mut specs = plain_keys(u16::try_from(weights.len()).unwrap_or(u16::MAX));
         for (spec, weight) in specs.iter_mut().zip(weights) {
             spec.weight = *weight;
@@ -230,8 +230,8 @@ fn pool(
         .map_err(|error| error.to_string())
 }
 
-/// What chi-square with so many degrees of freedom exceeds once in a million times (Wilson and
-/// Hilferty 1931; off by under 2 % from 2 degrees on, and to the safe side at 1).
+/// What chi-square with so many degrees of freedom exceeds at most once in a million times (Wilson
+/// and Hilferty 1931): up to a sixth above the true bound at 1 degree, 3 % at 10.
 fn chi_square_once_in_a_million(degrees: f64) -> f64 {
     const Z: f64 = 4.753;
     let spread = 2.0 / (9.0 * degrees);
@@ -243,11 +243,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_of_chi_square_is_that_of_the_tables() {
+    fn the_bound_of_chi_square_is_a_little_above_that_of_the_tables() {
         for (degrees, table) in [(1.0, 23.93), (2.0, 27.63), (5.0, 35.89), (10.0, 46.86)] {
             let bound = chi_square_once_in_a_million(degrees);
             assert!(
-                (bound - table).abs() < 0.06 * table,
+                (table..1.17 * table).contains(&bound),
                 "{degrees}: {bound} for {table}"
             );
         }
