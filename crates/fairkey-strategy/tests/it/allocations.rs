@@ -1,0 +1,71 @@
+//! No strategy and no gate allocates on the path of a call.
+
+use fairkey_core::{Ask, Gate, Outcome, Pool, Strategy};
+use fairkey_strategy::{
+    BreakerConfig, Cooldown, CooldownConfig, MaxInFlight, PowerOfTwo, RoundRobin,
+    SlidingWindowBreaker, SmoothWeighted, Sticky, WeightedLeastInFlight,
+};
+
+use crate::support::{failed, keys};
+
+fn strategies() -> [(&'static str, Box<dyn Strategy>); 5] {
+    [
+        ("round robin", Box::new(RoundRobin::new())),
+        ("smooth weighted", Box::new(SmoothWeighted::new())),
+        ("least in flight", Box::new(WeightedLeastInFlight::new())),
+        ("power of two", Box::new(PowerOfTwo::new())),
+        ("sticky", Box::new(Sticky::new(RoundRobin::new()))),
+    ]
+}
+
+fn gated(strategy: Box<dyn Strategy>) -> Box<dyn Strategy> {
+    let gated = SlidingWindowBreaker::new(BreakerConfig::default())
+        .guarding(strategy)
+        .gate(Cooldown::per_key(CooldownConfig::default()))
+        .gate(Cooldown::per_account(CooldownConfig::default()))
+        .gate(MaxInFlight::per_key(2));
+    Box::new(gated)
+}
+
+fn pool(n: u32, strategy: Box<dyn Strategy>) -> Pool {
+    Pool::builder()
+        .keys(keys(n))
+        .strategy(strategy)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_call_allocates_nothing_with_any_strategy_bare_or_gated() {
+    for n in [3, 300, 10_000] {
+        for (name, bare) in strategies() {
+            let is_scan = name == "smooth weighted" || name == "sticky";
+            if n > 300 && is_scan {
+                continue;
+            }
+            check(name, &pool(n, bare));
+        }
+        for (name, strategy) in strategies() {
+            check(name, &pool(n, gated(strategy)));
+        }
+    }
+}
+
+/// Calls that succeed, that fail until keys are closed, and that are refused.
+fn check(name: &str, pool: &Pool) {
+    drop(pool.select(&Ask::new()).unwrap());
+    let info = allocation_counter::measure(|| {
+        for n in 0..60 {
+            let ask = Ask::new().with_affinity(n % 7);
+            if let Ok(lease) = pool.select(&ask) {
+                lease.finish(if n % 3 == 0 {
+                    failed()
+                } else {
+                    Outcome::Success
+                });
+            }
+            drop(pool.select(&Ask::new()));
+        }
+    });
+    assert_eq!(info.count_total, 0, "{name}, {} keys", pool.len());
+}
