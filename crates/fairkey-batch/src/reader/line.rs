@@ -92,7 +92,7 @@ impl Parser {
             Err(error) => {
                 let mut problem = Problem::json(&error);
                 if problem.message.starts_with("invalid type") {
-                    problem.message = "not a JSON object".to_owned();
+                    problem = Problem::new("not a JSON object");
                 }
                 return (None, bad(problem));
             }

@@ -1,0 +1,8 @@
+//! The batch runner from outside: readers, runner, and a client behind it.
+
+mod client;
+mod fake;
+mod laws;
+mod reader;
+mod runner;
+mod stopping;
