@@ -1,8 +1,11 @@
 //! What admits or denies: the trait [`Gate`].
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::{Ask, Candidate, Gated, KeySet, Report, Scope, Scopes, Strategy, Timestamp, Turn};
+use crate::{
+    Ask, Candidate, Gated, KeySet, Report, Scope, Scopes, SlotBits, Strategy, Timestamp, Turn,
+};
 
 /// Where a gate stands: before one key, for one ask, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,13 @@ pub trait Gate: fmt::Debug + Send + Sync {
     /// for many keys; it must then agree with [`check`](Gate::check).
     fn narrow(&self, turn: &mut Turn<'_>) {
         turn.retain(|at| self.check(at).is_ok());
+    }
+
+    /// Returns the set of what this gate has closed, by whatever it counts in: while that set is
+    /// empty, [`narrow`](Gate::narrow) is not called, since there is nothing to take out. Asked
+    /// once, when the gate is put before a strategy. By default there is none.
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        None
     }
 
     /// Decides, and reserves what the call needs: all of it or nothing.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::registry::GateId;
-use crate::{Ask, Candidate, Gate, KeySet, Registry, Report, Strategy, Turn};
+use crate::{Ask, Candidate, Gate, KeySet, Registry, Report, SlotBits, Strategy, Turn};
 
 /// A strategy with gates before it. It is a strategy itself, so it nests.
 ///
@@ -11,8 +11,17 @@ use crate::{Ask, Candidate, Gate, KeySet, Registry, Report, Strategy, Turn};
 /// every strategy.
 #[derive(Debug)]
 pub struct Gated<S> {
-    gates: Vec<(GateId, Arc<dyn Gate>)>,
+    gates: Vec<Guard>,
     inner: S,
+}
+
+/// A gate at its place before a strategy.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) id: GateId,
+    pub(crate) gate: Arc<dyn Gate>,
+    /// What the gate says it has closed; a look at it saves a call of `narrow`.
+    closed: Option<Arc<SlotBits>>,
 }
 
 impl<S: Strategy> Gated<S> {
@@ -35,7 +44,12 @@ impl<S: Strategy> Gated<S> {
     /// same gate stands in a pool, a call enters it once.
     #[must_use]
     pub fn shared_gate(mut self, gate: Arc<dyn Gate>) -> Self {
-        self.gates.push((GateId::NONE, gate));
+        let closed = gate.closed();
+        self.gates.push(Guard {
+            id: GateId::NONE,
+            gate,
+            closed,
+        });
         self
     }
 
@@ -49,8 +63,11 @@ impl<S: Strategy> Gated<S> {
 impl<S: Strategy> Strategy for Gated<S> {
     #[inline]
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
-        for (_, gate) in &self.gates {
-            gate.narrow(turn);
+        for guard in &self.gates {
+            if guard.closed.as_deref().is_some_and(SlotBits::is_empty) {
+                continue;
+            }
+            guard.gate.narrow(turn);
             if turn.is_empty() {
                 return None;
             }
@@ -71,10 +88,10 @@ impl<S: Strategy> Strategy for Gated<S> {
         // The same gate twice is one gate: the second would be entered for nothing, and its ticket
         // would take the place of the first one's.
         let mut known = Vec::new();
-        self.gates.retain_mut(|(id, gate)| {
-            *id = registry.add(gate);
-            let is_new = !known.contains(id);
-            known.push(*id);
+        self.gates.retain_mut(|guard| {
+            guard.id = registry.add(&guard.gate);
+            let is_new = !known.contains(&guard.id);
+            known.push(guard.id);
             is_new
         });
         self.inner.attach(registry);

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use crate::gated::Guard;
 use crate::pool::Core;
 use crate::registry::GateId;
 use crate::sync::Ordering;
 use crate::tickets::Tickets;
-use crate::{Ask, At, Candidate, Denied, Gate, KeySet, Outcome, Random, Report, Slot, Timestamp};
-use std::sync::Arc;
+use crate::{Ask, At, Candidate, Denied, KeySet, Outcome, Random, Report, Slot, Timestamp};
 
 /// One selection in progress: what is offered, what is wanted, what has been reserved so far.
 ///
@@ -388,13 +388,9 @@ impl<'a> Turn<'a> {
     /// Enters every gate for `key`, or none: at the first refusal, whatever this turn has entered
     /// for `key` is left again and `key` is excluded.
     #[inline]
-    pub(crate) fn enter_all(
-        &mut self,
-        gates: &[(GateId, Arc<dyn Gate>)],
-        key: Candidate<'a>,
-    ) -> bool {
+    pub(crate) fn enter_all(&mut self, gates: &[Guard], key: Candidate<'a>) -> bool {
         // Tickets without a number could not be given back.
-        if gates.first().is_some_and(|(id, _)| *id == GateId::NONE) {
+        if gates.first().is_some_and(|guard| guard.id == GateId::NONE) {
             debug_assert!(false, "a wrapper does not forward `attach`");
             self.exclude(key);
             return false;
@@ -402,7 +398,7 @@ impl<'a> Turn<'a> {
         // A strategy that asks twice may be answered with the same key twice.
         let again = !self.tickets.is_empty();
         let at = self.at(key);
-        for (id, gate) in gates {
+        for Guard { id, gate, .. } in gates {
             if again && self.tickets.has(*id, key.slot()) {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
@@ -149,7 +150,7 @@ pub struct SlidingWindowBreaker {
     hears: Scopes,
     states: Slots<State>,
     /// Who is not closed: each of them needs a look.
-    special: SlotBits,
+    special: Arc<SlotBits>,
     seeds: Seeds,
 }
 
@@ -191,7 +192,7 @@ impl SlidingWindowBreaker {
             group,
             hears: Scopes::of(group.scope()),
             states: Slots::new(),
-            special: SlotBits::new(),
+            special: Arc::new(SlotBits::new()),
             seeds: Seeds::new(RandomState::new().hash_one(())),
         }
     }
@@ -464,6 +465,10 @@ impl Gate for SlidingWindowBreaker {
         } else if !matches!(heard, Heard::Neutral) && state.word() == ticket {
             self.count(index, state, ticket, kind, report.ended);
         }
+    }
+
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        Some(Arc::clone(&self.special))
     }
 
     fn hears(&self) -> Scopes {

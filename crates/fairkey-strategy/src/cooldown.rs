@@ -1,5 +1,6 @@
 //! Out until a time: [`Cooldown`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::sync::{AtomicU64, Ordering};
@@ -56,7 +57,7 @@ pub struct Cooldown {
     config: CooldownConfig,
     /// When each opens, in nanoseconds of the pool's clock: 0 for open, `u64::MAX` for good.
     until: Slots<AtomicU64>,
-    closed: SlotBits,
+    closed: Arc<SlotBits>,
 }
 
 impl Cooldown {
@@ -79,7 +80,7 @@ impl Cooldown {
             group,
             config,
             until: Slots::new(),
-            closed: SlotBits::new(),
+            closed: Arc::new(SlotBits::new()),
         }
     }
 
@@ -190,6 +191,10 @@ impl Gate for Cooldown {
             until.fetch_max(end, Ordering::Relaxed);
             self.closed.insert(index);
         }
+    }
+
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        Some(Arc::clone(&self.closed))
     }
 
     fn hears(&self) -> Scopes {

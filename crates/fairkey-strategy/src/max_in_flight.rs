@@ -1,5 +1,7 @@
 //! A cap on calls at a time: [`MaxInFlight`].
 
+use std::sync::Arc;
+
 use fairkey_core::sync::{AtomicU32, Ordering};
 use fairkey_core::{
     At, Candidate, Denied, Gate, KeySet, Report, Scope, Scopes, SlotBits, Slots, Ticket, Turn,
@@ -16,7 +18,7 @@ pub struct MaxInFlight {
     group: Group,
     cap: u32,
     counts: Slots<AtomicU32>,
-    full: SlotBits,
+    full: Arc<SlotBits>,
 }
 
 impl MaxInFlight {
@@ -39,7 +41,7 @@ impl MaxInFlight {
             group,
             cap: cap.max(1),
             counts: Slots::new(),
-            full: SlotBits::new(),
+            full: Arc::new(SlotBits::new()),
         }
     }
 
@@ -98,6 +100,10 @@ impl Gate for MaxInFlight {
         {
             self.full.remove_unless(index, || self.is_full(index));
         }
+    }
+
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        Some(Arc::clone(&self.full))
     }
 
     fn hears(&self) -> Scopes {
