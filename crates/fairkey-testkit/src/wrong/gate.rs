@@ -1,10 +1,11 @@
 //! Gates with a flaw to choose.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairkey_core::{
-    At, Candidate, Denied, Gate, KeySet, Outcome, Report, Scope, Scopes, Ticket, Timestamp, Turn,
+    At, Candidate, Denied, Gate, KeySet, Outcome, Report, Scope, Scopes, SlotBits, Ticket,
+    Timestamp, Turn,
 };
 
 /// For how long the gates here close, where nobody says for how long.
@@ -107,6 +108,8 @@ pub enum RestFlaw {
     NarrowsNothing,
     /// Takes every key out of the turn when one is closed.
     NarrowsTooMuch,
+    /// Shows an empty set as what it has closed, so that it is never asked to narrow.
+    SaysNothingIsClosed,
     /// Closes for faults of anybody.
     HearsEverything,
     /// Closes all keys for the fault of one.
@@ -167,6 +170,10 @@ impl Gate for Rest {
             }
             _ => turn.retain(|at| !closed(at)),
         }
+    }
+
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        self.has(RestFlaw::SaysNothingIsClosed).then(Arc::default)
     }
 
     fn leave(&self, key: Candidate<'_>, _: Ticket, report: &Report) {

@@ -99,7 +99,11 @@ fn a_time_that_is_too_late_or_too_early_is_caught() {
 
 #[test]
 fn a_narrow_that_says_something_else_than_check_is_caught() {
-    for flaw in [RestFlaw::NarrowsNothing, RestFlaw::NarrowsTooMuch] {
+    for flaw in [
+        RestFlaw::NarrowsNothing,
+        RestFlaw::NarrowsTooMuch,
+        RestFlaw::SaysNothingIsClosed,
+    ] {
         let law = "narrow_agrees_with_check";
         assert_broken(law::narrow_agrees_with_check(rest(Some(flaw))), law);
     }
