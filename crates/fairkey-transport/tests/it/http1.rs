@@ -323,11 +323,15 @@ async fn dropping_the_transport_closes_idle_connections_and_lets_bodies_end() {
             }
         })
         .await;
-        let transport = transport();
+        let transport = builder().pool_idle_timeout(Duration::MAX).build().unwrap();
         let first = transport.send(get(server.address, "/idle")).await.unwrap();
         // The second call needs a second connection as long as the first body is not read.
         let second = transport.send(get(server.address, "/busy")).await.unwrap();
         assert_eq!(read(first).await.unwrap(), "/idle");
+        // On this one thread: enough turns for the connection to arrive in the pool.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         drop(transport);
         assert_eq!(is_gone.recv().await, Some(0));
         go_on.send(true).unwrap();

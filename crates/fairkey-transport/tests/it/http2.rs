@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use fairkey_transport::{HttpTransport, Transport, TransportErrorKind};
 use http::Version;
 use tokio::net::TcpStream;
@@ -420,11 +419,13 @@ async fn an_idle_http2_connection_is_closed_after_its_time_and_not_before_its_st
         let server = Server::start(move |_, stream| {
             let (gone, goes_on) = (gone.clone(), goes_on.clone());
             async move {
-                let handle = |_, mut respond: h2::server::SendResponse<Bytes>| {
+                let handle = |request: http::Request<_>, mut respond| {
                     let mut goes_on = goes_on.clone();
                     async move {
-                        goes_on.wait_for(|on| *on).await.unwrap();
-                        answer(&mut respond, "late".to_owned());
+                        if request.uri().path() == "/late" {
+                            goes_on.wait_for(|on| *on).await.unwrap();
+                        }
+                        answer(&mut respond, request.uri().path().to_owned());
                     }
                 };
                 serve_http2(stream, None, handle).await;
@@ -439,14 +440,20 @@ async fn an_idle_http2_connection_is_closed_after_its_time_and_not_before_its_st
             .build()
             .unwrap();
         let call = tokio::spawn({
-            let (transport, request) = (transport.clone(), get(server.address, "/"));
+            let (transport, request) = (transport.clone(), get(server.address, "/late"));
             async move { fetch(&transport, request).await }
         });
         // Longer than the idle time, with a stream that says nothing.
         tokio::time::sleep(timeout * 4).await;
-        assert_eq!(transport.stats().connections_open, 1);
+        assert_eq!(
+            fetch(&transport, get(server.address, "/quick"))
+                .await
+                .unwrap(),
+            "/quick"
+        );
+        assert_eq!(server.accepted(), 1);
         go_on.send(true).unwrap();
-        assert_eq!(call.await.unwrap().unwrap(), "late");
+        assert_eq!(call.await.unwrap().unwrap(), "/late");
         is_gone.recv().await.unwrap();
         until("the connection is counted out", || {
             transport.stats().connections_open == 0

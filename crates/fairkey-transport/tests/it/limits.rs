@@ -1,7 +1,9 @@
 //! Bounds: sizes, connections, lines, origins.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use fairkey_transport::{Transport, TransportErrorKind};
@@ -125,7 +127,7 @@ async fn http1_calls_beyond_the_connection_bound_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_full_refuses_the_next_call_at_once() {
+async fn a_line_that_is_full_refuses_the_next_call_until_somebody_leaves() {
     within(async {
         let (go_on, goes_on) = watch::channel(false);
         let server = Server::start(move |_, stream| {
@@ -141,28 +143,61 @@ async fn a_line_that_is_full_refuses_the_next_call_at_once() {
             .max_waiting_per_origin(1)
             .build()
             .unwrap();
-        let mut calls = JoinSet::new();
-        for under_way in 1..=2 {
-            let (transport, request) = (transport.clone(), post(server.address, "/ok", "{}"));
-            let stats = transport.clone();
-            calls.spawn(async move { fetch(&transport, request).await });
-            until("the call is there", || {
-                stats.stats().streams_in_use == 1 && stats.stats().waiting == under_way - 1
-            })
-            .await;
-        }
-        let error = fetch(&transport, post(server.address, "/", "{}"))
-            .await
-            .unwrap_err();
+        let call = |path| {
+            let (transport, request) = (transport.clone(), post(server.address, path, "{}"));
+            tokio::spawn(async move { fetch(&transport, request).await })
+        };
+        let first = call("/first");
+        until("it has the connection", || {
+            transport.stats().streams_in_use == 1
+        })
+        .await;
+        let leaving = call("/leaving");
+        until("it stands in line", || transport.stats().waiting == 1).await;
+        let error = call("/over").await.unwrap().unwrap_err();
         assert!(
             error.is_overloaded() && error.before_sent(),
             "{}",
             printed(&error)
         );
+        leaving.abort();
+        until("it has left", || transport.stats().waiting == 0).await;
+        let last = call("/last");
+        until("it stands in line", || transport.stats().waiting == 1).await;
         go_on.send(true).unwrap();
-        while let Some(call) = calls.join_next().await {
-            assert_eq!(call.unwrap().unwrap(), "/ok");
-        }
+        assert_eq!(first.await.unwrap().unwrap(), "/first");
+        assert_eq!(last.await.unwrap().unwrap(), "/last");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_granted_to_a_call_that_has_left_is_as_good_as_before() {
+    within(async {
+        let server = Server::start(|_, stream| echo_paths(stream)).await;
+        let transport = builder().max_connections_per_origin(1).build().unwrap();
+        let first = transport.send(get(server.address, "/first")).await.unwrap();
+        let mut leaving = Box::pin(transport.send(get(server.address, "/leaving")));
+        poll_fn(|cx| {
+            assert!(leaving.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(transport.stats().waiting, 1);
+        assert_eq!(read(first).await.unwrap(), "/first");
+        // Granted, and never polled again.
+        until("it is granted", || transport.stats().streams_in_use == 1).await;
+        drop(leaving);
+        assert_eq!(
+            fetch(&transport, get(server.address, "/next"))
+                .await
+                .unwrap(),
+            "/next"
+        );
+        assert_eq!(
+            (server.accepted(), transport.stats().streams_in_use),
+            (1, 0)
+        );
     })
     .await;
 }
@@ -286,7 +321,10 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
         // A loopback name that resolves to another machine gets no plain bytes.
         for host in ["elsewhere.localhost", "nowhere.localhost"] {
             let error = fetch(&transport, request(host)).await.unwrap_err();
-            assert!(error.is_connect(), "{}", printed(&error));
+            assert!(
+                error.is_connect() && error.to_string().contains("resolves elsewhere"),
+                "{error}"
+            );
         }
     })
     .await;

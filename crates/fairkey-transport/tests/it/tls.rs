@@ -230,8 +230,13 @@ async fn an_authority_is_accepted_as_pem_and_as_der_beside_the_usual_roots() {
 #[tokio::test]
 async fn a_peer_that_never_answers_the_handshake_meets_the_connect_deadline() {
     within(async {
-        let server = Server::start(|_, mut stream| async move {
-            until_gone(&mut stream).await;
+        let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
+        let server = Server::start(move |_, mut stream| {
+            let gone = gone.clone();
+            async move {
+                until_gone(&mut stream).await;
+                gone.send(()).unwrap();
+            }
         })
         .await;
         let transport = resolving(Authority::new().trusted()).build().unwrap();
@@ -245,7 +250,51 @@ async fn a_peer_that_never_answers_the_handshake_meets_the_connect_deadline() {
         let kind = TransportErrorKind::Timeout(Phase::Connect);
         assert_eq!(error.kind(), kind, "{}", printed(&error));
         assert!(error.before_sent());
+        // Nothing goes on trying in the background.
+        is_gone.recv().await.unwrap();
         assert_eq!(transport.stats().connections_open, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_dropped_while_the_peer_reads_nothing_closes_its_connection() {
+    within(async {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor(&["http/1.1"]);
+        let (accepted, mut is_accepted) = tokio::sync::mpsc::unbounded_channel();
+        let server = Server::start(move |_, stream| {
+            let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+            async move {
+                let _stream = acceptor.accept(stream).await.unwrap();
+                accepted.send(()).unwrap();
+                std::future::pending::<()>().await;
+            }
+        })
+        .await;
+        let transport = resolving(authority.trusted()).build().unwrap();
+        let mut request = https(HOST, server.address.port(), "/");
+        // More than the buffers of two sockets hold: the end of it is not written before it is
+        // read, and nor is a polite goodbye.
+        *request.body_mut() = vec![b'x'; 64 << 20].into();
+        let call = tokio::spawn({
+            let transport = transport.clone();
+            async move { transport.send(request).await.map(drop) }
+        });
+        is_accepted.recv().await.unwrap();
+        until("the call is under way", || {
+            transport.stats().streams_in_use == 1
+        })
+        .await;
+        // The runtime has one thread: when nothing more happens, the buffers are full.
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        until("the connection is closed", || {
+            transport.stats().connections_open == 0
+        })
+        .await;
     })
     .await;
 }
