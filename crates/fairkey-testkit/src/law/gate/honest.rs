@@ -62,6 +62,13 @@ pub fn narrow_agrees_with_check(make: impl Fn() -> Arc<dyn Gate>) -> Verdict {
                 door.stage.apply(op)?;
             }
             door.look(ask)?;
+            if door.gate.closed().is_some_and(|closed| closed.is_empty()) {
+                for n in 0..door.keys() {
+                    ensure(door.check(n).is_ok(), || {
+                        format!("`check` denies key {n}, and `closed` shows nothing")
+                    })?;
+                }
+            }
         }
         Ok(())
     })
