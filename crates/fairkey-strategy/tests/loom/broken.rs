@@ -126,10 +126,10 @@ impl Gate for Breaker {
         let word = self.word.load(Ordering::SeqCst);
         let late = generation(word) != ticket.0;
         match report.outcome {
-            Outcome::Success if word & 3 != CLOSED => {
-                if !late || self.has(Flaw::StragglersClose) {
-                    self.advance(word, 0, CLOSED);
-                }
+            Outcome::Success
+                if word & 3 != CLOSED && (!late || self.has(Flaw::StragglersClose)) =>
+            {
+                self.advance(word, 0, CLOSED);
             }
             Outcome::Fault { .. } if !late || self.has(Flaw::StragglersTrip) => {
                 // The time is there before the state that needs it.
@@ -137,11 +137,9 @@ impl Gate for Breaker {
                 self.tripped_at.store(now, Ordering::SeqCst);
                 self.advance(word, trips(word) + 1, OPEN);
             }
-            Outcome::Neutral if !late && word & 3 == PROBING => {
-                if !self.has(Flaw::LosesTheProbe) {
-                    self.tripped_at.store(0, Ordering::SeqCst);
-                    self.advance(word, trips(word), OPEN);
-                }
+            Outcome::Neutral if !late && word & 3 == PROBING && !self.has(Flaw::LosesTheProbe) => {
+                self.tripped_at.store(0, Ordering::SeqCst);
+                self.advance(word, trips(word), OPEN);
             }
             _ => {}
         }
