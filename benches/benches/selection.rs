@@ -223,6 +223,23 @@ fn ratios() {
             None,
         );
     }
+    for keys in [8, 1_000, 10_000] {
+        // A lease on every key: no draw meets an idle one, so all are looked at.
+        let pool = pool("least_in_flight", keys, Gates::Three, ManualClock::new());
+        let busy: Vec<_> = (0..keys).map(|_| pool.select(&Ask::new())).collect();
+        let figures = interleaved(
+            rounds,
+            round,
+            |many| add(&counter, many),
+            |many| select_and_settle(&pool, "least_in_flight", many),
+        );
+        row(
+            &format!("least_in_flight, 3 gates, {keys} keys, all busy"),
+            figures,
+            floor("least_in_flight", keys),
+        );
+        drop(busy);
+    }
     println!("\nthe same with two threads, beside two threads on one fetch_add (20 rounds each)");
     for name in STRATEGIES {
         for keys in [8, 1_000] {
