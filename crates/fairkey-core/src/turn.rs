@@ -265,7 +265,9 @@ impl<'a> Turn<'a> {
     #[inline]
     pub fn least_loaded(&mut self) -> Option<Candidate<'a>> {
         let (keys, span) = (self.keys, self.keys.span());
-        for _ in 0..4 {
+        // Where all fit into one word, looking at them costs about as much as two draws.
+        let draws = if self.words.len() == 1 { 1 } else { 4 };
+        for _ in 0..draws {
             let slot = Slot(self.chance().below(span));
             if self.offers(slot) {
                 let key = Candidate::new(keys, slot);
@@ -278,6 +280,9 @@ impl<'a> Turn<'a> {
     }
 
     fn least_loaded_of_all(&mut self) -> Option<Candidate<'a>> {
+        if let [word] = *self.words {
+            return self.least_loaded_of_word(word);
+        }
         let (mut least, mut ties, mut last) = (u64::MAX, 0_u32, 0);
         for (at, &word) in self.words.iter().enumerate() {
             let (counts, weights) = self.keys.loads(at);
@@ -312,6 +317,32 @@ impl<'a> Turn<'a> {
             }
         }
         Some(self.candidate(last))
+    }
+
+    /// The same where all slots fit into one word: the ties are bits.
+    fn least_loaded_of_word(&mut self, word: u64) -> Option<Candidate<'a>> {
+        let (counts, weights) = self.keys.loads(0);
+        let (mut least, mut ties) = (u64::MAX, 0_u64);
+        for bit in Bits(word) {
+            let at = bit as usize % 64;
+            let load =
+                (u64::from(counts[at].load(Ordering::Relaxed)) + 1).saturating_mul(weights[at]);
+            if load < least {
+                (least, ties) = (load, 1 << bit);
+            } else if load == least {
+                ties |= 1 << bit;
+            }
+        }
+        let len = ties.count_ones();
+        if len == 0 {
+            return None;
+        }
+        let n = if len == 1 {
+            0
+        } else {
+            self.chance().below(len)
+        };
+        Some(self.candidate(nth_bit(ties, n) as usize))
     }
 
     /// Returns this turn's source of chance, seeded by the pool.
