@@ -273,7 +273,7 @@ mod tests {
     fn refused(text: &str, position: &str, what: &str) {
         let error = parse(text).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("fairkey.toml, {position}: ")),
+            error.starts_with(&format!("fairkey.toml, {position}")),
             "{error}"
         );
         assert!(error.contains(what), "{error}");

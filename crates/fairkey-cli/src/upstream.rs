@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use fairkey_client::{Client, ClientBuilder, RetryConfig};
 use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
-use fairkey_mock::{MockOpenRouter, Scenario, Timestamp};
+use fairkey_mock::{FaultKind, MockOpenRouter, Scenario, Timestamp};
 use fairkey_strategy::{
     Cooldown, CooldownConfig, PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky,
     WeightedLeastInFlight,
@@ -39,8 +39,11 @@ const MOCK_BACKOFF: Duration = Duration::from_secs(2);
 
 /// What the client shall be good for.
 pub(crate) enum Purpose {
-    /// Many rows, so many at a time.
-    Batch { in_flight: usize },
+    /// Many rows, so many at a time, for which no key may be free for so long.
+    Batch {
+        in_flight: usize,
+        patience: Duration,
+    },
     /// One question that somebody waits for.
     Question,
 }
@@ -48,7 +51,7 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn in_flight(&self) -> usize {
         match self {
-            Self::Batch { in_flight } => *in_flight,
+            Self::Batch { in_flight, .. } => *in_flight,
             Self::Question => 1,
         }
     }
@@ -68,8 +71,9 @@ impl Purpose {
     fn max_wait(&self) -> Duration {
         match self {
             // Rows come back and are asked again; the run decides how long.
-            Self::Batch { .. } => Duration::from_secs(60),
-            Self::Question => Duration::from_secs(30),
+            Self::Batch { patience, .. } => Duration::from_secs(60).min(*patience),
+            // Somebody sits there: what takes longer is better told than waited for.
+            Self::Question => Duration::from_secs(10),
         }
     }
 }
@@ -95,8 +99,7 @@ impl Upstream {
         let mut config = Config::load(args.config.as_deref()).map_err(|error| error.to_string())?;
         let mut mock = None;
         let keys = if args.mock {
-            // Its stamps are read against the real time.
-            let scenario = Scenario::demo(args.seed.unwrap_or(0)).with(|mock| mock.now(now()));
+            let scenario = demo(args.seed.unwrap_or(0), &purpose);
             let key = |(label, account, secret): &(String, String, String)| {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
             };
@@ -174,6 +177,25 @@ impl Upstream {
     pub(crate) fn close(self) {
         // Dropped, it closes its port at once: nobody waits for what it still does.
         drop(self.mock);
+    }
+}
+
+/// Returns the world of `--mock`.
+fn demo(seed: u64, purpose: &Purpose) -> Scenario {
+    // Its stamps are read against the real time.
+    let scenario = Scenario::demo(seed).with(|mock| mock.now(now()));
+    match purpose {
+        Purpose::Batch { .. } => scenario,
+        // What was told cannot be taken back: nobody's first answer shall break off in the middle.
+        Purpose::Question => scenario.with(|mock| {
+            [
+                FaultKind::ResetMidBody,
+                FaultKind::ErrorIn200,
+                FaultKind::ChoiceError,
+            ]
+            .into_iter()
+            .fold(mock, |mock, kind| mock.fault_rate(kind, 0.0))
+        }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `fairkey mock`.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use fairkey_mock::{Latency, Scenario};
@@ -39,10 +41,23 @@ async fn serve(args: &MockArgs) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads a scenario. Where it says nothing about the time, the real one holds: clients compare
+/// stamps with it.
+fn load(path: &Path) -> Result<Scenario, String> {
+    let name = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let scenario = Scenario::from_toml(&text).map_err(|error| format!("{name}, {error}"))?;
+    let has_time = toml::from_str::<toml::Table>(&text).is_ok_and(|file| file.contains_key("now"));
+    Ok(if has_time {
+        scenario
+    } else {
+        scenario.with(|mock| mock.now(upstream::now()))
+    })
+}
+
 fn scenario(args: &MockArgs) -> Result<Scenario, String> {
     let scenario = match &args.scenario {
-        Some(path) => Scenario::load(path).map_err(|error| error.to_string())?,
-        // A client compares stamps with the real time.
+        Some(path) => load(path)?,
         None => Scenario::open(0).with(|mock| mock.now(upstream::now())),
     };
     Ok(scenario.with(|mut mock| {

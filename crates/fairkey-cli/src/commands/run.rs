@@ -39,6 +39,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let (input, total_bytes) = open_input(&args.input)?;
     let purpose = Purpose::Batch {
         in_flight: args.concurrency.max(),
+        patience: args.patience,
     };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
     let name = input_name(&args.input);

@@ -1,0 +1,12 @@
+//! The whole program, from outside.
+
+mod ask;
+mod bad_input;
+mod demo;
+mod interrupt;
+mod keys;
+mod memory;
+mod mock;
+mod outputs;
+mod program;
+mod secrets;
