@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod exit;
+mod files;
 mod keyring;
 mod redaction;
 mod signals;

@@ -82,7 +82,7 @@ impl Purpose {
 pub(crate) struct Upstream {
     pub(crate) client: Client,
     pub(crate) management_keys: HashMap<AccountId, ApiKey>,
-    keys: usize,
+    pub(crate) keys: usize,
     accounts: usize,
     base_url: Option<String>,
     /// Serves as long as it is held.

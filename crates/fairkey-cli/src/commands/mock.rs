@@ -9,7 +9,10 @@ use fairkey_mock::{Latency, Scenario};
 use crate::args::MockArgs;
 use crate::exit::Exit;
 use crate::signals::Signals;
-use crate::{terminal, upstream};
+use crate::{files, terminal, upstream};
+
+/// How many connections it should be able to hold.
+const CONNECTIONS: usize = 16_384;
 
 /// Serves until a signal comes.
 pub(crate) async fn mock(args: MockArgs) -> Exit {
@@ -25,6 +28,7 @@ pub(crate) async fn mock(args: MockArgs) -> Exit {
 async fn serve(args: &MockArgs) -> Result<(), String> {
     let mut signals =
         Signals::new().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    files::raise_limit(CONNECTIONS);
     let scenario = scenario(args)?;
     let mock = scenario.start().await.map_err(|error| {
         let why = std::error::Error::source(&error).map(|why| format!(": {why}"));

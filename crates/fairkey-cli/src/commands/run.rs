@@ -20,7 +20,7 @@ use crate::args::RunArgs;
 use crate::exit::Exit;
 use crate::terminal::Reporter;
 use crate::upstream::{Purpose, Upstream};
-use crate::{signals, terminal};
+use crate::{files, signals, terminal};
 
 /// Sends a file.
 pub(crate) async fn run(args: RunArgs) -> Exit {
@@ -36,6 +36,7 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
 async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let stop = Stop::new();
     signals::stop_on_signal(&stop).map_err(|error| format!("signals cannot be heard: {error}"))?;
+    files::raise_limit(args.concurrency.max());
     let (input, total_bytes) = open_input(&args.input)?;
     let purpose = Purpose::Batch {
         in_flight: args.concurrency.max(),
@@ -76,7 +77,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.ordered = !args.unordered;
     config.patience = args.patience;
     let caller = Arc::new(Cleaned(ClientCaller::new(upstream.client.clone())));
-    let mut reporter = Reporter::new(args.quiet);
+    let mut reporter = Reporter::new(args.quiet, upstream.keys);
     let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;
     reporter.finish();
     upstream.close();

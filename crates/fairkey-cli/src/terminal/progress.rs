@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use fairkey_batch::{Notice, Progress, Snapshot};
+use fairkey_batch::{Notice, Progress, Snapshot, Stopped};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{paint, redaction};
@@ -17,6 +17,8 @@ const FAILURES_TOLD: u64 = 10;
 /// Shows a run on standard error.
 pub(crate) struct Reporter {
     view: View,
+    /// Whether there is more than one key.
+    others: bool,
     failures: u64,
     last_line: Duration,
 }
@@ -28,7 +30,7 @@ enum View {
 }
 
 impl Reporter {
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, keys: usize) -> Self {
         let view = if quiet {
             View::Quiet
         } else if io::stderr().is_terminal() {
@@ -41,6 +43,7 @@ impl Reporter {
         };
         Self {
             view,
+            others: keys > 1,
             failures: 0,
             last_line: Duration::ZERO,
         }
@@ -93,9 +96,12 @@ impl Progress for Reporter {
     fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::KeyRefused { key, refusal, .. } => {
-                self.warn(&format!(
-                    "key \"{key}\" is out: {refusal}; the others go on"
-                ));
+                let others = if self.others {
+                    "; the others go on"
+                } else {
+                    ""
+                };
+                self.warn(&format!("key \"{key}\" is out: {refusal}{others}"));
             }
             Notice::KeyExhausted {
                 key,
@@ -125,6 +131,8 @@ impl Progress for Reporter {
                     self.warn(&format!("line {line}{id}: {message}"));
                 }
             }
+            Notice::Stopping(Stopped::Interrupted) => self
+                .warn("interrupted: what is in flight is finished; another Ctrl-C leaves at once"),
             Notice::Stopping(why) => self.warn(&format!("stopping: {why}")),
             _ => {}
         }

@@ -48,7 +48,7 @@ fn the_first_ctrl_c_finishes_what_is_in_flight_and_says_what_is_done() {
     running.signal("INT");
     let said = running.end();
     said.ends_with(130)
-        .says("stopping: interrupted")
+        .says("another Ctrl-C leaves at once")
         .says("0 left without a result")
         .says("0 failed, 0 lost");
     let results = results(&stage.read("out.jsonl"));
@@ -70,7 +70,7 @@ fn the_second_ctrl_c_leaves_at_once() {
     let (stage, mock) = (stage(), slow(60_000));
     let running = start(&stage, &mock);
     running.signal("INT");
-    running.wait_for("stopping: interrupted");
+    running.wait_for("another Ctrl-C leaves at once");
     running.signal("INT");
     let said = running.end();
     said.ends_with(130).says("left at once");
