@@ -55,6 +55,8 @@ pub(crate) struct Lease {
     hold: Hold,
     /// Whether a request was handed to the connection.
     touched: bool,
+    /// Whether the answer was read to its end.
+    finished: bool,
 }
 
 enum Hold {
@@ -83,6 +85,7 @@ impl Lease {
             origin,
             hold: Hold::Http1(Some(connection)),
             touched: false,
+            finished: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Lease {
             origin,
             hold: Hold::Http2 { id, sender, reused },
             touched: false,
+            finished: false,
         }
     }
 
@@ -163,6 +167,7 @@ impl Lease {
 
     /// Gives the connection back for the next exchange: this one was read to its end.
     pub(crate) fn finish(mut self) {
+        self.finished = true;
         if let Hold::Http1(connection) = &mut self.hold
             && let Some(connection) = connection.take()
         {
@@ -186,7 +191,7 @@ impl Drop for Lease {
                 }
             }
             #[cfg(feature = "http2")]
-            Hold::Http2 { id, .. } => self.origin.release(*id),
+            Hold::Http2 { id, .. } => self.origin.release(*id, self.finished),
         }
         self.origin.counters.ended();
     }

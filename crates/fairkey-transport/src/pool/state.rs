@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) limit: Option<usize>,
     /// What the peer was seen to take, where that is less: it refused the stream after this many.
     pub(super) taken: usize,
+    /// Streams that ended well since `taken` was last changed.
+    pub(super) served: usize,
     /// When the last stream ended, while there is none.
     pub(super) idle_since: Option<Instant>,
     /// Tells the driver that `idle_since` was set.
@@ -73,6 +75,22 @@ impl Shared {
             .unwrap_or(1)
             .min(self.taken)
             .saturating_sub(self.in_use)
+    }
+
+    /// Notes that one of the streams in use was refused: the peer takes one less.
+    pub(super) fn refused(&mut self) {
+        self.taken = self.in_use.saturating_sub(1).max(1);
+        self.served = 0;
+    }
+
+    /// Notes that a stream ended well. As many of them as the peer takes at once make it worth
+    /// asking for one more: a refusal costs little, but not nothing.
+    pub(super) fn served(&mut self) {
+        self.served = self.served.saturating_add(1);
+        if self.served >= self.taken {
+            self.taken = self.taken.saturating_add(1);
+            self.served = 0;
+        }
     }
 }
 

@@ -79,6 +79,7 @@ impl Http2Ready {
             proven: false,
             limit: None,
             taken: usize::MAX,
+            served: 0,
             idle_since: Some(Instant::now()),
             idle: Arc::clone(&idle),
         };
@@ -214,7 +215,7 @@ impl OriginPool {
             .find(|shared| shared.id == id)
         {
             alone = shared.in_use <= 1;
-            shared.taken = shared.in_use.saturating_sub(1).max(1);
+            shared.refused();
         }
         if alone {
             // A peer that refuses even the only stream has no use for this connection.
@@ -222,14 +223,14 @@ impl OriginPool {
         }
     }
 
-    /// Takes back a stream's place.
-    pub(in crate::pool) fn release(self: &Arc<Self>, id: u64) {
+    /// Takes back a stream's place; `finished` when its answer was read to the end.
+    pub(in crate::pool) fn release(self: &Arc<Self>, id: u64, finished: bool) {
         self.serve_after(|state| {
             if let Some(shared) = state.shared.iter_mut().find(|shared| shared.id == id) {
                 shared.in_use -= 1;
-                // One step up per stream that ended: after a refusal the peer is asked for more
-                // again, a little at a time.
-                shared.taken = shared.taken.saturating_add(1);
+                if finished {
+                    shared.served();
+                }
                 if shared.in_use == 0 {
                     shared.idle_since = Some(Instant::now());
                     shared.idle.notify_one();
