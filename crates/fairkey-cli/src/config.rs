@@ -396,6 +396,18 @@ throttled = "2s"
     }
 
     #[test]
+    fn the_configuration_of_the_readme_holds() {
+        let readme = include_str!("../README.md");
+        let (_, rest) = readme.split_once("```toml\n").unwrap();
+        let (toml, _) = rest.split_once("```").unwrap();
+        let file: File = toml::from_str(toml).unwrap();
+        assert_eq!((file.keys.len(), file.accounts.len()), (2, 1));
+        let retry = RetryConfig::from(file.retry.unwrap());
+        assert_eq!(retry.attempts, 6);
+        assert_eq!(retry.failovers, RetryConfig::default().failovers);
+    }
+
+    #[test]
     fn durations_have_a_unit() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
