@@ -1,6 +1,7 @@
 //! Each rule of the breaker, at its edge: one before it, and at it.
 
 mod config;
+mod model;
 mod open;
 mod probe;
 mod ramp;

@@ -122,3 +122,49 @@ fn calls_that_began_before_a_clear_do_not_count_after_it() {
     straggler.finish(failed());
     assert!(rig.is_closed());
 }
+
+#[test]
+fn a_call_of_an_earlier_ramp_is_a_straggler_too() {
+    for outcome in [Outcome::Success, failed(), Outcome::Neutral] {
+        let rig = rig(BreakerConfig {
+            ramp: 16,
+            ..touchy()
+        });
+        rig.trip_and_wait();
+        rig.calls(1, Outcome::Success);
+        let straggler = rig.select(0).unwrap();
+        rig.calls(1, failed());
+        rig.wait();
+        let probe = rig.select(0).unwrap();
+        straggler.finish(outcome);
+        assert_eq!(
+            rig.capacity(),
+            0,
+            "{outcome:?} of the first ramp decided for the probe"
+        );
+        assert!(!rig.is_closed());
+        probe.finish(Outcome::Success);
+        assert_eq!(rig.capacity(), 2, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_straggler_takes_nothing_from_what_was_counted_since() {
+    let rig = rig(BreakerConfig {
+        consecutive: None,
+        count: Some(3),
+        ..touchy()
+    });
+    let stragglers = [rig.select(0).unwrap(), rig.select(0).unwrap()];
+    rig.calls(3, failed());
+    rig.wait();
+    rig.calls(1, Outcome::Success);
+    assert!(rig.is_closed());
+    rig.calls(2, failed());
+    for (straggler, outcome) in stragglers.into_iter().zip([Outcome::Success, failed()]) {
+        straggler.finish(outcome);
+    }
+    assert!(rig.is_closed());
+    rig.calls(1, failed());
+    assert!(!rig.is_closed(), "three failures since it closed");
+}
