@@ -67,6 +67,56 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Where secrets that are not in the file itself come from.
+struct Sources<'a> {
+    /// The value of a variable of the environment.
+    env: &'a dyn Fn(&str) -> Option<String>,
+    /// The text of a file.
+    file: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+impl Sources<'static> {
+    /// The process's environment and the machine's files.
+    const REAL: Self = Self {
+        env: &|name| std::env::var(name).ok(),
+        file: &|path| fs::read_to_string(path),
+    };
+}
+
+/// Reads bytes as a configuration would be: what the fuzz target runs. Variables and files all
+/// hold the same secret; nothing outside is touched.
+#[doc(hidden)]
+pub fn fuzz(input: &[u8]) {
+    const SECRET: &str = "sk-or-v1-fuzzed-secret";
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let sources = Sources {
+        env: &|_| Some(SECRET.to_owned()),
+        file: &|_| Ok(SECRET.to_owned()),
+    };
+    let shown = match Config::parse(text, Path::new("fairkey.toml"), &sources) {
+        Ok(config) => {
+            if let Some(breaker) = &config.breaker {
+                assert!(
+                    breaker.check().is_ok(),
+                    "a breaker that cannot work was accepted"
+                );
+            }
+            format!("{config:?}")
+        }
+        Err(error) => {
+            let at = error.at.expect("an error in the text has a place");
+            assert!(
+                at.line <= text.matches('\n').count() + 1,
+                "{at:?} is behind the end"
+            );
+            error.to_string()
+        }
+    };
+    assert!(!shown.contains(SECRET), "a secret is shown");
+}
+
 /// What is wrong, and at which byte.
 #[derive(Debug)]
 struct Wrong {
@@ -85,7 +135,7 @@ impl Config {
         };
         match fs::read(path) {
             Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Self::parse(&text, path, &|name| std::env::var(name).ok()),
+                Ok(text) => Self::parse(&text, path, &Sources::REAL),
                 Err(_) => Err(error("the file is not UTF-8".to_owned())),
             },
             Err(missing) if !named && missing.kind() == io::ErrorKind::NotFound => {
@@ -96,11 +146,7 @@ impl Config {
     }
 
     /// Reads `text`, which is in the file `path`, with the environment at hand.
-    fn parse(
-        text: &str,
-        path: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    fn parse(text: &str, path: &Path, sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let wrong = |Wrong { at, message }: Wrong| ConfigError {
             path: path.to_owned(),
             at: Some(Position::of(text, at)),
@@ -114,10 +160,10 @@ impl Config {
             })
         })?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        Self::check(file, dir, env).map_err(wrong)
+        Self::check(file, dir, sources).map_err(wrong)
     }
 
-    fn check(file: File, dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Wrong> {
+    fn check(file: File, dir: &Path, sources: &Sources<'_>) -> Result<Self, Wrong> {
         let mut config = Self {
             base_url: file.upstream.base_url,
             app: file.upstream.app.map(Into::into),
@@ -148,8 +194,13 @@ impl Config {
             }
             if let Some(secret) = account.management_key {
                 let what = format!("the management key of account \"{id}\"");
-                let secret =
-                    config.secret(secret.span().start, secret.into_inner(), &what, dir, env)?;
+                let secret = config.secret(
+                    secret.span().start,
+                    secret.into_inner(),
+                    &what,
+                    dir,
+                    sources,
+                )?;
                 config.management_keys.insert(id.as_str().into(), secret);
             }
             accounts.push(id);
@@ -171,7 +222,7 @@ impl Config {
                 key.secret.into_inner(),
                 &what,
                 dir,
-                env,
+                sources,
             )?;
             let mut made = Key::new(id, secret);
             if let Some(account) = key.account {
@@ -198,7 +249,7 @@ impl Config {
         secret: Secret,
         what: &str,
         dir: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
+        sources: &Sources<'_>,
     ) -> Result<ApiKey, Wrong> {
         let wrong = |message| Wrong { at, message };
         let secret = match secret {
@@ -210,7 +261,7 @@ impl Config {
                 secret
             }
             Secret::Env(name) => {
-                let value = env(&name).filter(|value| !value.trim().is_empty());
+                let value = (sources.env)(&name).filter(|value| !value.trim().is_empty());
                 self.variables.push(name.clone());
                 match value {
                     Some(value) => ApiKey::new(value),
@@ -222,7 +273,7 @@ impl Config {
                 }
             }
             // Relative to the configuration: it may be read from any folder.
-            Secret::File(path) => match fs::read_to_string(dir.join(&path)) {
+            Secret::File(path) => match (sources.file)(&dir.join(&path)) {
                 Ok(text) => ApiKey::new(text),
                 Err(error) => {
                     let path = path.display();
@@ -265,8 +316,11 @@ mod tests {
     const CANARY: &str = "sk-or-v1-canary0000000000";
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
-        let env = |name: &str| (name == "SET").then(|| CANARY.to_owned());
-        Config::parse(text, Path::new("fairkey.toml"), &env)
+        let sources = Sources {
+            env: &|name| (name == "SET").then(|| CANARY.to_owned()),
+            file: &|path| fs::read_to_string(path),
+        };
+        Config::parse(text, Path::new("fairkey.toml"), &sources)
     }
 
     #[track_caller]

@@ -1,47 +1,7 @@
-//! The fairkey binary: wiring only. What it does is in the library crates.
-
-mod args;
-mod commands;
-mod config;
-mod exit;
-mod files;
-mod keyring;
-mod redaction;
-mod signals;
-mod table;
-mod terminal;
-mod upstream;
+//! The binary `fairkey`; everything is in the library beside it.
 
 use std::process::ExitCode;
 
-use crate::args::{Args, Command};
-use crate::exit::Exit;
-
 fn main() -> ExitCode {
-    terminal::install_panic_hook();
-    let args = match Args::read() {
-        Ok(args) => args,
-        Err(exit) => return exit.into(),
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            terminal::error(&format!("no runtime can be started: {error}"));
-            return Exit::Usage.into();
-        }
-    };
-    let exit = runtime.block_on(async {
-        match args.command {
-            Command::Run(args) => commands::run::run(args).await,
-            Command::Ask(args) => commands::ask::ask(args).await,
-            Command::Keys(args) => commands::keys::keys(args).await,
-            Command::Mock(args) => commands::mock::mock(args).await,
-        }
-    });
-    // A thread may sit in a read that never returns, such as that of a terminal.
-    runtime.shutdown_background();
-    exit.into()
+    fairkey_cli::main()
 }

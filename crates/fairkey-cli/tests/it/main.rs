@@ -3,6 +3,7 @@
 mod ask;
 mod bad_input;
 mod demo;
+mod fuzz_seeds;
 mod interrupt;
 mod keys;
 mod memory;
