@@ -27,10 +27,25 @@ pub trait Caller: Send + Sync + 'static {
         None
     }
 
+    /// Returns the attempts so far, of calls that have not ended, too; `None` where only the ends of
+    /// calls tell. Automatic concurrency steps back sooner where it knows.
+    fn attempts(&self) -> Option<AttemptCount> {
+        None
+    }
+
     /// Returns the keys and the state of each, for the summary.
     fn keys(&self) -> Vec<KeyState> {
         Vec::new()
     }
+}
+
+/// How many attempts there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttemptCount {
+    /// All of them.
+    pub made: u64,
+    /// Those that were refused by somebody who asked to slow down.
+    pub slow_downs: u64,
 }
 
 /// An answer.

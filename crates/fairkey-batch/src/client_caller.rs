@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use fairkey_client::{Attempt as ClientAttempt, Call, CallError, CallErrorKind, Client, GiveUp};
-use fairkey_core::{Ask, Class, Denied, KeyId, Scope, Timestamp};
+use fairkey_client::{
+    Attempt as ClientAttempt, Call, CallError, CallErrorKind, Client, FaultCount, GiveUp,
+};
+use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
 
-use crate::{Attempt, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request, Then};
+use crate::{
+    Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request, Then,
+};
 
 /// Sends rows through a [`Client`], as calls of class [`Class::Batch`].
 ///
@@ -114,6 +118,21 @@ impl Caller for ClientCaller {
 
     fn in_flight(&self) -> Option<u64> {
         Some(self.client.pool().in_flight())
+    }
+
+    fn attempts(&self) -> Option<AttemptCount> {
+        let stats = self.client.stats();
+        let slow_down = |fault: &&FaultCount| fault.cause.kind() == FaultKind::Throttled;
+        let slow_downs = stats
+            .faults
+            .iter()
+            .filter(slow_down)
+            .map(|fault| fault.count)
+            .sum();
+        Some(AttemptCount {
+            made: stats.attempts,
+            slow_downs,
+        })
     }
 
     fn keys(&self) -> Vec<KeyState> {

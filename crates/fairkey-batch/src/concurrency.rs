@@ -121,18 +121,25 @@ impl Limit {
         self.epoch
     }
 
-    /// Hears that a row ended, which had made so many attempts, so many of them refused by
-    /// somebody who asked to slow down.
+    /// Hears that a row ended, which had made so many attempts that were not told before, so many
+    /// of them refused by somebody who asked to slow down.
     pub(crate) fn ended(&mut self, epoch: u64, attempts: u64, refused: u64) {
-        if !self.auto || epoch != self.epoch {
+        if epoch == self.epoch {
+            self.round.rows += 1;
+            self.heard(attempts, refused);
+        }
+    }
+
+    /// Hears of attempts before their rows have ended, with no more rows in flight than allowed.
+    pub(crate) fn heard(&mut self, attempts: u64, refused: u64) {
+        if !self.auto {
             return;
         }
-        self.round.rows += 1;
         self.round.attempts += attempts;
         self.round.refused += refused;
         let share = self.round.refused as f64 / self.round.attempts.max(1) as f64;
         // A step back needs no whole round: half of one is evidence enough.
-        let half = self.round.rows * 2 >= self.now;
+        let half = self.round.attempts * 2 >= self.now as u64;
         if half && share > TOO_MANY {
             self.doubling = false;
             self.epoch += 1;
@@ -227,6 +234,22 @@ mod tests {
         let before = limit.now();
         round(&mut limit, before / 13);
         assert_eq!(limit.now(), before, "between few and too many it stays");
+    }
+
+    #[test]
+    fn attempts_can_be_told_before_their_rows_end() {
+        let mut limit = auto(1000);
+        limit.heard(7, 7);
+        assert_eq!(limit.now(), 16, "too few to say anything");
+        limit.heard(1, 0);
+        assert_eq!(limit.now(), 8);
+        limit.ended(0, 0, 0);
+        (0..8).for_each(|_| limit.ended(1, 0, 0));
+        assert_eq!(
+            limit.now(),
+            9,
+            "rows that began since then, and that nobody refused"
+        );
     }
 
     #[test]

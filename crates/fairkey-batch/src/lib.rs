@@ -14,7 +14,7 @@ mod source;
 mod stop;
 mod summary;
 
-pub use caller::{Attempt, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then};
+pub use caller::{Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then};
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;

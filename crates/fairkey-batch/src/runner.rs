@@ -16,9 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::book::Book;
 use self::pace::Pace;
-use self::task::{End, Sending};
+use self::task::{End, Sending, Tally};
 use self::window::Window;
-use crate::caller::{Caller, KeyOut};
+use crate::caller::{AttemptCount, Caller, KeyOut};
 use crate::concurrency::{Concurrency, Limit};
 use crate::output::{Output, OutputError};
 use crate::progress::{Notice, Progress, Snapshot};
@@ -210,6 +210,8 @@ struct Run<S, C, O, P> {
     begun: HashMap<Id, Begun>,
     window: Window,
     limit: Limit,
+    /// The attempts that the limit has heard of, where the caller tells them early.
+    heard: Option<AttemptCount>,
     book: Arc<Book>,
     rows: Rows,
     attempts: AttemptsSummary,
@@ -221,6 +223,7 @@ struct Run<S, C, O, P> {
 impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     fn new(source: S, caller: Arc<C>, output: O, config: RunConfig, progress: P) -> Self {
         let started = Instant::now();
+        let heard = caller.attempts();
         Self {
             source,
             caller,
@@ -237,6 +240,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             begun: HashMap::new(),
             window: Window::new(config.ordered),
             limit: Limit::new(config.concurrency),
+            heard,
             book: Arc::new(Book::new(started)),
             rows: Rows::default(),
             attempts: AttemptsSummary::default(),
@@ -346,15 +350,13 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Some(End::Answered { reply, tally }) => {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
-                self.limit
-                    .ended(begun.epoch, tally.attempts, tally.slow_downs);
+                self.row_ended(begun.epoch, tally);
                 Some(result::answered(&begun.address(), &reply, tally.attempts))
             }
             Some(End::Failed { failure, tally }) => {
                 self.rows.failed += 1;
                 self.attempts.add(tally.attempts);
-                self.limit
-                    .ended(begun.epoch, tally.attempts, tally.slow_downs);
+                self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
                 Some(result::failed(&begun.address(), &failure, tally.attempts))
             }
@@ -376,6 +378,28 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         self.settle(begun.index, line);
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
+    }
+
+    /// Tells the limit what a row took, where it does not know yet.
+    fn row_ended(&mut self, epoch: u64, tally: Tally) {
+        match self.heard {
+            Some(_) => self.limit.ended(epoch, 0, 0),
+            None => self.limit.ended(epoch, tally.attempts, tally.slow_downs),
+        }
+    }
+
+    /// Tells the limit of attempts whose rows have not ended.
+    fn hear(&mut self) {
+        let (Some(before), Some(now)) = (self.heard, self.caller.attempts()) else {
+            return;
+        };
+        self.heard = Some(now);
+        // After a step back, what is still in flight from before says nothing new.
+        if self.tasks.len() <= self.limit.now() {
+            let slow_downs = now.slow_downs.saturating_sub(before.slow_downs);
+            self.limit
+                .heard(now.made.saturating_sub(before.made), slow_downs);
+        }
     }
 
     /// Writes what can be written now that a row is done, or, without a line, given up.
@@ -428,6 +452,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     /// Looks at the state of things, a few times per second.
     fn look(&mut self) {
+        self.hear();
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Attempt, BadLine, Caller, Failure, KeyOut, Output, OutputError, Refusal, Reply, Request, Row,
-    Source, Then,
+    Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError, Refusal, Reply,
+    Request, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
 use tokio::time::{Instant, sleep};
@@ -64,6 +64,8 @@ pub(crate) struct Fake {
     pub(crate) begun: Mutex<Vec<(Instant, u64)>>,
     now: AtomicUsize,
     pub(crate) peak: AtomicUsize,
+    /// What the caller says of attempts before their rows end, if it does.
+    pub(crate) attempts: Mutex<Option<AttemptCount>>,
     /// What the caller says is under way upstream; `usize::MAX`: it does not know.
     pub(crate) upstream: AtomicUsize,
 }
@@ -76,6 +78,7 @@ impl Fake {
             begun: Mutex::default(),
             now: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            attempts: Mutex::default(),
             upstream: AtomicUsize::new(usize::MAX),
         })
     }
@@ -169,6 +172,10 @@ impl Caller for Fake {
             usize::MAX => None,
             n => Some(n as u64),
         }
+    }
+
+    fn attempts(&self) -> Option<AttemptCount> {
+        *self.attempts.lock().unwrap()
     }
 }
 

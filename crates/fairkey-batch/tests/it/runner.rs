@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairkey_batch::{
-    Concurrency, MemoryOutput, Notice, Progress, RunConfig, Snapshot, Stop, Stopped, run,
+    AttemptCount, Concurrency, MemoryOutput, Notice, Progress, RunConfig, Snapshot, Stop, Stopped,
+    run,
 };
 use fairkey_core::FaultKind;
 use serde_json::Value;
@@ -286,6 +287,40 @@ async fn requests_to_slow_down_hold_automatic_concurrency_down() {
     .await;
     assert!(summary.is_complete());
     assert_eq!(summary.peak_in_flight, 16, "it never grew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn automatic_concurrency_steps_back_before_any_row_has_ended() {
+    let caller = Fake::new(|_, _| answer(60_000));
+    *caller.attempts.lock().unwrap() = Some(AttemptCount::default());
+    let watcher = Watcher::default();
+    let stop = Stop::new();
+    let running = run(
+        rows(500),
+        Arc::clone(&caller),
+        MemoryOutput::new(),
+        RunConfig::default(),
+        stop.clone(),
+        watcher.clone(),
+    );
+    let running = tokio::spawn(running);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let limit = || watcher.0.lock().unwrap().0.last().unwrap().limit;
+    assert_eq!(limit(), 16);
+    *caller.attempts.lock().unwrap() = Some(AttemptCount {
+        made: 30,
+        slow_downs: 20,
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(limit(), 8);
+    *caller.attempts.lock().unwrap() = Some(AttemptCount {
+        made: 60,
+        slow_downs: 50,
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(limit(), 8, "what is in flight from before says nothing new");
+    stop.abandon();
+    running.await.unwrap();
 }
 
 /// Remembers everything.

@@ -1,6 +1,6 @@
 //! Keeping keys out of results: [`Cleaned`].
 
-use fairkey_batch::{Caller, Failure, KeyState, Reply, Request};
+use fairkey_batch::{AttemptCount, Caller, Failure, KeyState, Reply, Request};
 
 use crate::redaction;
 
@@ -18,6 +18,10 @@ impl<C: Caller> Caller for Cleaned<C> {
 
     fn in_flight(&self) -> Option<u64> {
         self.0.in_flight()
+    }
+
+    fn attempts(&self) -> Option<AttemptCount> {
+        self.0.attempts()
     }
 
     fn keys(&self) -> Vec<KeyState> {
