@@ -264,6 +264,8 @@ fn a_gate_may_close_a_whole_ask() {
                     by: Scope::Model,
                     until: self.0,
                 });
+                // The first reason counts, also within one gate.
+                turn.close(Denied::for_good(Scope::Service));
                 assert!(turn.is_empty() && turn.closed().is_some());
             }
         }
