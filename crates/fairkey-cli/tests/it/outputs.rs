@@ -1,7 +1,7 @@
 //! Outputs that are in the way, full, or gone.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fairkey_mock::{Latency, MockOpenRouter};
@@ -84,6 +84,40 @@ fn a_full_disk_stops_the_run_and_is_told() {
         .says("0 lost");
     let sent = mock.server.counters().total.requests;
     assert!(sent < 20_000, "{sent} requests for a full disk");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_may_not_grow_any_more_ends_with_a_whole_line() {
+    let mock = Mock::start(MockOpenRouter::open());
+    let stage = Stage::new().env("OPENROUTER_API_KEY", KEY);
+    stage.prompts("in.jsonl", 5_000);
+    // Ten kilobytes, and an error instead of a signal beyond them.
+    let shell = "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\"";
+    let url = mock.url();
+    let program = stage.command(["run", "in.jsonl", "--base-url", &url, "-o", "out.jsonl"]);
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", shell])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(stage.path(""))
+        .env_clear()
+        .env("OPENROUTER_API_KEY", KEY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let said = Running::start(&mut limited).end();
+    let text = stage.read("out.jsonl");
+    assert!(
+        text.len() > 8_000 && text.len() <= 10_240,
+        "{} bytes",
+        text.len()
+    );
+    let lines = results(&text).len();
+    said.ends_with(3)
+        .says("stopped early: the results cannot be written: File too large")
+        .says(&format!("{lines} written to out.jsonl"))
+        .says("0 lost");
 }
 
 #[test]
