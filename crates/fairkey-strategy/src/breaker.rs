@@ -1,111 +1,23 @@
 //! Out after failures, back after a probe: [`SlidingWindowBreaker`].
 
-use std::fmt;
+mod config;
+mod state;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
+use fairkey_core::sync::{Ordering, lock};
 use fairkey_core::{
     At, Candidate, Denied, FaultKind, Gate, KeySet, Outcome, Report, Scopes, Seeds, SlotBits,
     Slots, Ticket, Timestamp, Turn,
 };
 
+use self::state::{Heard, Inner, Phase, State, Word};
 use crate::Group;
-use crate::window::{Slice, Window};
+use crate::window::Slice;
 
-/// When a [`SlidingWindowBreaker`] trips, for how long it stays open, and how it comes back.
-///
-/// It trips by any of three rules. The defaults are those of linkerd's unified breaker, adapted:
-/// a bad ratio over enough calls, or a run of failures where calls are few.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BreakerConfig {
-    /// The time that the ratio and the count look back. Default 60 s. At least 10 ns.
-    pub window: Duration,
-    /// Calls in the window below which the ratio says nothing. Default 10, at least 1.
-    pub min_calls: u32,
-    /// Trips when failures are at least this part of the calls in the window; above 0, at most 1.
-    /// Default 0.5; `None` switches the rule off.
-    pub ratio: Option<f64>,
-    /// Trips after so many failures in a row. "Slow down" neither lengthens nor ends the run.
-    /// Default 5, at least 1; `None` switches the rule off.
-    pub consecutive: Option<u32>,
-    /// Trips at so many failures in the window, however many calls succeed: 3, with a window of
-    /// 60 s, is the classic "three errors in a minute". Default `None`: off.
-    pub count: Option<u32>,
-    /// For how long it is open the first time; doubles each time the probe fails. Default 5 s.
-    pub open_for: Duration,
-    /// The longest it is open at a time. Default 300 s.
-    pub open_cap: Duration,
-    /// Which part of the open time is left to chance, 0 to 1: 0.5, the default, makes of 8 s
-    /// something between 4 s and 8 s, so that many breakers do not probe at once.
-    pub jitter: f64,
-    /// After a successful probe, 2 calls at a time are admitted, then 4, and so on, doubling with
-    /// each stage that succeeds, until this many; then the breaker closes. Default 16; 0 or 1
-    /// closes at once.
-    pub ramp: u32,
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self {
-            window: Duration::from_secs(60),
-            min_calls: 10,
-            ratio: Some(0.5),
-            consecutive: Some(5),
-            count: None,
-            open_for: Duration::from_secs(5),
-            open_cap: Duration::from_secs(300),
-            jitter: 0.5,
-            ramp: 16,
-        }
-    }
-}
-
-/// A setting of [`BreakerConfig`] that makes no sense; says which, and what does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BreakerConfigError(&'static str);
-
-impl fmt::Display for BreakerConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for BreakerConfigError {}
-
-impl BreakerConfig {
-    /// Checks every setting.
-    ///
-    /// # Errors
-    ///
-    /// Names the first setting that is out of its range, and the range.
-    pub fn check(&self) -> Result<(), BreakerConfigError> {
-        let err = |what| Err(BreakerConfigError(what));
-        if self.window < Duration::from_nanos(10) {
-            return err("breaker window is shorter than 10 ns");
-        }
-        if self.min_calls == 0 {
-            return err("breaker min_calls is 0: at least 1 call makes a ratio");
-        }
-        if self
-            .ratio
-            .is_some_and(|ratio| !(ratio > 0.0 && ratio <= 1.0))
-        {
-            return err("breaker ratio is not above 0 and at most 1");
-        }
-        if self.consecutive == Some(0) || self.count == Some(0) {
-            return err("breaker consecutive and count are at least 1, or off");
-        }
-        if !(0.0..=1.0).contains(&self.jitter) {
-            return err("breaker jitter is not between 0 and 1");
-        }
-        if self.open_for.is_zero() || self.open_for > self.open_cap {
-            return err("breaker open_for is not above 0 and at most open_cap");
-        }
-        Ok(())
-    }
-}
+pub use self::config::{BreakerConfig, BreakerConfigError};
 
 /// Takes a key, or an account, out after failures of its scope; lets exactly one probe through
 /// when the time is over; and lets load back in steps after it.
@@ -486,139 +398,5 @@ impl Gate for SlidingWindowBreaker {
                 self.close(index, state, &mut inner);
             }
         });
-    }
-}
-
-/// What the end of a call means to a breaker.
-#[derive(Clone, Copy)]
-enum Heard {
-    Success,
-    Failure,
-    Neutral,
-}
-
-/// Generation and "is it closed" in one word, which the fast path reads: two facts that must be
-/// read together. (A draft with two atomics lost its probe permit under one interleaving.)
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
-
-impl Word {
-    fn new(generation: u32, closed: bool) -> Self {
-        Self(u64::from(generation) << 1 | u64::from(!closed))
-    }
-
-    fn is_closed(self) -> bool {
-        self.0 & 1 == 0
-    }
-
-    fn generation(self) -> u32 {
-        (self.0 >> 1) as u32
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Closed,
-    Open {
-        until: Timestamp,
-    },
-    /// One probe is out.
-    Probe,
-    Ramp {
-        limit: u32,
-        in_flight: u32,
-        succeeded: u32,
-    },
-}
-
-/// Failures in a row while closed: generation and length in one word, so that a call of an older
-/// generation adds nothing to a newer run.
-#[derive(Debug)]
-struct Run(AtomicU64);
-
-impl Run {
-    /// Counts one more failure of `generation`, and returns the length of the run: 0 where a newer
-    /// generation has one.
-    fn lengthen(&self, generation: u32) -> u32 {
-        let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            let age = generation.wrapping_sub((word >> 32) as u32);
-            let length = match age {
-                0 => (word as u32).saturating_add(1),
-                // Half of all numbers are "newer", as with any counter that wraps.
-                1..=0x7fff_ffff => 1,
-                _ => return 0,
-            };
-            let longer = u64::from(generation) << 32 | u64::from(length);
-            // Relaxed: the word is all there is.
-            match self
-                .0
-                .compare_exchange_weak(word, longer, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return length,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Ends the run of `generation`. The usual call finds none, and writes nothing.
-    fn end(&self, generation: u32) {
-        let word = self.0.load(Ordering::Relaxed);
-        if word as u32 != 0 && (word >> 32) as u32 == generation {
-            let ended = u64::from(generation) << 32;
-            // If it changed meanwhile, a failure came after this success.
-            let _ = self
-                .0
-                .compare_exchange(word, ended, Ordering::Relaxed, Ordering::Relaxed);
-        }
-    }
-}
-
-/// The breaker of one group.
-#[derive(Debug)]
-struct State {
-    /// A [`Word`]: written under the lock, read without.
-    word: AtomicU64,
-    /// While open, until when; otherwise zero. A hint that saves the lock.
-    until: AtomicU64,
-    run: Run,
-    window: Window,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    phase: Phase,
-    generation: u32,
-    /// Trips since it was last closed.
-    trips: u32,
-}
-
-impl State {
-    fn new() -> Self {
-        Self {
-            word: AtomicU64::new(Word::new(1, true).0),
-            until: AtomicU64::new(0),
-            run: Run(AtomicU64::new(0)),
-            window: Window::new(),
-            inner: Mutex::new(Inner {
-                phase: Phase::Closed,
-                generation: 1,
-                trips: 0,
-            }),
-        }
-    }
-
-    fn word(&self) -> Word {
-        // Acquire, with the Release of `advance`: who sees a generation sees the hint that was set
-        // before it.
-        Word(self.word.load(Ordering::Acquire))
-    }
-
-    /// Makes what the lock protects public as a new generation.
-    fn advance(&self, inner: &mut Inner) {
-        inner.generation = inner.generation.wrapping_add(1);
-        let word = Word::new(inner.generation, matches!(inner.phase, Phase::Closed));
-        self.word.store(word.0, Ordering::Release);
     }
 }
