@@ -6,9 +6,9 @@
 //! It returns instead of panicking so that a test can also see a law broken, by something that is
 //! wrong on purpose: [`assert_broken`].
 //!
-//! Two environment variables steer all laws: `FAIRKEY_LAW_CASES` is how many inputs a law
-//! tries (default 64; a quarter of that where each takes thousands of calls), `FAIRKEY_LAW_SEED` is where the inputs come from (default 0). The same
-//! seed gives the same inputs in every run.
+//! Two environment variables steer all laws: `FAIRKEY_LAW_CASES` is how many inputs a law tries
+//! (default 64; a quarter of that where each takes thousands of calls), `FAIRKEY_LAW_SEED` is where
+//! the inputs come from (default 0). The same seed gives the same inputs in every run.
 
 use std::fmt;
 

@@ -6,7 +6,8 @@
 //! | [`narrow_agrees_with_check`] | all |
 //! | [`enter_agrees_with_check`] | all |
 //! | [`until_is_honest`] | all |
-//! | [`enter_and_leave_balance`], also [`across_threads`](enter_and_leave_balance_across_threads) | all |
+//! | [`enter_and_leave_balance`] | all |
+//! | [`enter_and_leave_balance_across_threads`] | all |
 //! | [`picks_twice_loses_no_permit`] | all |
 //! | [`opens_again`] | all whose denials time and success can end |
 //! | [`survives_reload`], [`a_new_key_inherits_nothing`] | all |

@@ -3,7 +3,8 @@
 //! | law | who must obey |
 //! | --- | --- |
 //! | [`only_offered_keys`] | all |
-//! | [`asks_again_after_a_refusal`], [`some_key_whenever_one_is_offered`] | all that never decline |
+//! | [`some_key_whenever_one_is_offered`] | all that never decline |
+//! | [`asks_again_after_a_refusal`] | the same |
 //! | [`counts_return_to_zero`] | all |
 //! | [`survives_reload`] | all |
 //! | [`even_share`] | what rotates |

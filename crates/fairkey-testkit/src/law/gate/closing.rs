@@ -45,7 +45,7 @@ pub fn never_shrinks_without_evidence(make: impl Fn() -> Arc<dyn Gate>) -> Verdi
                 }
                 ensure(after.is_some_and(|after| after >= *before), || {
                     format!(
-                        "key {key} was closed until {before:?}, and after {outcome:?} until {after:?}"
+                        "key {key} was closed until {before:?}, after {outcome:?} until {after:?}"
                     )
                 })?;
             }

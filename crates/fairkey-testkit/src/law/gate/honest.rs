@@ -44,8 +44,8 @@ pub fn check_has_no_effect(make: impl Fn() -> Arc<dyn Gate>) -> Verdict {
     })
 }
 
-/// `narrow` leaves exactly the keys that `check` admits, whatever is on offer; and while the set that
-/// `closed` shows is empty, there is nothing to narrow.
+/// `narrow` leaves exactly the keys that `check` admits, whatever is on offer; and while the set
+/// that `closed` shows is empty, there is nothing to narrow.
 ///
 /// # Errors
 ///
