@@ -55,6 +55,13 @@ impl KeyTable {
             .flat_map(KeySet::entries)
             .map(|entry| (owner(&entry.key), Arc::clone(&entry.account)))
             .collect();
+        for key in &keys {
+            // A key that is alone is its account: another secret makes another one of it.
+            let is_another = |was: &&Arc<Entry>| !was.key.secret().is_same(key.secret());
+            if key.account_id().is_none() && old.get(key.id()).is_some_and(is_another) {
+                accounts.remove(&owner(key));
+            }
+        }
         let mut reload = Reload::default();
         let (mut fresh, mut fresh_accounts) = (Vec::new(), Vec::new());
         let mut entries = Vec::with_capacity(keys.len());

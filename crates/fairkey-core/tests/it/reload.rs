@@ -192,6 +192,22 @@ fn accounts_stay_while_any_of_their_keys_does() {
 }
 
 #[test]
+fn another_secret_of_a_key_that_is_alone_makes_another_account() {
+    let account = |pool: &Pool, id: &str| pool.with_keys(|keys| keys.find(id).unwrap().account());
+    let pool = pool_of(2).build().unwrap();
+    let (alone, other) = (account(&pool, "k0"), account(&pool, "k1"));
+    pool.reload([Key::new("k0", "sk-rotated"), keys([1]).remove(0)])
+        .unwrap();
+    assert_ne!(
+        account(&pool, "k0"),
+        alone,
+        "what closed the old one is not its business"
+    );
+    assert_eq!(account(&pool, "k1"), other);
+    pool.with_keys(|keys| assert_eq!(keys.fresh_accounts(), [account(&pool, "k0")]));
+}
+
+#[test]
 fn a_set_that_is_refused_changes_nothing() {
     let spy = Spy::new();
     let pool = pool_of(2).strategy(spy.clone()).build().unwrap();
