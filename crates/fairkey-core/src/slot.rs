@@ -108,9 +108,7 @@ impl<T> Default for Slots<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.chunks.iter().map_while(OnceLock::get).flatten())
-            .finish()
+        f.debug_list().entries(self.made()).finish()
     }
 }
 
@@ -171,5 +169,6 @@ mod tests {
             seen += 1;
         });
         assert_eq!(seen, 1024);
+        assert!(format!("{slots:?}").starts_with("[1, 2, 3"));
     }
 }
