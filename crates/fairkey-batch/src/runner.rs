@@ -1,12 +1,13 @@
 //! The run itself: [`run`].
 
 mod book;
+mod config;
 mod pace;
+mod stopped;
 mod task;
 mod window;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use self::book::Book;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
 use self::window::Window;
-use crate::caller::{AttemptCount, Caller, KeyOut};
-use crate::concurrency::{Concurrency, Limit};
+use crate::caller::{AttemptCount, Caller};
+use crate::concurrency::Limit;
 use crate::output::{Output, OutputError};
 use crate::progress::{Notice, Progress, Snapshot};
 use crate::result::{self, Address};
@@ -28,82 +29,8 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::summary::{AttemptsSummary, Rows, Summary};
 
-/// How a run goes about it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RunConfig {
-    /// How many rows are in flight at most. Default [`Concurrency::Auto`].
-    pub concurrency: Concurrency,
-    /// Whether results are written in the order of the rows; otherwise as they come. Default true.
-    pub ordered: bool,
-    /// How many rows may be begun and not written: those in flight, and those that are done and
-    /// wait for a row before them. When there are so many, none is begun. At least twice the
-    /// concurrency. Default 4,096.
-    pub window_rows: usize,
-    /// How many bytes of results may wait for a row before them. When there are so many, none is
-    /// begun. Default 64 MiB.
-    pub window_bytes: usize,
-    /// How long rows in flight may go on when the run shall end. Default 10 s.
-    pub drain: Duration,
-    /// How long the run waits without a single answer while every key is barred upstream, before
-    /// it ends with what it has. Default 5 min.
-    pub patience: Duration,
-    /// How often progress is told, and the state of the run looked at. Default 100 ms.
-    pub tick: Duration,
-}
-
-impl Default for RunConfig {
-    fn default() -> Self {
-        Self {
-            concurrency: Concurrency::default(),
-            ordered: true,
-            window_rows: 4_096,
-            window_bytes: 64 << 20,
-            drain: Duration::from_secs(10),
-            patience: Duration::from_secs(300),
-            tick: Duration::from_millis(100),
-        }
-    }
-}
-
-/// Why a run ended before its input did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stopped {
-    /// It was told to: see [`Stop`].
-    Interrupted,
-    /// No key can be used any more, or not for long.
-    KeysOut {
-        /// Why, for each key.
-        keys: Vec<KeyOut>,
-        /// Until one of them can be used again, as far as is known.
-        retry_after: Option<Duration>,
-    },
-    /// Results could not be written.
-    OutputFailed(OutputError),
-    /// The input could not be read to its end: why.
-    InputFailed(String),
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::KeysOut { keys, retry_after } => {
-                f.write_str("no key can be used any more")?;
-                for (at, key) in keys.iter().enumerate() {
-                    write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
-                }
-                match retry_after {
-                    Some(after) => write!(f, "; try again in {} s", after.as_secs().max(1)),
-                    None => Ok(()),
-                }
-            }
-            Self::OutputFailed(error) => error.fmt(f),
-            Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
-        }
-    }
-}
+pub use self::config::RunConfig;
+pub use self::stopped::Stopped;
 
 /// Sends every row, and writes one result line for each.
 ///
@@ -505,10 +432,6 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     }
 
     async fn finish(mut self) -> Summary {
-        // Nothing is in flight any more: what is left in the window lies behind rows given up.
-        while let Some(line) = self.window.take_any() {
-            self.output.push(line);
-        }
         let finished = timeout(self.config.drain, self.output.finish()).await;
         let written = self.output.written();
         let error = match finished {

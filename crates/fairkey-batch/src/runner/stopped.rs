@@ -1,0 +1,46 @@
+//! Why a run ended early: [`Stopped`].
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::caller::KeyOut;
+use crate::output::OutputError;
+
+/// Why a run ended before its input did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// It was told to: see [`Stop`](crate::Stop).
+    Interrupted,
+    /// No key can be used any more, or not for long.
+    KeysOut {
+        /// Why, for each key.
+        keys: Vec<KeyOut>,
+        /// Until one of them can be used again, as far as is known.
+        retry_after: Option<Duration>,
+    },
+    /// Results could not be written.
+    OutputFailed(OutputError),
+    /// The input could not be read to its end: why.
+    InputFailed(String),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::KeysOut { keys, retry_after } => {
+                f.write_str("no key can be used any more")?;
+                for (at, key) in keys.iter().enumerate() {
+                    write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
+                }
+                match retry_after {
+                    Some(after) => write!(f, "; try again in {} s", after.as_secs().max(1)),
+                    None => Ok(()),
+                }
+            }
+            Self::OutputFailed(error) => error.fmt(f),
+            Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
+        }
+    }
+}
