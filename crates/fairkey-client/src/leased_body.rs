@@ -36,6 +36,8 @@ pub struct LeasedBody {
     done: bool,
     /// The body has ended.
     over: bool,
+    /// Why it ended too soon, to be told after what was read.
+    cut: Option<Fault>,
 }
 
 impl LeasedBody {
@@ -46,6 +48,7 @@ impl LeasedBody {
             watch,
             done: false,
             over: false,
+            cut: None,
         }
     }
 
@@ -75,10 +78,7 @@ impl LeasedBody {
                     self.read.push_back(chunk);
                 }
                 Some(Err(error)) => return First::Broken(self.exchange.fail_in_transport(&error)),
-                None => {
-                    self.over = true;
-                    self.watch.finish();
-                }
+                None => return self.first_at_end(),
             }
             if let Some(news) = self.watch.news() {
                 self.take(&news);
@@ -87,9 +87,29 @@ impl LeasedBody {
                     News::Content | News::Done => First::Content,
                 };
             }
-            if self.over || kept > limit_bytes {
+            if kept > limit_bytes {
                 return First::Content;
             }
+        }
+    }
+
+    /// The end has come before anything was known. All that there is to know is read now: whoever
+    /// reads on finds nothing but what was kept, and at its end hears that it is not whole.
+    fn first_at_end(&mut self) -> First {
+        self.over = true;
+        self.watch.finish();
+        let (mut content, mut fault) = (false, None);
+        while let Some(news) = self.watch.news() {
+            self.take(&news);
+            match news {
+                News::Fault(found) => fault = Some(found),
+                News::Content | News::Done => content = true,
+            }
+        }
+        self.cut.clone_from(&fault);
+        match fault {
+            Some(fault) if !content => First::Fault(fault),
+            _ => First::Content,
         }
     }
 
@@ -152,7 +172,8 @@ impl HttpBody for LeasedBody {
         }
         if self.over {
             self.exchange.end();
-            return Poll::Ready(None);
+            let cut = self.cut.take();
+            return Poll::Ready(cut.map(|fault| Err(interrupted(fault, Vec::new()))));
         }
         Poll::Ready(match ready!(self.exchange.poll_frame(cx)) {
             Some(Ok(frame)) => {
@@ -180,7 +201,7 @@ impl HttpBody for LeasedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over && self.read.is_empty()
+        self.over && self.read.is_empty() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -189,7 +210,10 @@ impl HttpBody for LeasedBody {
             .iter()
             .map(|bytes| bytes.len() as u64)
             .sum::<u64>();
-        let rest = if self.over {
+        let rest = if self.cut.is_some() {
+            // No length that a reader could take for the whole.
+            SizeHint::default()
+        } else if self.over {
             SizeHint::with_exact(0)
         } else {
             self.exchange.size_hint()

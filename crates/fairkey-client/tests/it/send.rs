@@ -8,6 +8,7 @@ use fairkey_core::Scope;
 use fairkey_openrouter::AppAttribution;
 use fairkey_transport::TransportErrorKind;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::scripted::{
@@ -188,6 +189,33 @@ async fn a_stream_that_is_cut_fails_for_the_caller_too() {
         assert_eq!((error.kind(), error.scope()), (CallErrorKind::Fault, scope));
         assert!(body.frame().await.is_none());
         assert_eq!((transport.seen().len(), client.pool().in_flight()), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_cut_within_its_first_content_or_before_it_fails_for_the_caller_too() {
+    let half = r#"data: {"type":"content_block_delta","choices":[{"delta":{"content":"x"}}]}"#;
+    for (path, part) in [
+        ("/chat/completions", data(half)),
+        ("/messages", data(half)),
+        ("/chat/completions", data(": nothing but comments\n\n")),
+        (
+            "/messages",
+            data("event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        ),
+    ] {
+        let transport = Scripted::new(move |_| Reply::stream([part.clone()]));
+        let client = client(2, &transport);
+        let mut body = send(&client, path).await.into_body();
+        assert!(!body.is_end_stream() && body.size_hint().exact().is_none());
+        assert!(body.frame().await.unwrap().is_ok(), "what came is passed");
+        let error = body.frame().await.expect(path).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.scope()),
+            (CallErrorKind::Fault, Scope::Provider)
+        );
+        assert!(body.frame().await.is_none() && body.is_end_stream());
+        assert_eq!(client.pool().in_flight(), 0);
     }
 }
 
