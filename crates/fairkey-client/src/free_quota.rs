@@ -26,6 +26,11 @@ impl FreeQuota {
             self.closed.insert(account.index());
         }
     }
+
+    fn until(&self, index: usize) -> Timestamp {
+        let until = self.until.get(index);
+        Timestamp::from_nanos(until.map_or(0, |until| until.load(Ordering::Relaxed)))
+    }
 }
 
 /// Tells whether a model's name says that it is free of charge.
@@ -39,8 +44,7 @@ impl Gate for FreeQuota {
         if !at.ask.model.is_some_and(is_free) {
             return Ok(());
         }
-        let until = self.until.get(at.key.account().index());
-        let until = Timestamp::from_nanos(until.map_or(0, |until| until.load(Ordering::Relaxed)));
+        let until = self.until(at.key.account().index());
         if until > at.now {
             Err(Denied::until(Scope::Account, until))
         } else {
@@ -50,8 +54,21 @@ impl Gate for FreeQuota {
 
     fn narrow(&self, turn: &mut Turn<'_>) {
         // Nothing to look at for most calls.
-        if !self.closed.is_empty() && turn.ask().model.is_some_and(is_free) {
-            turn.retain(|at| self.check(at).is_ok());
+        if self.closed.is_empty() || !turn.ask().model.is_some_and(is_free) {
+            return;
+        }
+        let (keys, now) = (turn.keys(), turn.now());
+        for index in 0..keys.account_slots() {
+            if !self.closed.contains(index) {
+                continue;
+            }
+            if self.until(index) > now {
+                for &(word, members) in keys.members(keys.account_at(index)) {
+                    turn.mask(word as usize, !members);
+                }
+            } else {
+                self.closed.remove_unless(index, || self.until(index) > now);
+            }
         }
     }
 
@@ -118,6 +135,9 @@ mod tests {
         }
         clock.advance(Duration::from_secs(60));
         assert_eq!(admitted("m/a:free"), 3);
+        assert!(!gate.closed.is_empty());
+        let _lease = pool.select(&Ask::new().with_model("m/a:free")).unwrap();
+        assert!(gate.closed.is_empty(), "no later call has to look");
     }
 
     #[test]
