@@ -44,7 +44,8 @@ pub struct CallOptions {
     /// The model, so that gates on models, and the line to wait in, are right. Default: none
     /// named.
     pub model: Option<Arc<str>>,
-    /// How urgent the call is. Default [`Class::Normal`].
+    /// How urgent the call is: each class of a model has a line of its own. No class goes before
+    /// another. Default [`Class::Normal`].
     pub class: Class,
     /// Calls with the same value would like the same key. Default: none.
     pub affinity: Option<u64>,

@@ -44,7 +44,8 @@ impl AddAssign for Cost {
     }
 }
 
-/// How urgent a call is.
+/// How urgent a call is: for strategies, gates and queues that make a difference. The pool itself
+/// makes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Class {
     /// Somebody waits for it.
@@ -52,7 +53,7 @@ pub enum Class {
     /// Neither of the others. The default.
     #[default]
     Normal,
-    /// Nobody waits for it; it takes what is left over.
+    /// Nobody waits for it.
     Batch,
 }
 

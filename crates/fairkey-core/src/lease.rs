@@ -18,8 +18,9 @@ use crate::{ApiKey, Ask, Candidate, Cost, Outcome, Report, Slot, Timestamp};
 /// [`record`](Lease::record)ed is what the gates are told, and without a record the call counts
 /// as given up, which says nothing about the key.
 ///
-/// It is one pointer wide. What it points at is kept for the thread's next calls when it ends, so
-/// that selecting allocates nothing once a thread has had its greatest number of calls.
+/// It is one pointer wide. What it points at is kept, up to 64 of it, for the next calls of the
+/// thread on which it ends: a thread that ends the calls it begins selects without allocating once
+/// it has had its greatest number of them.
 #[must_use = "dropping a lease at once frees the key and reports a call that was given up"]
 pub struct Lease(Option<Box<Hold>>);
 
