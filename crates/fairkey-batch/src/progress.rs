@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub rate: f64,
     /// Rows in all, where the length of the input allows a guess.
     pub rows_expected: Option<u64>,
+    /// Whether that is no guess any more: the input was read to its end.
+    pub all_read: bool,
     /// Until the end, where that can be guessed.
     pub eta: Option<Duration>,
 }

@@ -427,6 +427,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             elapsed: now - self.started,
             rate,
             rows_expected,
+            all_read: self.exhausted,
             eta,
         }
     }

@@ -363,7 +363,9 @@ async fn progress_knows_how_far_it_is_and_how_long_it_will_take() {
     assert!((9.0..11.0).contains(&half.rate), "{half:?}");
     let eta = half.eta.unwrap().as_secs_f64();
     assert!((4.0..6.0).contains(&eta), "{half:?}");
-    assert_eq!(snapshots.last().unwrap().done, 100);
+    assert!(!half.all_read);
+    let last = snapshots.last().unwrap();
+    assert_eq!((last.done, last.all_read), (100, true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,7 +133,9 @@ impl Progress for Reporter {
             }
             Notice::Stopping(Stopped::Interrupted) => self
                 .warn("interrupted: what is in flight is finished; another Ctrl-C leaves at once"),
-            Notice::Stopping(why) => self.warn(&format!("stopping: {why}")),
+            Notice::Stopping(Stopped::OutputFailed(_)) => {}
+            // Why is told at the end.
+            Notice::Stopping(_) => self.warn("stopping early: what is in flight is finished"),
             _ => {}
         }
     }
@@ -142,7 +144,8 @@ impl Progress for Reporter {
 /// `120 of 500 done, 64 in flight, 95.2/s, ETA 4 s, 12 refused, $0.002100`
 fn line(snapshot: &Snapshot) -> String {
     let mut text = match snapshot.rows_expected {
-        Some(rows) => format!("{} of {} done", snapshot.done, rows),
+        Some(rows) if snapshot.all_read => format!("{} of {rows} done", snapshot.done),
+        Some(rows) => format!("{} of about {rows} done", snapshot.done),
         None => format!("{} done", snapshot.done),
     };
     if snapshot.failed > 0 {
