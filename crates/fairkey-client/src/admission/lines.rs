@@ -10,8 +10,9 @@ use super::waiter::Waiter;
 /// What calls of one line have in common: a model that is out holds up no other line.
 pub(super) type Line = (Option<Arc<str>>, Class);
 
-/// How many calls that exclude keys of their own are asked about in a pass before their line is
-/// left alone: a bound on the work of one release.
+/// How many calls that exclude keys of their own are asked about in a pass before the others of
+/// their line that do are left alone: a bound on the work of one release. The first that excludes
+/// none is asked about all the same, since what they refuse may be what it waits for.
 const OWN_EXCLUSIONS: usize = 16;
 
 /// All who wait, by line, in the order they came.
@@ -69,7 +70,9 @@ impl Lines {
             .iter()
             .filter_map(|(line, waiters)| match pass.lines.get(line) {
                 Some(Progress { blocked: true, .. }) => None,
-                Some(Progress { after, .. }) => waiters.range(after + 1..).next(),
+                Some(Progress { after, own, .. }) => waiters
+                    .range(after + 1..)
+                    .find(|(_, waiter)| *own < OWN_EXCLUSIONS || waiter.wish.tried.is_empty()),
                 None => waiters.first_key_value(),
             });
         let (ticket, waiter) = heads.min_by_key(|(ticket, _)| **ticket)?;
@@ -99,6 +102,6 @@ impl Pass {
         let progress = self.lines.entry(line.clone()).or_default();
         progress.after = ticket;
         progress.own += 1;
-        progress.blocked |= excludes_none || progress.own >= OWN_EXCLUSIONS;
+        progress.blocked |= excludes_none;
     }
 }

@@ -169,3 +169,34 @@ async fn a_crowd_that_comes_and_leaves_leaves_nothing_behind() {
         assert_eq!((state.free, state.pumping), (Some(4), false), "seed {seed}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_that_exclude_a_key_keep_it_from_nobody_behind_them() {
+    let admission = admission(2, TestGate::cap(1), None);
+    let (mut one, mut two) = (None, None);
+    let first = admission.acquire(wish(), after(MINUTE), &mut one);
+    let first = first.await.unwrap();
+    let second = admission.acquire(wish(), after(MINUTE), &mut two);
+    let _second = second.await.unwrap();
+    let slot = first.lease.key().slot();
+    for _ in 0..40 {
+        let admission = Arc::clone(&admission);
+        tokio::spawn(async move {
+            let mut picky = wish();
+            picky.tried.add_key(slot);
+            let _ = admission.acquire(picky, after(MINUTE), &mut None).await;
+        });
+    }
+    settle().await;
+    let plain = tokio::spawn({
+        let admission = Arc::clone(&admission);
+        async move { admission.acquire(wish(), after(MINUTE), &mut None).await }
+    });
+    settle().await;
+    drop(first);
+    let held = plain
+        .await
+        .unwrap()
+        .expect("the key that the others exclude is free");
+    assert_eq!(held.lease.key().slot(), slot);
+}
