@@ -36,6 +36,18 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Returns how many columns the terminal has that `stream` goes to, if it goes to one.
+#[cfg(unix)]
+pub(crate) fn width(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn width<T>(_: T) -> Option<usize> {
+    None
+}
+
 /// Colors `text` where standard error is a terminal that wants it.
 fn paint(text: &str, color: &str) -> String {
     if has_color() {

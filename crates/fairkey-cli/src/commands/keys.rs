@@ -32,7 +32,7 @@ pub(crate) async fn keys(args: KeysArgs) -> Exit {
     let text = if args.json {
         report::json(&reports)
     } else {
-        report::table(&reports)
+        report::table(&reports, terminal::width(std::io::stdout()))
     };
     // Whoever reads it may have seen enough.
     let _ = terminal::print(&text);

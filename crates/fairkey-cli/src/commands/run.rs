@@ -85,7 +85,8 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         report::print_json(&summary, &name_of_output, to_stdout)
     } else {
         if !args.quiet {
-            terminal::say(&report::table(&summary, &name_of_output));
+            let width = terminal::width(io::stderr());
+            terminal::say(&report::table(&summary, &name_of_output, width));
         }
         Ok(())
     };

@@ -127,8 +127,8 @@ fn balance(balance: &Balance) -> String {
     }
 }
 
-/// Returns the keys as text.
-pub(super) fn table(reports: &[Report]) -> String {
+/// Returns the keys as text, in a table that is no wider than `width`.
+pub(super) fn table(reports: &[Report], width: Option<usize>) -> String {
     let mut rows = Table::new(&[
         "key",
         "account",
@@ -152,7 +152,7 @@ pub(super) fn table(reports: &[Report]) -> String {
             report.state(),
         ]);
     }
-    let mut text = redaction::clean(&rows.render());
+    let mut text = redaction::clean(&rows.render(width));
     if reports
         .iter()
         .any(|report| report.balance == Balance::Unknown)

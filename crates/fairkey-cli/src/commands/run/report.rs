@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::table::{self, Table, count, thousands, usd};
 use crate::{redaction, terminal};
 
-/// Returns the summary as text.
-pub(super) fn table(summary: &Summary, output: &str) -> String {
+/// Returns the summary as text, in tables that are no wider than `width`.
+pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> String {
     let mut text = String::from("\n");
     let mut keys = Table::new(&[
         "key",
@@ -36,7 +36,7 @@ pub(super) fn table(summary: &Summary, output: &str) -> String {
             refusals(&key.refusals),
         ]);
     }
-    text.push_str(&keys.render());
+    text.push_str(&keys.render(width));
     let accounts = summary.accounts();
     if !accounts.is_empty() {
         let mut rows = Table::new(&[
@@ -60,7 +60,7 @@ pub(super) fn table(summary: &Summary, output: &str) -> String {
             ]);
         }
         text.push('\n');
-        text.push_str(&rows.render());
+        text.push_str(&rows.render(width));
     }
     let rows = &summary.rows;
     let left = match rows.left {
