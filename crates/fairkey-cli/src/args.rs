@@ -57,7 +57,7 @@ pub(crate) struct UpstreamArgs {
     #[arg(long, value_name = "URL", conflicts_with = "mock")]
     pub(crate) base_url: Option<String>,
     /// Seed of all chance, the mock's included, so that a run can be repeated.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
 }
 
@@ -94,7 +94,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub(crate) format: Format,
     /// How many rows are in flight at most. auto: as many as the upstream takes, up to 256.
-    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "N|auto",
+        default_value = "auto",
+        allow_negative_numbers = true
+    )]
     pub(crate) concurrency: Concurrency,
     /// The model of lines that name none.
     #[arg(long)]
@@ -104,6 +109,7 @@ pub(crate) struct RunArgs {
     pub(crate) system: Option<String>,
     /// The most tokens of an answer, for lines that say nothing about it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     pub(crate) max_tokens: Option<u64>,
     /// Write results as they come, not in the order of the input.
     #[arg(long)]
@@ -142,6 +148,7 @@ pub(crate) struct AskArgs {
     pub(crate) system: Option<String>,
     /// The most tokens of the answer.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(allow_negative_numbers = true)]
     pub(crate) max_tokens: Option<u64>,
     /// Print the answer as JSON, when it is whole, with what it took.
     #[arg(long)]
@@ -182,13 +189,13 @@ Examples:
 Exit codes: 0 ended on a signal, 2 usage, scenario or address.")]
 pub(crate) struct MockArgs {
     /// The address to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// Accounts, keys, limits and faults, from a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
     /// Seed of all chance.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// How long an answer takes to its first token.
     #[arg(long, value_name = "DURATION", value_parser = config::duration)]
@@ -197,6 +204,12 @@ pub(crate) struct MockArgs {
     /// time.
     #[arg(long, value_name = "TIME")]
     pub(crate) now: Option<Timestamp>,
+}
+
+/// Reads an address to listen on. A name could be several.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "an address is an IP address with a port: 127.0.0.1:8080".to_owned())
 }
 
 impl Args {
@@ -228,6 +241,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_named_with_what_can() {
+        for (line, what) in [
+            (
+                "run in --concurrency -1",
+                "neither a number above 0 nor auto",
+            ),
+            ("run in --max-tokens -1", "'-1' for '--max-tokens"),
+            ("ask hi --max-tokens -1", "'-1' for '--max-tokens"),
+            ("run in --seed -1", "'-1' for '--seed"),
+            ("mock --seed -1", "'-1' for '--seed"),
+            (
+                "run in --patience 5",
+                "a duration is a number with its unit",
+            ),
+            ("mock --listen localhost:8080", "an IP address with a port"),
+        ] {
+            let args = ["fairkey"].into_iter().chain(line.split(' '));
+            let error = Args::try_parse_from(args).unwrap_err();
+            assert!(error.to_string().contains(what), "{line}: {error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fairkey_client::RetryConfig;
 use fairkey_core::{AccountId, ApiKey, Key};
 use fairkey_openrouter::AppAttribution;
 use fairkey_strategy::{BreakerConfig, CooldownConfig};
@@ -22,7 +21,7 @@ use fairkey_transport::Deadlines;
 use self::file::{File, Secret};
 use self::position::Position;
 
-pub(crate) use self::file::StrategyName;
+pub(crate) use self::file::{Retry, StrategyName};
 
 /// What is read where no file is named.
 const DEFAULT_FILE: &str = "fairkey.toml";
@@ -42,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) cooldown: Option<CooldownConfig>,
     pub(crate) deadlines: Deadlines,
-    pub(crate) retry: Option<RetryConfig>,
+    pub(crate) retry: Retry,
     /// What the user should know about the file.
     pub(crate) warnings: Vec<String>,
 }
@@ -169,7 +168,7 @@ impl Config {
             app: file.upstream.app.map(Into::into),
             strategy: file.strategy.r#use,
             deadlines: file.timeouts.into(),
-            retry: file.retry.map(Into::into),
+            retry: file.retry,
             cooldown: file.cooldown.map(Into::into),
             ..Self::default()
         };
@@ -292,7 +291,7 @@ impl Config {
 
 /// Reads a duration: a number and its unit, such as `250ms`, `6s`, `5m`, `2h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "is no duration; write it with a unit: 250ms, 6s, 5m, 2h".to_owned();
+    let wrong = || "a duration is a number with its unit: 250ms, 6s, 5m, 2h".to_owned();
     let split = text
         .find(|c: char| c.is_ascii_alphabetic())
         .ok_or_else(wrong)?;
@@ -311,6 +310,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use fairkey_client::RetryConfig;
+
     use super::*;
 
     const CANARY: &str = "sk-or-v1-canary0000000000";
@@ -382,7 +383,8 @@ throttled = "2s"
         assert_eq!(config.strategy, StrategyName::RoundRobin);
         assert_eq!(config.deadlines.first_content, Duration::from_secs(90));
         assert_eq!(config.deadlines.idle, Deadlines::default().idle);
-        assert_eq!(config.retry.unwrap().budget.ratio, 0.5);
+        let retry = config.retry.over(RetryConfig::default());
+        assert_eq!(retry.budget.ratio, 0.5);
         assert_eq!(config.breaker.unwrap().consecutive, Some(3));
         assert_eq!(config.cooldown.unwrap().throttled, Duration::from_secs(2));
         assert_eq!(config.warnings.len(), 1, "the literal secret");
@@ -456,7 +458,7 @@ throttled = "2s"
         let (toml, _) = rest.split_once("```").unwrap();
         let file: File = toml::from_str(toml).unwrap();
         assert_eq!((file.keys.len(), file.accounts.len()), (2, 1));
-        let retry = RetryConfig::from(file.retry.unwrap());
+        let retry = file.retry.over(RetryConfig::default());
         assert_eq!(retry.attempts, 6);
         assert_eq!(retry.failovers, RetryConfig::default().failovers);
     }

@@ -56,15 +56,17 @@ impl Purpose {
         }
     }
 
-    /// Returns how often a call is tried again where the configuration says nothing.
-    fn retry(&self) -> RetryConfig {
-        match self {
-            Self::Batch { .. } => RetryConfig {
-                attempts: BATCH_ATTEMPTS,
-                ..RetryConfig::default()
-            },
-            Self::Question => RetryConfig::default(),
+    /// Returns how a call is tried again, on the embedded mock or elsewhere, as far as the
+    /// configuration says nothing else.
+    fn retry(&self, mocked: bool) -> RetryConfig {
+        let mut retry = RetryConfig::default();
+        if let Self::Batch { .. } = self {
+            retry.attempts = BATCH_ATTEMPTS;
         }
+        if mocked {
+            retry.cap = MOCK_BACKOFF;
+        }
+        retry
     }
 
     /// Returns how long a call waits for a key.
@@ -107,11 +109,6 @@ impl Upstream {
             let started = scenario.start().await.map_err(|error| error.to_string())?;
             config.base_url = Some(started.base_url());
             config.cooldown.get_or_insert(MOCK_COOLDOWN);
-            let retry = RetryConfig {
-                cap: MOCK_BACKOFF,
-                ..purpose.retry()
-            };
-            config.retry.get_or_insert(retry);
             config.management_keys.clear();
             mock = Some(started);
             keys
@@ -138,7 +135,7 @@ impl Upstream {
         redaction::hide(keys.iter().map(|key| key.secret().clone()));
         redaction::hide(config.management_keys.values().cloned());
         let count = keys.len();
-        let client = build(&config, keys, &purpose, args.seed)?;
+        let client = build(&config, keys, &purpose, args)?;
         let mut accounts: Vec<_> = client.pool().with_keys(|set| {
             set.iter()
                 .map(|key| key.account_id().map(ToString::to_string))
@@ -208,7 +205,7 @@ fn build(
     config: &Config,
     keys: Vec<Key>,
     purpose: &Purpose,
-    seed: Option<u64>,
+    &UpstreamArgs { mock, seed, .. }: &UpstreamArgs,
 ) -> Result<Client, String> {
     let in_flight = purpose.in_flight().max(1);
     let transport = HttpTransport::builder()
@@ -220,7 +217,7 @@ fn build(
         .keys(keys)
         .transport(Arc::new(transport))
         .deadlines(config.deadlines)
-        .retry(config.retry.clone().unwrap_or_else(|| purpose.retry()))
+        .retry(config.retry.over(purpose.retry(mock)))
         .max_in_flight(in_flight)
         .max_wait(purpose.max_wait());
     builder = with_strategy(builder, config, seed);
@@ -257,4 +254,27 @@ fn with_strategy(builder: ClientBuilder, config: &Config, seed: Option<u64>) -> 
         .gate(breaker)
         .gate(Cooldown::per_key(cooldown.clone()))
         .gate(Cooldown::per_account(cooldown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Retry;
+
+    #[test]
+    fn what_a_configuration_leaves_out_keeps_what_holds_for_the_command() {
+        let retry: Retry = toml::from_str("base = \"1s\"").unwrap();
+        let batch = Purpose::Batch {
+            in_flight: 1,
+            patience: Duration::from_secs(1),
+        };
+        for (purpose, attempts) in [(batch, 8), (Purpose::Question, 4)] {
+            let retry = retry.over(purpose.retry(false));
+            assert_eq!(retry.attempts, attempts);
+            assert_eq!(retry.base, Duration::from_secs(1));
+        }
+        let retry: Retry = toml::from_str("attempts = 2").unwrap();
+        let retry = retry.over(Purpose::Question.retry(true));
+        assert_eq!((retry.attempts, retry.cap), (2, MOCK_BACKOFF));
+    }
 }

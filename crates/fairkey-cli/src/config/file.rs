@@ -21,7 +21,7 @@ pub(super) struct File {
     pub(super) keys: Vec<Key>,
     pub(super) strategy: Strategy,
     pub(super) timeouts: Timeouts,
-    pub(super) retry: Option<Retry>,
+    pub(super) retry: Retry,
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
 }
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 /// A duration, written with its unit.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Time(Duration);
 
 impl<'de> Deserialize<'de> for Time {
@@ -165,9 +165,10 @@ impl From<Timeouts> for Deadlines {
     }
 }
 
-#[derive(Deserialize, Default)]
+/// How calls are tried again, as far as it is said.
+#[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Retry {
+pub(crate) struct Retry {
     attempts: Option<u32>,
     failovers: Option<u32>,
     budget: Option<f64>,
@@ -177,11 +178,11 @@ pub(super) struct Retry {
     resend_unknown: Option<bool>,
 }
 
-impl From<Retry> for RetryConfig {
-    fn from(from: Retry) -> Self {
-        let mut retry = Self::default();
-        set!(retry, from, times: base, cap, hint_cap; values: attempts, failovers, resend_unknown);
-        if let Some(ratio) = from.budget {
+impl Retry {
+    /// Puts what is said over `retry`.
+    pub(crate) fn over(&self, mut retry: RetryConfig) -> RetryConfig {
+        set!(retry, self, times: base, cap, hint_cap; values: attempts, failovers, resend_unknown);
+        if let Some(ratio) = self.budget {
             retry.budget = BudgetConfig {
                 ratio,
                 ..BudgetConfig::default()
