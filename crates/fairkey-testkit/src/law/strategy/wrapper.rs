@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fairkey_core::{Ask, FaultKind, Gate, Gated, Outcome, Pool, Registry, Scope, Strategy};
 
-use crate::generate::{Mix, key_specs, keys_of, ops, plain_keys};
+use crate::generate::{AskSpec, Mix, key_specs, keys_of, ops, plain_keys};
 use crate::law::{Verdict, ensure, for_all, once};
 use crate::{Spy, SpyGate, Stage};
 
@@ -76,6 +76,10 @@ pub fn wrapper_loses_no_permit(wrap: impl Fn(Box<dyn Strategy>) -> Box<dyn Strat
         let door = Arc::clone(&gate) as Arc<dyn Gate>;
         let inner = Gated::new(Spy::new()).shared_gate(door);
         let mut stage = Stage::new(specs, wrap(Box::new(inner)), &[]);
+        let first = stage.select(&AskSpec::default())?;
+        ensure(first.is_ok(), || {
+            format!("everything is free, and the first call gets {first:?}")
+        })?;
         for op in ops {
             stage.apply(op)?;
             ensure(gate.inside() == stage.live().len(), || {
