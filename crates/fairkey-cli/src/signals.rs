@@ -8,7 +8,7 @@ use fairkey_batch::Stop;
 use crate::exit::Exit;
 use crate::terminal;
 
-/// Makes the first Ctrl-C (or SIGTERM) stop a run, and the second one leave at once.
+/// Makes the first Ctrl-C (or SIGTERM, or SIGHUP) stop a run, and the second one leave at once.
 ///
 /// # Errors
 ///
@@ -32,6 +32,9 @@ pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// The terminal was closed.
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -42,6 +45,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -50,6 +54,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

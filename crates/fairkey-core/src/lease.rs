@@ -159,18 +159,23 @@ impl Drop for Lease {
             return;
         };
         let Snapshot { keys, core, .. } = &*snapshot;
-        hold.report.ended = core.clock.now();
+        hold.report.ended = hold.report.begun;
         let slot = hold.slot;
         let key = Candidate::new(keys, slot);
-        // Gates and strategies of strangers run here, perhaps while a panic unwinds: a second
-        // panic would abort the process. A gate's ticket is taken before the gate is told, so each
-        // round makes progress, and a gate that panics does not keep the others from hearing.
+        // Clocks, gates and strategies of strangers run here, perhaps while a panic unwinds: a
+        // second panic would abort the process. A gate's ticket is taken before the gate is told,
+        // so each round makes progress, and a gate that panics does not keep the others from
+        // hearing.
         let Hold {
             report, tickets, ..
         } = &mut *hold;
-        let mut settled = false;
+        let (mut timed, mut settled) = (false, false);
         while !settled {
             let _ = catch_unwind(AssertUnwindSafe(|| {
+                if !timed {
+                    timed = true;
+                    report.ended = core.clock.now();
+                }
                 tickets.leave_all(&core.gates, keys, report);
                 settled = true;
                 core.strategy.settle(key, report);

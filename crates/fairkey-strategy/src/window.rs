@@ -132,6 +132,11 @@ impl Window {
                 if counts.generation == generation && counts.slice == slice {
                     return;
                 }
+                // A newer generation counts here: this call belongs to one that is gone.
+                let newer = counts.generation.wrapping_sub(generation);
+                if word != 0 && (1..128).contains(&newer) {
+                    return;
+                }
                 // A later slice is there already: this call ended a whole window ago.
                 let ahead = counts.slice.wrapping_sub(slice) & SLICE_MASK;
                 if counts.generation == generation && word != 0 && ahead < SLICE_MASK / 2 {
@@ -208,6 +213,24 @@ mod tests {
                 failures: 1
             }
         );
+    }
+
+    #[test]
+    fn a_straggler_of_an_older_generation_wipes_nothing() {
+        let window = Window::new();
+        window.record(WINDOW, 2, at(1), true);
+        window.record(WINDOW, 1, at(1), false);
+        assert_eq!(
+            window.counts(WINDOW, 2, at(1)),
+            Counts {
+                calls: 1,
+                failures: 1
+            }
+        );
+        // Generations wrap around.
+        window.record(WINDOW, 257, at(7), true);
+        window.record(WINDOW, 256, at(7), true);
+        assert_eq!(window.counts(WINDOW, 257, at(7)).calls, 1);
     }
 
     #[test]

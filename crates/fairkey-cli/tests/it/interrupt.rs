@@ -123,8 +123,8 @@ fn a_question_can_be_interrupted() {
 }
 
 #[test]
-fn the_mock_ends_on_either_signal() {
-    for signal in ["INT", "TERM"] {
+fn the_mock_ends_on_each_signal() {
+    for signal in ["INT", "TERM", "HUP"] {
         let running =
             Running::start(&mut Stage::new().command(["mock", "--listen", "127.0.0.1:0"]));
         running.wait_for("listening on http://127.0.0.1:");

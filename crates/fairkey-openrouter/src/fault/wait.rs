@@ -6,6 +6,13 @@ use fairkey_core::{FaultKind, Outcome, Retry, Timestamp};
 
 use crate::fault::{Cause, Fault, RetryHint};
 
+/// How long ago a stamp can have passed and still mean what it says: the time of an answer on its
+/// way, and of two clocks that differ a little.
+const JUST_PASSED: Duration = Duration::from_secs(60);
+
+/// The wait that such a stamp means: what it names is over, as far as anybody can tell.
+const SOON: Duration = Duration::from_millis(100);
+
 /// What the fault means to a pool.
 impl Fault {
     /// Returns the longest wait that a hint can mean here: that of the
@@ -22,15 +29,17 @@ impl Fault {
     /// Returns how long to wait from now on, where that is known; `wall` is the time of day since
     /// 1970-01-01 00:00 UTC.
     ///
-    /// A hint is bounded by [`max_wait`](Self::max_wait). A stamp that has passed already, and a
-    /// wait of nothing, say nothing: a clock is wrong, or the upstream is, and the schedule of
-    /// whoever asks decides. Without a hint the calendar speaks for what starts anew by the day,
+    /// A hint is bounded by [`max_wait`](Self::max_wait). A stamp that passed within the last
+    /// minute was still to come when the answer was written: it means a tenth of a second. One
+    /// that passed before that, and a wait of nothing, say nothing: a clock is wrong, or the
+    /// upstream is, and the schedule of whoever asks decides. Without a hint the calendar speaks for what starts anew by the day,
     /// the week or the month.
     #[must_use]
     pub fn wait(&self, wall: Duration) -> Option<Duration> {
         let wait = match self.0.retry {
             RetryHint::Never => None,
             RetryHint::After(wait) => Some(wait),
+            RetryHint::At(at) if at <= wall && wall - at <= JUST_PASSED => Some(SOON),
             RetryHint::At(at) => at.checked_sub(wall),
             RetryHint::Unknown => {
                 let reset = self
@@ -60,5 +69,29 @@ impl Fault {
             (_, None) => Retry::Unknown,
         };
         Outcome::fault(self.0.scope, self.0.kind).with_retry(retry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_that_has_just_passed_means_soon_and_an_old_one_nothing() {
+        let wall = Duration::from_secs(1_800_000_000);
+        let wait = |at: Duration| {
+            let hint = RetryHint::At(at);
+            Fault::new(Cause::AccountRateLimited, "")
+                .with_retry(hint)
+                .wait(wall)
+        };
+        assert_eq!(
+            wait(wall + Duration::from_secs(3)),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(wait(wall), Some(SOON));
+        assert_eq!(wait(wall - Duration::from_millis(5)), Some(SOON));
+        assert_eq!(wait(wall - JUST_PASSED), Some(SOON));
+        assert_eq!(wait(wall - JUST_PASSED - Duration::from_millis(1)), None);
     }
 }

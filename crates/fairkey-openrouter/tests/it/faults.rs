@@ -266,11 +266,12 @@ fn hints_are_bounded_by_what_they_can_mean() {
         &hinted(Cause::KeyCapSpent, stamp("2036-11-01T00:00:00Z")),
         at(32 * 86_400),
     );
-    // What has passed, and a wait of nothing, say nothing.
+    // What passed while the answer was on its way means soon.
     check_outcome(
-        &hinted(Cause::FreeDaily, stamp("2026-10-13T14:00:00Z")),
-        Retry::Unknown,
+        &hinted(Cause::FreeDaily, stamp("2026-10-13T13:59:59Z")),
+        Retry::At(Timestamp::ZERO + secs(7) + Duration::from_millis(100)),
     );
+    // What passed long ago, and a wait of nothing, say nothing.
     check_outcome(
         &hinted(Cause::FreeDaily, stamp("2026-10-12T00:00:00Z")),
         Retry::Unknown,
