@@ -58,11 +58,16 @@ pub(crate) struct Opening {
     over: bool,
     /// Until when the end of the body is waited for after the last chunk.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Frames that came behind the end of the stream.
+    behind_end: u32,
 }
 
 /// How long the end of the body is waited for after `[DONE]`. A connection whose answer was read
 /// to its end can be used again; usually the end has come already.
 const LINGER: Duration = Duration::from_millis(500);
+/// How many frames a peer may send behind the end of a stream before its connection is given up: a
+/// peer that always has one more would keep the key for ever.
+const FRAMES_BEHIND_END: u32 = 64;
 
 impl Opening {
     pub(crate) fn new(exchange: Exchange) -> Self {
@@ -73,6 +78,7 @@ impl Opening {
             fault: None,
             over: false,
             linger: None,
+            behind_end: 0,
         }
     }
 
@@ -139,7 +145,10 @@ impl Opening {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.exchange.held().is_some() {
             match self.exchange.poll_frame(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
+                // What comes behind the end is thrown away, and not for ever.
+                Poll::Ready(Some(Ok(_))) if self.behind_end < FRAMES_BEHIND_END => {
+                    self.behind_end += 1;
+                }
                 Poll::Ready(_) => self.exchange.end(),
                 Poll::Pending => {
                     let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));

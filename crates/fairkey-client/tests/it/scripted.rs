@@ -51,6 +51,8 @@ pub(crate) enum Part {
     Wait(Duration),
     Break(TransportErrorKind),
     Hang,
+    /// Nobody may read as far as this.
+    Trap,
 }
 
 impl Reply {
@@ -250,6 +252,7 @@ impl http_body::Body for Parts {
                     return Poll::Ready(Some(Err(TransportError::new(kind, "as scripted"))));
                 }
                 Some(Part::Wait(wait)) => self.wait = Some(Box::pin(sleep(wait))),
+                Some(Part::Trap) => panic!("the body was read too far"),
                 Some(Part::Hang) => {
                     self.parts.push_front(Part::Hang);
                     return Poll::Pending;

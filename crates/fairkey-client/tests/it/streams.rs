@@ -206,3 +206,19 @@ async fn a_stream_counts_as_in_flight_to_its_end() {
     drop(first);
     assert!(second.await.unwrap().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_stops_behind_the_end_does_not_keep_the_key() {
+    let transport = Scripted::new(|_| {
+        let start = [role(), delta("Paris")].into_iter().chain(finish());
+        let more = (0..1_000).map(|_| data(": and another\n\n"));
+        Reply::stream(start.chain(more).chain([Part::Trap]))
+    });
+    let client = client(1, &transport);
+    let mut stream = client.chat_stream(&prompt("x")).await.unwrap();
+    let mut text = String::new();
+    while let Some(chunk) = stream.next().await {
+        text += &chunk.unwrap().text();
+    }
+    assert_eq!((text.as_str(), client.pool().in_flight()), ("Paris", 0));
+}
