@@ -46,7 +46,7 @@ pub(crate) async fn get(core: &Arc<Core>, path: &str, secret: &ApiKey) -> Result
 }
 
 async fn answer(core: &Core, request: Request<Bytes>) -> Result<Bytes, Fault> {
-    let fault = |error| network::fault(&error, &core.deadlines);
+    let fault = |error| network::fault(&error, &core.deadlines, &core.deadlines);
     let (parts, body) = core
         .transport
         .send(request)

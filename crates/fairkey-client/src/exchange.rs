@@ -152,7 +152,7 @@ impl Exchange {
 
     /// Ends the attempt with an error of the transport.
     pub(crate) fn fail_in_transport(&mut self, error: &TransportError) -> Failure {
-        let fault = network::fault(error, &self.deadlines);
+        let fault = network::fault(error, &self.deadlines, &self.core.deadlines);
         self.fail(&fault);
         Failure {
             fault,

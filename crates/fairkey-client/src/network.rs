@@ -7,18 +7,28 @@ use fairkey_transport::{Deadlines, Phase as Waiting, TransportError, TransportEr
 
 /// Reads a transport's error.
 ///
-/// A peer that is silent beyond the head or the idle deadline is at fault, as a provider; the
-/// deadline of the whole call is the caller's own, and blames nobody.
-pub(crate) fn fault(error: &TransportError, deadlines: &Deadlines) -> Fault {
+/// A peer that is silent beyond the head or the idle deadline is at fault, as a provider. The
+/// deadline of the whole call is the caller's own and blames nobody upstream, and so does any
+/// deadline that the call made shorter than the `usual` one.
+pub(crate) fn fault(error: &TransportError, deadlines: &Deadlines, usual: &Deadlines) -> Fault {
     let message = error.to_string();
     match error.kind() {
         TransportErrorKind::Timeout(waiting) => {
             let (phase, limit) = phase(waiting, deadlines);
-            Fault::timeout(phase, limit)
+            timed_out(phase, limit, self::phase(waiting, usual).1)
         }
         TransportErrorKind::Request => Fault::new(Cause::BadRequest, &message),
         TransportErrorKind::TooLarge | TransportErrorKind::Overloaded => Fault::local(&message),
         _ => Fault::network(&message),
+    }
+}
+
+/// Returns the fault of a deadline that passed after `limit`, where the client's own is `usual`.
+pub(crate) fn timed_out(phase: Phase, limit: Duration, usual: Duration) -> Fault {
+    if limit < usual {
+        Fault::timeout(Phase::Total, limit)
+    } else {
+        Fault::timeout(phase, limit)
     }
 }
 
@@ -71,11 +81,28 @@ mod tests {
         ] {
             let error = TransportError::new(kind, "what happened");
             assert_eq!(
-                fault(&error, &Deadlines::default()).scope(),
+                fault(&error, &Deadlines::default(), &Deadlines::default()).scope(),
                 scope,
                 "{kind:?}"
             );
             assert_eq!(may_run(&error), running, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_deadline_that_the_caller_made_shorter_blames_nobody_upstream() {
+        let usual = Deadlines::default();
+        let hasty = Deadlines {
+            head: Duration::from_millis(50),
+            idle: usual.idle * 2,
+            ..usual
+        };
+        let scope = |waiting| {
+            let error = TransportError::new(TransportErrorKind::Timeout(waiting), "late");
+            fault(&error, &hasty, &usual).scope()
+        };
+        assert_eq!(scope(Waiting::Head), Scope::Caller);
+        assert_eq!(scope(Waiting::Idle), Scope::Provider);
+        assert_eq!(scope(Waiting::FirstChunk), Scope::Provider);
     }
 }

@@ -14,6 +14,7 @@ use crate::admission::after;
 use crate::chat_stream::Opening;
 use crate::exchange::{Exchange, Failure};
 use crate::leased_body::{First, LeasedBody};
+use crate::network;
 use crate::summary::Summary;
 use crate::watch::{Watch, body_fault, is_event_stream, is_json};
 
@@ -225,7 +226,8 @@ fn too_large(exchange: &mut Exchange, limit_bytes: usize) -> Failure {
 }
 
 fn silent(exchange: &mut Exchange, wait: Duration) -> Failure {
-    let fault = Fault::timeout(Phase::FirstContent, wait);
+    let usual = exchange.core.deadlines.first_content;
+    let fault = network::timed_out(Phase::FirstContent, wait, usual);
     exchange.fail(&fault);
     Failure::found(fault)
 }
