@@ -23,7 +23,7 @@ use crate::exchange::Exchange;
 use crate::ledger::Ledger;
 use crate::{Client, LeasedBody, network};
 
-/// Puts a leased key on every request that goes through a [`tower`](https://docs.rs/tower) service
+/// Puts a leased key on every request that goes through a `tower` service
 /// of any HTTP client, and lets the lease ride in the answer's body.
 ///
 /// It makes one attempt for each request. What retries stands *outside* of it, so that each
