@@ -295,7 +295,22 @@ impl Builder {
         let parts = self.parts()?;
         let listener = TcpListener::bind(listen).await.map_err(error)?;
         let addr = listener.local_addr().map_err(error)?;
-        Ok(MockOpenRouter::serve(listener, addr, parts))
+        Ok(MockOpenRouter::serve(Some(listener), addr, parts))
+    }
+
+    /// Starts it without a port: clients reach it by [`MockOpenRouter::connect`] only. Its base URL
+    /// names loopback, and nothing listens there.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), but for the address.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    pub fn start_in_memory(self) -> Result<MockOpenRouter, StartError> {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 80));
+        Ok(MockOpenRouter::serve(None, addr, self.parts()?))
     }
 
     fn parts(self) -> Result<Parts, StartError> {

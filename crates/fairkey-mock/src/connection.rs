@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::clock::Clock;
@@ -26,20 +26,28 @@ impl Link {
     }
 }
 
-/// A TCP connection that notes its end in the log.
+/// What a connection's bytes go through.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Tcp(TcpStream),
+    /// One end of a pipe in memory. It knows no reset: its peer sees an early end.
+    Memory(DuplexStream),
+}
+
+/// A connection that notes its end in the log.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     link: Arc<Link>,
     log: Log,
     clock: Arc<Clock>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, link: Arc<Link>, log: Log, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(wire: Wire, link: Arc<Link>, log: Log, clock: Arc<Clock>) -> Self {
         log.push(Entry::of_the_world(clock.now(), EventKind::Connected));
         Self {
-            stream,
+            wire,
             link,
             log,
             clock,
@@ -50,9 +58,11 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Relaxed: see `reset_on_close`.
-        if self.link.reset.load(Ordering::Relaxed) {
+        if self.link.reset.load(Ordering::Relaxed)
+            && let Wire::Tcp(stream) = &self.wire
+        {
             // If it cannot be set, the peer sees an early end: broken off all the same.
-            let _ = self.stream.set_zero_linger();
+            let _ = stream.set_zero_linger();
         }
         self.log.push(Entry::of_the_world(
             self.clock.now(),
@@ -67,7 +77,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Wire::Memory(pipe) => Pin::new(pipe).poll_read(cx, buf),
+        }
     }
 }
 
@@ -77,7 +90,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Wire::Memory(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -85,15 +101,24 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Wire::Memory(pipe) => Pin::new(pipe).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.wire {
+            Wire::Tcp(stream) => stream.is_write_vectored(),
+            Wire::Memory(pipe) => pipe.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Memory(pipe) => Pin::new(pipe).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,6 +126,9 @@ impl AsyncWrite for Connection {
         if self.link.reset.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.wire {
+            Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Memory(pipe) => Pin::new(pipe).poll_shutdown(cx),
+        }
     }
 }

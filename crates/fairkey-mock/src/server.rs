@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::action::Action;
@@ -20,7 +22,7 @@ use crate::builder::Builder;
 use crate::catalog::Catalog;
 use crate::chance::{FaultKind, Latency};
 use crate::clock::{Clock, Timestamp};
-use crate::connection::{Connection, Link};
+use crate::connection::{Connection, Link, Wire};
 use crate::endpoints;
 use crate::log::{Counters, Log};
 use crate::money::Money;
@@ -30,11 +32,15 @@ use crate::world::{Unknown, World};
 /// How long [`MockOpenRouter::shutdown`] lets running calls finish.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What a connection in memory holds on its way, in each direction.
+const PIPE_BYTES: usize = 64 * 1024;
+
 /// A running mock. Dropping it closes its port and every connection at once.
 pub struct MockOpenRouter {
     shared: Arc<Shared>,
     addr: SocketAddr,
     stop: watch::Sender<bool>,
+    pipes: mpsc::UnboundedSender<DuplexStream>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -90,7 +96,8 @@ impl MockOpenRouter {
         Builder::new()
     }
 
-    pub(crate) fn serve(listener: TcpListener, addr: SocketAddr, parts: Parts) -> Self {
+    /// Serves what comes by the listener, if there is one, and by [`connect`](Self::connect).
+    pub(crate) fn serve(listener: Option<TcpListener>, addr: SocketAddr, parts: Parts) -> Self {
         let Parts {
             world,
             catalog,
@@ -115,11 +122,13 @@ impl MockOpenRouter {
             requests: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped));
+        let (pipes, piped) = mpsc::unbounded_channel();
+        let task = tokio::spawn(accept(listener, piped, Arc::clone(&shared), stopped));
         Self {
             shared,
             addr,
             stop,
+            pipes,
             task: Some(task),
         }
     }
@@ -127,6 +136,19 @@ impl MockOpenRouter {
     /// What a client takes as its base URL: `http://ADDR/api/v1`.
     pub fn base_url(&self) -> String {
         format!("{}/api/v1", self.origin())
+    }
+
+    /// Opens a connection in memory: this end is the client's.
+    ///
+    /// It waits for no socket, so that on tokio's paused time a client and the mock run as fast as
+    /// they compute, with every latency, window and reset where it belongs. A scripted reset shows
+    /// as an early end. After [`shutdown`](Self::shutdown) it is closed at once.
+    #[must_use]
+    pub fn connect(&self) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        // Where nobody serves any more, the peer sees the end.
+        let _ = self.pipes.send(server);
+        client
     }
 
     /// `http://ADDR`
@@ -301,27 +323,36 @@ impl fmt::Debug for MockOpenRouter {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: Option<TcpListener>,
+    mut piped: mpsc::UnboundedReceiver<DuplexStream>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let wire = tokio::select! {
+            accepted = next(listener.as_ref()) => match accepted {
+                Ok(stream) => {
+                    // Without it small chunks would wait for each other; it does not fail on a
+                    // live socket.
+                    let _ = stream.set_nodelay(true);
+                    Wire::Tcp(stream)
+                }
                 Err(_) => {
                     // Most likely out of file descriptors: what is open must close first.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 }
             },
+            Some(pipe) = piped.recv() => Wire::Memory(pipe),
             Some(_) = connections.join_next() => continue,
             _ = stopped.changed() => break,
         };
-        // Without it small chunks would wait for each other; it does not fail on a live socket.
-        let _ = stream.set_nodelay(true);
         let link = Arc::new(Link::default());
         let connection = Connection::new(
-            stream,
+            wire,
             Arc::clone(&link),
             shared.log.clone(),
             Arc::clone(&shared.clock),
@@ -352,7 +383,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
             Ok::<(), Infallible>(())
         });
     }
-    drop(listener);
+    drop((listener, piped));
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
     connections.shutdown().await;
+}
+
+/// Accepts the next connection; never, without a listener.
+async fn next(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
 }

@@ -1,5 +1,6 @@
 //! From an origin to bytes that flow: name, TCP, proxy tunnel, TLS.
 
+mod dial;
 mod tcp;
 mod tunnel;
 
@@ -18,6 +19,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
+pub use self::dial::{ByteStream, Dial};
 use crate::target::Origin;
 use crate::{BoxError, TransportError, TransportErrorKind};
 
@@ -40,6 +42,8 @@ pub(crate) struct Connector {
     pub(crate) plain_protocol: Protocol,
     pub(crate) allow_plaintext: bool,
     pub(crate) overrides: HashMap<String, Vec<IpAddr>>,
+    /// Stands in for names, TCP and proxies, where somebody gave one.
+    pub(crate) dialer: Option<Arc<dyn Dial>>,
 }
 
 impl Connector {
@@ -62,7 +66,10 @@ impl Connector {
             }
             _ => None,
         };
-        let io: BoxIo = if let Some((intercept, uri)) = proxy {
+        let io: BoxIo = if let Some(dialer) = &self.dialer {
+            let dialed = dialer.dial(&origin.host, origin.port).await;
+            dialed.map_err(|error| connect_error("the dialer could not connect", error))?
+        } else if let Some((intercept, uri)) = proxy {
             self.tunnel(&intercept, uri).await?
         } else {
             // A name that should be loopback but resolves elsewhere gets no plain bytes.
@@ -118,12 +125,7 @@ async fn handshake(
     Ok((Box::new(stream), protocol))
 }
 
-/// Anything that bytes go through.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-pub(crate) type BoxIo = Box<dyn Io>;
+pub(crate) type BoxIo = Box<dyn ByteStream>;
 
 /// An open connection that nobody has spoken HTTP on yet.
 pub(crate) struct Connected {

@@ -16,6 +16,7 @@ mod tls;
 mod transport;
 
 pub use self::body::Body;
+pub use self::connect::{ByteStream, Dial};
 pub use self::deadlines::Deadlines;
 pub use self::error::{BoxError, Phase, TransportBuildError, TransportError, TransportErrorKind};
 pub use self::http_transport::{HttpTransport, HttpTransportBuilder};

@@ -5,6 +5,7 @@ mod account;
 mod budget;
 mod cancel;
 mod faults;
+mod in_memory;
 #[cfg(feature = "tower")]
 mod layer;
 mod map;

@@ -135,6 +135,7 @@ mod tests {
             plain_protocol: crate::connect::Protocol::Http1,
             allow_plaintext: false,
             overrides: std::collections::HashMap::new(),
+            dialer: None,
         };
         let stream = connector.tcp("127.0.0.1", port, true).await.unwrap();
         assert!(stream.nodelay().unwrap());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{HttpTransport, Inner};
 use crate::connect::{Connector, Protocol};
 use crate::pool::{Limits, Pool};
-use crate::{Deadlines, ProxyOptions, TlsOptions, TransportBuildError};
+use crate::{Deadlines, Dial, ProxyOptions, TlsOptions, TransportBuildError};
 
 /// Builds an [`HttpTransport`].
 ///
@@ -37,6 +37,7 @@ pub struct HttpTransportBuilder {
     plain_http2: bool,
     allow_plaintext: bool,
     overrides: HashMap<String, Vec<IpAddr>>,
+    dialer: Option<Arc<dyn Dial>>,
 }
 
 impl HttpTransportBuilder {
@@ -61,6 +62,7 @@ impl HttpTransportBuilder {
             plain_http2: false,
             allow_plaintext: false,
             overrides: HashMap::new(),
+            dialer: None,
         }
     }
 
@@ -169,6 +171,12 @@ impl HttpTransportBuilder {
         self
     }
 
+    /// Opens connections through `dialer`: names are not looked up, and no proxy is used.
+    pub fn dialer(mut self, dialer: Arc<dyn Dial>) -> Self {
+        self.dialer = Some(dialer);
+        self
+    }
+
     /// Builds the transport. Nothing is connected yet, and no runtime is needed.
     ///
     /// Without a crypto provider or a root of trust (see the features) and without
@@ -222,6 +230,7 @@ impl HttpTransportBuilder {
             plain_protocol: plain_protocol(self.plain_http2),
             allow_plaintext: self.allow_plaintext,
             overrides: self.overrides,
+            dialer: self.dialer,
         };
         Ok(HttpTransport {
             inner: Arc::new(Inner {
