@@ -98,7 +98,7 @@ async fn attempts(
         let (id, slot, account) = (key.id().clone(), key.slot(), key.account());
         core.counters.attempts.up();
         ledger.begin(key, core.admission.pool.now());
-        let failed = match attempt(core, job, ledger, held).await {
+        let failed = match attempt(core, job, ledger.left(), held).await {
             Ok(accepted) => {
                 ledger.end(None, core.admission.pool.now());
                 return Ok((accepted, id));
@@ -122,12 +122,12 @@ async fn attempts(
                     return Err(Stop::Failed(failed, Some(GiveUp::Budget)));
                 }
                 core.counters.retries.up();
-                // What came is not needed any more, and may hold a lease.
-                drop(failed);
+                ledger.keep(failed);
                 tokio::time::sleep(wait).await;
                 continue;
             }
         }
+        ledger.keep(failed);
         core.counters.failovers.up();
     }
 }
@@ -145,15 +145,15 @@ fn may_be_tried_again_at(core: &Core, fault: &Fault, now: Timestamp) -> Option<T
     )
 }
 
-/// Makes one attempt.
+/// Makes one attempt, with so much time `left` until the caller's deadline.
 async fn attempt(
     core: &Arc<Core>,
     job: &Job,
-    ledger: &Ledger,
+    left: Option<Duration>,
     held: Held,
 ) -> Result<Accepted, Box<Failed>> {
     let mut deadlines = job.options.deadlines.unwrap_or(core.deadlines);
-    if let Some(left) = ledger.left() {
+    if let Some(left) = left {
         deadlines.total = deadlines.total.min(left);
     }
     let mut exchange = Exchange::new(Arc::clone(core), held, deadlines);
@@ -203,9 +203,13 @@ fn request(
 impl Stop {
     /// Makes the error of a call that stopped, or the answer, where it is to be handed on.
     fn finish(mut self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
-        if let (Self::Failed(failed, _), Mode::Pass) = (&mut self, &job.mode)
-            && let Some((accepted, key)) = failed.passed.take()
-        {
+        let passed = match &mut self {
+            _ if job.mode != Mode::Pass => None,
+            Self::Failed(failed, _) => failed.passed.take(),
+            // The next attempt was not made: the answer of the last one stands.
+            Self::Error(_) | Self::Deadline => ledger.take_kept().and_then(|kept| kept.passed),
+        };
+        if let Some((accepted, key)) = passed {
             let attempts = ledger.take_attempts();
             let elapsed = ledger.started.elapsed();
             return Ok(Done {
@@ -220,13 +224,18 @@ impl Stop {
 
     pub(crate) fn into_error(self, core: &Core, mut ledger: Ledger) -> CallError {
         let now = core.admission.pool.now();
+        let response = ledger.take_kept().and_then(|kept| kept.response);
         let error = match self {
             Self::Failed(failed, give_up) => failed_error(core, *failed, give_up, &ledger),
-            Self::Error(error) => error.with_fault(ledger.fault.take()),
+            Self::Error(error) => error
+                .with_fault(ledger.fault.take())
+                .with_response(response),
             Self::Deadline => {
                 // The attempt under way, if there is one, was given up.
                 ledger.end(Some((&Fault::canceled()).into()), now);
-                deadline(&ledger).with_fault(ledger.fault.take())
+                deadline(&ledger)
+                    .with_fault(ledger.fault.take())
+                    .with_response(response)
             }
         };
         error.with_attempts(ledger.take_attempts())

@@ -156,7 +156,8 @@ impl Client {
     /// what the call wants.
     ///
     /// The answer is that of the last attempt, whatever its status: a refusal that no further
-    /// attempt can help is returned with its body untouched. [`Served`] is among its extensions.
+    /// attempt can help, or after which there is no key for one, is returned with its body
+    /// untouched. [`Served`] is among its extensions.
     /// A stream of events is returned when its first content has come; from then on no other
     /// attempt is made.
     ///

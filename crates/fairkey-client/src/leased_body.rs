@@ -63,6 +63,14 @@ impl LeasedBody {
         self.over = true;
     }
 
+    /// Lets the key go where the answer was read to its end; tells whether it was.
+    pub(crate) fn release(&mut self) -> bool {
+        if self.over {
+            self.exchange.end();
+        }
+        self.over
+    }
+
     pub(crate) fn exchange(&mut self) -> &mut Exchange {
         &mut self.exchange
     }

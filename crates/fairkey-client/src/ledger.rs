@@ -7,6 +7,7 @@ use fairkey_openrouter::Fault;
 use tokio::time::Instant;
 
 use crate::answer::{Attempt, AttemptFault};
+use crate::attempts::Failed;
 use crate::verdict::Spent;
 
 /// Everything that one call has done so far. Each attempt passes through it, whichever layer
@@ -25,6 +26,8 @@ pub(crate) struct Ledger {
     pub(crate) waited: Duration,
     /// The fault of the last attempt that failed.
     pub(crate) fault: Option<Fault>,
+    /// What came of the last attempt, where it failed and another one was to follow.
+    kept: Option<Box<Failed>>,
 }
 
 /// What this call shall not use again, until a time; `None`: never.
@@ -54,11 +57,13 @@ impl Ledger {
             ticket: None,
             waited: Duration::ZERO,
             fault: None,
+            kept: None,
         }
     }
 
     /// Books that an attempt begins.
     pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
+        self.kept = None;
         self.open = Some(Attempt {
             key: key.id().clone(),
             account: key.account_id().cloned(),
@@ -78,6 +83,18 @@ impl Ledger {
                 ..attempt
             });
         }
+    }
+
+    /// Keeps what came of an attempt, for when no other one can be made after all. It holds no
+    /// key meanwhile: an answer that was not read to its end is let go.
+    pub(crate) fn keep(&mut self, mut failed: Box<Failed>) {
+        failed.release();
+        self.kept = Some(failed);
+    }
+
+    /// Returns what came of the last attempt, unless one is under way.
+    pub(crate) fn take_kept(&mut self) -> Option<Box<Failed>> {
+        self.kept.take()
     }
 
     /// Books that the next attempt goes to another key, since this one refused.

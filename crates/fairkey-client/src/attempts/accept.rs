@@ -67,6 +67,16 @@ impl Failed {
             passed: None,
         })
     }
+
+    /// Lets the key go that an answer may hold, and with it an answer that was not read to its
+    /// end.
+    pub(crate) fn release(&mut self) {
+        if let Some((Accepted::Pass(response), _)) = &mut self.passed
+            && !response.body_mut().release()
+        {
+            self.passed = None;
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, Box<Failed>>;

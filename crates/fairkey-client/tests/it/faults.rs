@@ -501,3 +501,24 @@ async fn a_free_quota_that_is_used_up_closes_no_paid_model() {
         (Scope::Account, Cause::FreeDaily)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_for_want_of_keys_carries_the_last_refusal() {
+    let transport = Scripted::new(|seen| match seen.nth {
+        1 => Reply::status(402, NO_CREDIT),
+        _ => Reply::status(401, REVOKED),
+    });
+    let client = client(2, &transport);
+    let error = client.chat(&prompt("x")).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::NoKey);
+    assert_eq!(error.give_up(), Some(GiveUp::NoKeyLeft));
+    assert_eq!(error.fault().unwrap().cause(), Cause::KeyInvalid);
+    let response = error.response().unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.body()[..]),
+        (401, REVOKED.as_bytes())
+    );
+    let error = client.chat(&prompt("x")).await.unwrap_err();
+    assert!(error.response().is_none() && error.fault().is_none());
+    assert_eq!(error.give_up(), None);
+}

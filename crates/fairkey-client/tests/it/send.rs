@@ -12,8 +12,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::scripted::{
-    BAD, DOWN, PROVIDER_FULL, Part, REVOKED, Reply, Scripted, builder, client, data, delta, event,
-    finish, role,
+    ADMISSION, BAD, DOWN, NO_CREDIT, PROVIDER_FULL, Part, REVOKED, Reply, Scripted, builder,
+    client, data, delta, event, finish, role,
 };
 
 fn post(path: &str) -> Request<Bytes> {
@@ -320,4 +320,63 @@ async fn the_callers_deadline_holds_to_the_end_of_the_stream() {
     });
     client.send(request).await.unwrap();
     assert_eq!(transport.seen()[0].deadlines.total, Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_the_last_key_is_handed_on_as_it_came() {
+    for (status, body) in [(401, REVOKED), (402, NO_CREDIT), (429, ADMISSION)] {
+        let transport = Scripted::new(move |_| Reply::status(status, body).header("x-odd", "kept"));
+        let client = builder(2, &transport)
+            .max_wait(Duration::from_secs(5))
+            .build()
+            .unwrap();
+        let response = send(&client, "/embeddings").await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["x-odd"], "kept");
+        assert_eq!(client.pool().in_flight(), 0, "no lease waits for a reader");
+        let served = response.extensions().get::<Served>().unwrap().clone();
+        assert_eq!(served.attempts.len(), 2);
+        assert_eq!(served.key, served.attempts[1].key);
+        let read = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(read, body);
+        // The next call finds no key: there is no answer to hand on.
+        let error = client.send(post("/embeddings")).await.unwrap_err();
+        assert_eq!(error.kind(), CallErrorKind::NoKey);
+        assert!(error.response().is_none() && error.attempts().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_too_large_to_be_read_whole_holds_no_key_while_others_are_looked_for() {
+    let large = format!(
+        r#"{{"error":{{"code":401,"message":"{}"}}}}"#,
+        "x".repeat(600 << 10)
+    );
+    let transport = Scripted::new(move |_| Reply::status(401, &large));
+    let client = client(1, &transport);
+    let error = client.send(post("/embeddings")).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::NoKey);
+    assert_eq!(client.pool().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_came_before_the_deadline_is_handed_on_when_no_key_comes_in_time() {
+    let transport = Scripted::new(|_| Reply::status(429, ADMISSION));
+    let client = client(1, &transport);
+    let mut request = post("/embeddings");
+    request.extensions_mut().insert(CallOptions {
+        deadline: Some(Duration::from_secs(5)),
+        ..CallOptions::default()
+    });
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(
+        response
+            .extensions()
+            .get::<Served>()
+            .unwrap()
+            .attempts
+            .len(),
+        1
+    );
 }
