@@ -126,8 +126,19 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// The year and the month that a day since 1970-01-01 lies in.
-fn year_and_month(days: i64) -> (i64, i64) {
+/// Writes a time since 1970-01-01 00:00 UTC as `2026-10-12T08:30:00Z`, a fraction dropped; `None`
+/// beyond the year 9999, which the form has no room for.
+pub(crate) fn format_iso8601(at: Duration) -> Option<String> {
+    let (days, seconds) = (at.as_secs() / DAY_SECS, at.as_secs() % DAY_SECS);
+    let days = i64::try_from(days).ok().filter(|days| *days < 1 << 40)?;
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    (year <= 9999)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+}
+
+/// The year, the month and the day of a day since 1970-01-01.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -140,7 +151,8 @@ fn year_and_month(days: i64) -> (i64, i64) {
     } else {
         shifted - 9
     };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// The next midnight UTC after `now`; both since 1970.
@@ -165,7 +177,7 @@ pub(crate) fn next_month(now: Duration) -> Duration {
     else {
         return Duration::MAX;
     };
-    let (year, month) = year_and_month(day);
+    let (year, month, _) = civil_from_days(day);
     let (year, month) = if month == 12 {
         (year + 1, 1)
     } else {
@@ -201,6 +213,28 @@ mod tests {
             parse_iso8601("2026-10-12T08:30:00.433273+00:00"),
             Some(Duration::new(1_791_793_800, 433_273_000))
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_791_793_800, "2026-10-12T08:30:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            let at = Duration::from_secs(seconds);
+            assert_eq!(format_iso8601(at).as_deref(), Some(text));
+            assert_eq!(parse_iso8601(text), Some(at));
+        }
+        for beyond in [253_402_300_800, u64::MAX] {
+            assert_eq!(format_iso8601(Duration::from_secs(beyond)), None);
+        }
+        // Every day of eight years, leap days among them.
+        for day in 0..8 * 366 {
+            let at = Duration::from_secs(20_000 * DAY_SECS + day * DAY_SECS + 12_345);
+            assert_eq!(parse_iso8601(&format_iso8601(at).unwrap()), Some(at));
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ use fairkey_core::{FaultKind, Scope};
 use crate::key_info::ResetInterval;
 use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
 
+pub(crate) use body::broken as malformed_json;
 pub use cause::Cause;
 pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy};
 pub use retry_after::{RetryHint, parse_reset_stamp, parse_retry_after};
@@ -200,7 +201,10 @@ impl Fault {
     /// Returns the fault of a stream's event that is no JSON. Says where it breaks off, and
     /// nothing of what it says.
     pub(crate) fn malformed_frame(error: &serde_json::Error) -> Self {
-        Self::malformed(&format!("an event of the stream: {}", body::broken(error)))
+        Self::malformed(&format!(
+            "an event of the stream: {}",
+            malformed_json(error)
+        ))
     }
 
     /// Returns the fault with `provider`, where it names none itself.

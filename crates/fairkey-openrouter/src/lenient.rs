@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_json::Value;
 
 /// Reads a JSON object. Without this a list would do for any struct, its members in order.
 pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
@@ -30,6 +31,14 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error>
 /// Reads an optional amount that may come as an integer, a float or a text.
 pub(crate) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     from.deserialize_any(Number)
+}
+
+/// Reads an amount in a tree of values: a number, or a text with one in it.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        value => value.as_f64(),
+    }
 }
 
 struct Number;

@@ -9,6 +9,7 @@ mod fault;
 pub mod fuzzing;
 mod key_info;
 mod lenient;
+pub mod management;
 mod money;
 mod open_enum;
 mod redaction;

@@ -144,7 +144,7 @@ pub(super) fn in_value(root: &Value) -> Option<Fault> {
 }
 
 /// Says where JSON breaks off, and nothing of what it says.
-pub(super) fn broken(error: &serde_json::Error) -> String {
+pub(crate) fn broken(error: &serde_json::Error) -> String {
     let what = if error.is_eof() { "cut off" } else { "broken" };
     format!(
         "the JSON is {what} at line {}, column {}",

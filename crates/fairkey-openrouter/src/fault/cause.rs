@@ -90,6 +90,9 @@ pub enum Cause {
     PolicyRestricted,
     /// The request's own preferences leave no endpoint.
     RoutingFailed,
+    /// The route is for management keys, and the key is none. Charged to the request: nothing is
+    /// wrong with the key.
+    ManagementKeyRequired,
     /// The request may not do what it asks, whoever asks.
     PermissionDenied,
     /// The request is malformed or out of range.
@@ -196,6 +199,7 @@ const TABLE: &[Row] = {
         Row(C::PolicyRestricted, "policy_restricted", Request, Refused,
             Remedy { other_model: true, ..ACCOUNT }, SHORT),
         Row(C::RoutingFailed, "routing_failed", Request, Failed, MODEL, SHORT),
+        Row(C::ManagementKeyRequired, "management_key_required", Request, Refused, NONE, SHORT),
         Row(C::PermissionDenied, "permission_denied", Request, Refused, NONE, SHORT),
         Row(C::BadRequest, "bad_request", Request, Failed, NONE, SHORT),
         Row(C::RejectedByProvider, "rejected_by_provider", Request, Failed, MODEL, SHORT),

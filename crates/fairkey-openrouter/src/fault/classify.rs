@@ -253,9 +253,8 @@ impl Reading<'_> {
             Cause::WorkspaceBudget
         } else if p.has("guardrail") && p.has("budget") {
             Cause::GuardrailBudget
-        } else if p.has("only management keys") {
-            // An inference key at an endpoint for management: nothing is wrong with the key.
-            Cause::PermissionDenied
+        } else if p.has_any(&["only management keys", "only provisioning keys"]) {
+            Cause::ManagementKeyRequired
         } else if p.has_any(&["management key", "provisioning key"]) {
             Cause::KeyForbidden
         } else if p.has_any(&["region", "country"]) {

@@ -10,6 +10,7 @@ use crate::fault::phrases::Phrases;
 use crate::fault::retry_after::{Hints, seconds_in};
 use crate::fault::vocabulary::{AvailabilityCode, ErrorType, LimitSource};
 use crate::key_info::BudgetScope;
+use crate::lenient::number;
 use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
 
 /// The most entries that are kept of any list.
@@ -196,14 +197,10 @@ fn availability(value: &Value) -> Option<Availability> {
 }
 
 fn budget(metadata: &Value) -> Option<BudgetStatus> {
-    let amount = |value: &Value| match value {
-        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
-        value => value.as_f64(),
-    };
     let budget = BudgetStatus {
         scope: name(&metadata["scope"]).map(|text| BudgetScope::from(text.as_str())),
-        limit_usd: amount(&metadata["limit_usd"]),
-        spend_usd: amount(&metadata["spend_usd"]),
+        limit_usd: number(&metadata["limit_usd"]),
+        spend_usd: number(&metadata["spend_usd"]),
         resets_at: metadata["resets_at"].as_str().and_then(date::parse_iso8601),
     };
     (budget != BudgetStatus::default()).then_some(budget)

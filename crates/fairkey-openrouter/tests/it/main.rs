@@ -3,6 +3,7 @@
 mod faults;
 mod fuzz_seeds;
 mod laws;
+mod management;
 mod secrets;
 mod sse;
 mod stream;
