@@ -92,6 +92,7 @@ async fn attempts(
     ledger: &mut Ledger,
 ) -> Result<(Accepted, KeyId), Stop> {
     let mut chance = core.seeds.draw();
+    let retry = job.options.retry(&core.retry);
     loop {
         let held = seat::take(core, &job.options, ledger).await?;
         let key = held.lease.key();
@@ -111,7 +112,7 @@ async fn attempts(
         ledger.fault = Some(fault.clone());
         let case = Case::of(fault, core.wall.since_epoch(), *may_run);
         let back = || may_be_tried_again_at(core, fault, now);
-        match verdict(case, ledger.spent(), &core.retry, chance.unit()) {
+        match verdict(case, ledger.spent(), &retry, chance.unit()) {
             Verdict::Return => return Err(Stop::Failed(failed, None)),
             Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
             Verdict::OtherKey => ledger.exclude_key(slot, back()),

@@ -10,6 +10,8 @@ use fairkey_transport::Deadlines;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
+use crate::RetryConfig;
+
 /// One call whose answer is read whole: what [`Client::call`](crate::Client::call) takes.
 ///
 /// The bytes of the body are sent as they are given. What else is set here tells the pool what
@@ -57,6 +59,12 @@ pub struct CallOptions {
     pub cost: Cost,
     /// How long the parts of each attempt may take. Default: the client's.
     pub deadlines: Option<Deadlines>,
+    /// The most attempts of this call, failovers aside, where that is fewer than the client's
+    /// [`RetryConfig`](crate::RetryConfig) allows: for work that has used some of its attempts in
+    /// calls before. Zero counts as 1. Default: as the client says.
+    pub attempts: Option<u32>,
+    /// The same for failovers; zero means none.
+    pub failovers: Option<u32>,
 }
 
 impl Default for CallOptions {
@@ -68,11 +76,23 @@ impl Default for CallOptions {
             deadline: None,
             cost: Cost::ONE,
             deadlines: None,
+            attempts: None,
+            failovers: None,
         }
     }
 }
 
 impl CallOptions {
+    /// Returns how a call with these options is tried again, where `client` holds for all.
+    pub(crate) fn retry(&self, client: &RetryConfig) -> RetryConfig {
+        let fewer = |own: Option<u32>, all: u32| own.map_or(all, |own| own.min(all));
+        RetryConfig {
+            attempts: fewer(self.attempts, client.attempts),
+            failovers: fewer(self.failovers, client.failovers),
+            ..client.clone()
+        }
+    }
+
     /// Reads what a chat request wants: its model; its session as affinity, since OpenRouter keeps
     /// the provider's warm cache per account; and as its cost the tokens of the prompt, estimated
     /// from the size of the body, and those that the answer may have, where the request says.
@@ -176,6 +196,14 @@ impl Call {
     /// [`Cost::ONE`].
     pub fn cost(mut self, cost: Cost) -> Self {
         self.options.cost = cost;
+        self
+    }
+
+    /// Sets the most attempts and the most failovers of this call, where that is fewer than the
+    /// client allows: see [`CallOptions::attempts`].
+    pub fn at_most(mut self, attempts: u32, failovers: u32) -> Self {
+        self.options.attempts = Some(attempts);
+        self.options.failovers = Some(failovers);
         self
     }
 

@@ -165,6 +165,23 @@ async fn the_ledger_bounds_the_attempts_of_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_has_used_some_of_its_attempts_before_makes_fewer() {
+    let transport = Scripted::new(|_| Reply::status(503, DOWN));
+    let client = client(2, &transport);
+    let call = || Call::new("/embeddings", "{}");
+    for (allowed, made) in [(1, 1), (2, 2), (0, 1), (99, 4)] {
+        let error = client.call(call().at_most(allowed, 16)).await.unwrap_err();
+        assert_eq!(error.attempts().len(), made, "{allowed}: {error}");
+        assert_eq!(error.give_up(), Some(GiveUp::Attempts));
+    }
+    let transport = Scripted::new(|_| Reply::status(401, REVOKED));
+    let client = crate::scripted::client(3, &transport);
+    let error = client.call(call().at_most(4, 0)).await.unwrap_err();
+    assert_eq!(error.attempts().len(), 1, "{error}");
+    assert_eq!(error.give_up(), Some(GiveUp::Failovers));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failovers_do_not_use_up_the_attempts_but_have_a_bound_of_their_own() {
     let transport = Scripted::new(|seen| match seen.key.as_str() {
         "sk-9" => Reply::good("x"),
