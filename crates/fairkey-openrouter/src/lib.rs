@@ -15,6 +15,7 @@ mod open_enum;
 mod redaction;
 mod request;
 mod response;
+pub mod splice;
 mod sse;
 mod stream;
 
