@@ -2,6 +2,8 @@
 //!
 //! Not part of the API.
 
+mod splice;
+
 use std::time::Duration;
 
 use fairkey_core::{Outcome, Retry, Timestamp};
@@ -22,7 +24,10 @@ pub const TARGETS: &[Target] = &[
     Target("chat_stream", chat_stream),
     Target("error_body", error_body),
     Target("retry_after", retry_after),
+    Target("splice", splice::splice),
 ];
+
+pub use splice::splice;
 
 /// A small bound, so that the fuzzer meets it.
 const LIMIT: usize = 64;

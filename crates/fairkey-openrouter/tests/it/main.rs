@@ -5,5 +5,6 @@ mod fuzz_seeds;
 mod laws;
 mod management;
 mod secrets;
+mod splice;
 mod sse;
 mod stream;
