@@ -17,12 +17,15 @@ use crate::clock::{Clock, Timestamp};
 use crate::key::{Budget, Key};
 use crate::log::Log;
 use crate::model::{Model, default_catalog};
+use crate::random::Rng;
 use crate::script::{On, ScriptBook, Step};
 use crate::server::{MockOpenRouter, Parts};
 use crate::world::{AccountState, Rules, World};
 
 /// The account of keys that name none.
 const DEFAULT_ACCOUNT: &str = "default";
+/// Sets the secrets of new keys apart from all other chance.
+const MINT: u64 = 0x6d69_6e74;
 
 /// Collects what a mock is to be; [`start`](Builder::start) starts it.
 ///
@@ -349,6 +352,7 @@ impl Builder {
             schedule.at(elapsed, action);
         }
         world.schedule = schedule;
+        world.mint = Rng::new(&[self.seed, MINT]);
         world.latency = self.latency;
         world.rates = Arc::new(self.rates);
         Ok(Parts {

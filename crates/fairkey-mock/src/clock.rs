@@ -209,6 +209,13 @@ impl Reset {
         }
     }
 
+    /// The reset of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Daily, Self::Weekly, Self::Monthly]
+            .into_iter()
+            .find(|reset| reset.as_str() == name)
+    }
+
     /// A number that changes when the period does.
     pub(crate) fn period(self, now: Timestamp) -> u64 {
         let day = now.0 / DAY;

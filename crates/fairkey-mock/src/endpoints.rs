@@ -8,56 +8,20 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::json;
 
-use crate::ask::{Ask, Shape};
+use crate::ask::Ask;
 use crate::body::{BrokenOff, MockBody};
 use crate::call::Call;
 use crate::connection::Link;
 use crate::fault::{Fault, Place};
 use crate::inference::{self, Dispatch};
 use crate::log::EventKind;
+use crate::reading;
 use crate::reply::{Raw, ReplyKind};
+use crate::route::{Query, Route};
 use crate::script::{Break, Spoil};
 use crate::server::Shared;
 use crate::world::Credential;
-
-/// The mock lives at this path, as OpenRouter does.
-const BASE: &str = "/api/v1";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Inference(Shape),
-    Key,
-    Credits,
-    Models,
-    ModelCount,
-    Generation,
-    Unknown,
-}
-
-impl Route {
-    fn of(method: &Method, path: &str) -> (Self, Cow<'static, str>) {
-        let (route, name) = match (method, path) {
-            (&Method::POST, "/chat/completions") => {
-                (Self::Inference(Shape::Chat), "/chat/completions")
-            }
-            (&Method::POST, "/completions") => (Self::Inference(Shape::Text), "/completions"),
-            (&Method::POST, "/embeddings") => (Self::Inference(Shape::Embeddings), "/embeddings"),
-            (&Method::GET, "/key") => (Self::Key, "/key"),
-            (&Method::GET, "/auth/key") => (Self::Key, "/auth/key"),
-            (&Method::GET, "/credits") => (Self::Credits, "/credits"),
-            (&Method::GET, "/models") => (Self::Models, "/models"),
-            (&Method::GET, "/models/count") => (Self::ModelCount, "/models/count"),
-            (&Method::GET, "/generation") => (Self::Generation, "/generation"),
-            _ => {
-                let shown: String = path.chars().take(256).collect();
-                return (Self::Unknown, shown.into());
-            }
-        };
-        (route, name.into())
-    }
-}
 
 /// Answers one request. An error breaks the connection off (of HTTP/2, the stream).
 pub(crate) async fn answer(
@@ -68,13 +32,7 @@ pub(crate) async fn answer(
     let (head, body) = request.into_parts();
     // One stream of an HTTP/2 connection breaks alone.
     let link = (head.version < Version::HTTP_2).then_some(link);
-    let (route, path) = match head.uri.path().strip_prefix(BASE) {
-        Some(path) => Route::of(&head.method, path),
-        None => (
-            Route::Unknown,
-            head.uri.path().chars().take(256).collect::<String>().into(),
-        ),
-    };
+    let (route, path) = Route::of(&head.method, head.uri.path());
     let body = match Limited::new(body, shared.max_body).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -83,8 +41,8 @@ pub(crate) async fn answer(
         // The client left in the middle of its request.
         Err(_) => return Err(BrokenOff),
     };
-    let ask = match (route, &body) {
-        (Route::Inference(shape), Ok(body)) => Some(Ask::read(body, shape)),
+    let ask = match (&route, &body) {
+        (Route::Inference(shape), Ok(body)) => Some(Ask::read(body, *shape)),
         _ => None,
     };
     let asked = ask.as_ref().and_then(|ask| ask.as_ref().ok());
@@ -93,7 +51,7 @@ pub(crate) async fn answer(
     let credential = credential(&head);
     let begun = {
         let model = model.map(String::as_str);
-        let inference = matches!(route, Route::Inference(_));
+        let inference = route.infers();
         shared.world().begin(credential, model, &path, inference)
     };
     let received = EventKind::Received {
@@ -111,12 +69,12 @@ pub(crate) async fn answer(
         return break_off(call, how, link.as_ref()).await;
     }
     let mut forced = None;
-    match (spoil.reply.take().map(|reply| reply.0), route) {
+    match spoil.reply.take().map(|reply| reply.0) {
         // A failure inside a 200 is a provider's: the call must be let in first.
-        (Some(ReplyKind::Fault(fault)), Route::Inference(_)) if fault.is_in_200() => {
+        Some(ReplyKind::Fault(fault)) if route.infers() && fault.is_in_200() => {
             forced = Some(*fault);
         }
-        (Some(ReplyKind::Fault(fault)), _) => {
+        Some(ReplyKind::Fault(fault)) => {
             let user_id = begun.key.map(|key| shared.world().user_id(key));
             let status = if fault.is_in_200() {
                 200
@@ -128,10 +86,10 @@ pub(crate) async fn answer(
             *response.status_mut() = status_code(status);
             return Ok(response);
         }
-        (Some(ReplyKind::Raw(raw)), _) => {
+        Some(ReplyKind::Raw(raw)) => {
             return Ok(raw_response(&shared, raw, &spoil, link.as_ref(), call));
         }
-        (None, _) => {}
+        None => {}
     }
     let body = match body {
         Ok(body) => body,
@@ -143,21 +101,16 @@ pub(crate) async fn answer(
             .authenticate(credential, begun.key)
             .map(|key| (key, world.user_id(key)))
     };
-    let key = match (route, authenticated) {
-        (_, Ok(key)) => Some(key),
-        // The catalog is open to everybody.
-        (Route::Models | Route::ModelCount, Err(_)) => None,
-        (Route::Unknown, Err(_)) => {
+    let key = match authenticated {
+        Ok(key) => Some(key),
+        Err(_) if route == Route::Unknown => {
             return Ok(refuse(&shared, call, &Fault::unknown_route(), None));
         }
-        (_, Err(fault)) => return Ok(refuse(&shared, call, &fault, None)),
+        Err(_) if route.is_public() => None,
+        Err(fault) => return Ok(refuse(&shared, call, &fault, None)),
     };
     let user_id = key.as_ref().map(|(_, user_id)| Arc::clone(user_id));
     let found = match (route, key) {
-        (Route::Models, _) => Ok(shared.catalog.list()),
-        (Route::ModelCount, _) => Ok(json!({"data": {"count": shared.catalog.count()}})
-            .to_string()
-            .into()),
         (Route::Inference(shape), Some((key, user_id))) => {
             let ask = ask.expect("an inference body was read above");
             let dispatch = Dispatch {
@@ -173,25 +126,15 @@ pub(crate) async fn answer(
             };
             return inference::answer(dispatch, ask, call).await;
         }
-        (Route::Key, Some((key, _))) => Ok(shared.world().key_info(key).to_string().into()),
-        (Route::Credits, Some((key, _))) => shared
-            .world()
-            .credits(key)
-            .map(|body| body.to_string().into()),
-        (Route::Generation, Some((key, _))) => match query(&head, "id") {
-            Some(id) => shared
-                .world()
-                .generation(key, id)
-                .map(|body| body.to_string().into()),
-            None => Err(Fault::bad_request("Input required: specify \"id\"")),
-        },
-        (Route::Unknown, _) | (_, None) => Err(Fault::unknown_route()),
+        (route, key) => {
+            let query = Query::of(&head);
+            reading::answer(&shared, &route, key.map(|(key, _)| key), &query, &body)
+        }
     };
     match found {
-        Ok(json) => {
-            let json: Bytes = json;
-            let body = MockBody::whole(json, 200, call);
-            Ok(json_response(&shared, body.spoiled(&spoil, link.as_ref())))
+        Ok((status, json)) => {
+            let body = MockBody::whole(json, status, call).spoiled(&spoil, link.as_ref());
+            Ok(response(&shared, status, "application/json", body))
         }
         Err(fault) => Ok(refuse(&shared, call, &fault, user_id.as_deref())),
     }
@@ -348,14 +291,6 @@ fn wants_metadata(head: &Parts) -> bool {
             .get(*name)
             .is_some_and(|value| value == "enabled")
     })
-}
-
-fn query<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
-    let pairs = head.uri.query()?.split('&');
-    pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, v)| v)
 }
 
 fn method_name(method: &Method) -> Cow<'static, str> {

@@ -37,7 +37,8 @@ impl Key {
         }
     }
 
-    /// A management key: it may read `/credits`, and is refused for inference.
+    /// A management key: it may read `/credits` and administer the keys of its account at `/keys`,
+    /// and is refused for inference.
     pub fn management(secret: impl Into<String>) -> Self {
         Self {
             management: true,
@@ -167,6 +168,16 @@ impl Budget {
             of,
             limit: Money::from_usd(limit_usd),
             reset: None,
+        }
+    }
+
+    /// Whether a key of this member and workspace draws on it. Of a budget on one key nobody else
+    /// does.
+    pub(crate) fn is_over(&self, member: &str, workspace: Option<&str>) -> bool {
+        match &self.of {
+            BudgetOf::Member(id) => id == member,
+            BudgetOf::Workspace(id) => workspace == Some(id),
+            BudgetOf::Key(_) => false,
         }
     }
 

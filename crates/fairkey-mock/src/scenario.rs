@@ -18,6 +18,7 @@ use crate::builder::{Builder, StartError};
 use crate::chance::{FaultKind, Latency};
 use crate::key::Key;
 use crate::server::MockOpenRouter;
+use crate::world::MANAGEMENT_PREFIX;
 
 #[cfg(feature = "scenario")]
 pub use file::ScenarioError;
@@ -27,6 +28,7 @@ pub use file::ScenarioError;
 pub struct Scenario {
     builder: Builder,
     keys: Vec<(String, String, String)>,
+    management: Vec<(String, String)>,
 }
 
 impl Scenario {
@@ -41,6 +43,7 @@ impl Scenario {
     ///   reset before the head and 1 % one in the body, 1 % a bare error in a 200 and 1 % an error
     ///   finish.
     /// - An answer takes about a tenth of a second.
+    /// - Each account has a management key: see [`management_keys`](Self::management_keys).
     ///
     /// Five hundred prompts take some seconds, and every one of them can be answered.
     pub fn demo(seed: u64) -> Self {
@@ -70,6 +73,7 @@ impl Scenario {
         let mut scenario = Self {
             builder,
             keys: Vec::new(),
+            management: Vec::new(),
         };
         for (label, account) in [
             ("north-a", "north"),
@@ -87,20 +91,41 @@ impl Scenario {
                 .keys
                 .push((label.to_owned(), account.to_owned(), secret));
         }
+        for account in ["north", "south", "west"] {
+            let secret = format!("{MANAGEMENT_PREFIX}{account}-000000000000000000000000");
+            let key = Key::management(&secret)
+                .label(format!("{account}-management"))
+                .account(account);
+            scenario.builder = scenario.builder.key(key);
+            scenario.management.push((account.to_owned(), secret));
+        }
         scenario
     }
 
-    /// An open mock: any bearer key, no limits, no latency, no faults.
+    /// An open mock: any bearer key, no limits, no latency, no faults. A key that begins with
+    /// `sk-or-v1-mgmt-` is a management key; [`management_key`](Self::management_key) is one.
     pub fn open(seed: u64) -> Self {
+        let secret = format!("{MANAGEMENT_PREFIX}open-000000000000000000000000");
         Self {
             builder: Builder::new().seed(seed),
             keys: Vec::new(),
+            management: vec![("default".to_owned(), secret)],
         }
     }
 
     /// The keys that a client may use: label, account and secret of each.
     pub fn keys(&self) -> &[(String, String, String)] {
         &self.keys
+    }
+
+    /// The management keys: account and secret of each. Of a file, those with `management = true`.
+    pub fn management_keys(&self) -> &[(String, String)] {
+        &self.management
+    }
+
+    /// The secret of the first management key, if there is one.
+    pub fn management_key(&self) -> Option<&str> {
+        self.management.first().map(|(_, secret)| secret.as_str())
     }
 
     /// The builder, to change something before it starts.

@@ -8,6 +8,7 @@ mod account;
 mod admission;
 mod generations;
 mod info;
+mod keyring;
 mod spend;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::fault::Fault;
 use crate::key::{Budget, BudgetOf, Key, masked};
 use crate::log::{Entry, EventKind, Log, Who};
 use crate::money::Money;
+use crate::random::Rng;
 use crate::script::{CallFacts, ScriptBook, Spoil};
 
 pub(crate) use account::AccountState;
@@ -30,6 +32,8 @@ use spend::Spend;
 
 /// Keys that open mode remembers one by one; later strangers share one more.
 const MAX_STRANGERS: usize = 4096;
+/// In open mode a key that begins like this is a management key.
+pub(crate) const MANAGEMENT_PREFIX: &str = "sk-or-v1-mgmt-";
 /// Bodies whose repetitions are counted; when there are more, counting starts over.
 const MAX_BODIES: usize = 1 << 20;
 
@@ -53,6 +57,8 @@ pub(crate) struct World {
     pub(crate) latency: Latency,
     pub(crate) rates: Arc<Rates>,
     pub(crate) generations: Generations,
+    /// Where secrets of new keys come from.
+    pub(crate) mint: Rng,
     accounts: Vec<AccountState>,
     keys: Vec<KeyState>,
     by_secret: HashMap<String, usize>,
@@ -68,9 +74,15 @@ pub(crate) struct World {
 struct KeyState {
     who: Who,
     account: usize,
+    /// What administration calls it; its label until it gets another.
+    name: String,
+    hash: String,
     masked: String,
     limit: Option<Money>,
     limit_reset: Option<crate::Reset>,
+    include_byok: bool,
+    created_at: Timestamp,
+    updated_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     disabled: bool,
     revoked: bool,
@@ -78,6 +90,14 @@ struct KeyState {
     member: String,
     workspace: Option<String>,
     spend: Spend,
+}
+
+impl KeyState {
+    /// What is left of the key's own cap; negative when it was overdrawn.
+    fn limit_remaining(&self, now: Timestamp) -> Option<Money> {
+        let spent = self.spend.since(self.limit_reset, now);
+        self.limit.map(|limit| limit - spent)
+    }
 }
 
 struct BudgetState {
@@ -130,6 +150,7 @@ impl World {
             latency: Latency::default(),
             rates: Arc::new(Rates::default()),
             generations: Generations::default(),
+            mint: Rng::new(&[]),
             accounts,
             keys: Vec::new(),
             by_secret: HashMap::new(),
@@ -146,22 +167,33 @@ impl World {
         let index = self.keys.len();
         let label = key.label.unwrap_or_else(|| format!("key-{}", index + 1));
         let owner = &self.accounts[account];
+        let member = key.member.unwrap_or_else(|| owner.user_id.to_string());
+        for state in &mut self.budgets {
+            if state.budget.is_over(&member, key.workspace.as_deref()) {
+                state.keys.push(index);
+            }
+        }
         self.by_secret.insert(key.secret.clone(), index);
         self.by_label.insert(label.clone(), index);
         self.keys.push(KeyState {
             who: Who {
-                key: label.into(),
+                key: label.as_str().into(),
                 account: Arc::clone(&owner.id),
             },
             account,
+            name: label,
+            hash: keyring::key_hash(&key.secret),
             masked: masked(&key.secret),
             limit: key.limit,
             limit_reset: key.limit_reset,
+            include_byok: false,
+            created_at: self.clock.now(),
+            updated_at: None,
             expires_at: key.expires_at,
             disabled: key.disabled,
             revoked: false,
             management: key.management,
-            member: key.member.unwrap_or_else(|| owner.user_id.to_string()),
+            member,
             workspace: key.workspace,
             spend: Spend::default(),
         });
@@ -171,8 +203,9 @@ impl World {
     pub(crate) fn add_budget(&mut self, budget: Budget) -> Result<(), Unknown> {
         let keys = match &budget.of {
             BudgetOf::Key(name) => vec![self.find_key(name)?],
-            BudgetOf::Member(id) => self.keys_where(|key| key.member == *id),
-            BudgetOf::Workspace(id) => self.keys_where(|key| key.workspace.as_ref() == Some(id)),
+            BudgetOf::Member(_) | BudgetOf::Workspace(_) => {
+                self.keys_where(|key| budget.is_over(&key.member, key.workspace.as_deref()))
+            }
         };
         self.budgets.push(BudgetState {
             budget,
@@ -231,7 +264,9 @@ impl World {
         if self.keys.len() > MAX_STRANGERS {
             return Some(self.keys.len() - 1);
         }
-        self.add_key(Key::new(secret), 0);
+        let mut key = Key::new(secret);
+        key.management = secret.starts_with(MANAGEMENT_PREFIX);
+        self.add_key(key, 0);
         Some(self.keys.len() - 1)
     }
 

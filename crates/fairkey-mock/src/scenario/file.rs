@@ -172,24 +172,27 @@ impl File {
         for change in self.changes {
             builder = scheduled(builder, change)?;
         }
-        let mut keys = Vec::new();
+        let (mut keys, mut management) = (Vec::new(), Vec::new());
         for (number, key) in self.keys.into_iter().enumerate() {
             let label = key.label.as_ref().map(|label| label.get_ref().clone());
             let label = label.unwrap_or_else(|| format!("key-{}", number + 1));
-            if !key.management {
-                let account = key
-                    .account
-                    .as_ref()
-                    .map_or("default", |a| a.get_ref().as_str());
-                keys.push((
-                    label.clone(),
-                    account.to_owned(),
-                    key.secret.get_ref().clone(),
-                ));
+            let account = key
+                .account
+                .as_ref()
+                .map_or("default", |a| a.get_ref().as_str());
+            let (account, secret) = (account.to_owned(), key.secret.get_ref().clone());
+            if key.management {
+                management.push((account, secret));
+            } else {
+                keys.push((label.clone(), account, secret));
             }
             builder = builder.key(key.key(label));
         }
-        Ok(Scenario { builder, keys })
+        Ok(Scenario {
+            builder,
+            keys,
+            management,
+        })
     }
 
     /// Names that are used must be declared, and declared once.

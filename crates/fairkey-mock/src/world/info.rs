@@ -15,9 +15,7 @@ impl World {
         let key = &self.keys[index];
         let account = &self.accounts[key.account];
         let spent = |reset| key.spend.since(reset, now).usd();
-        let remaining = key
-            .limit
-            .map(|limit| limit - key.spend.since(key.limit_reset, now));
+        let remaining = key.limit_remaining(now);
         let (used, allowed) = account.free_day(now);
         let budgets = self.budget_layers(index, now);
         let effective = budgets.iter().min_by_key(|(remaining, _)| *remaining);
@@ -29,7 +27,7 @@ impl World {
             "limit": key.limit.map(Money::usd),
             "limit_remaining": remaining.map(Money::usd),
             "limit_reset": key.limit_reset.map(Reset::as_str),
-            "include_byok_in_limit": false,
+            "include_byok_in_limit": key.include_byok,
             "usage": spent(None),
             "usage_daily": spent(Some(Reset::Daily)),
             "usage_weekly": spent(Some(Reset::Weekly)),

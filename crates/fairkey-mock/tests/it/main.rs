@@ -8,6 +8,7 @@ mod endpoints;
 mod faults;
 mod http2;
 mod limits;
+mod management;
 mod money;
 mod scenario;
 mod script;

@@ -171,6 +171,18 @@ pub(crate) async fn get(mock: &MockOpenRouter, path: &str, key: &str) -> Answer 
         .unwrap()
 }
 
+/// A call of any method with a JSON body.
+pub(crate) async fn call(
+    mock: &MockOpenRouter,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: &Value,
+) -> Answer {
+    let request = request(mock, method, path, Some(key), body.to_string());
+    send(mock, request).await.unwrap()
+}
+
 pub(crate) async fn try_post(
     mock: &MockOpenRouter,
     key: &str,

@@ -92,13 +92,9 @@ impl<'de> Deserialize<'de> for Probability {
 impl<'de> Deserialize<'de> for ResetName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        [Reset::Daily, Reset::Weekly, Reset::Monthly]
-            .into_iter()
-            .find(|reset| reset.as_str() == name)
-            .map(Self)
-            .ok_or_else(|| {
-                de::Error::custom(format!("{name:?} is none of daily, weekly and monthly"))
-            })
+        Reset::from_name(&name).map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{name:?} is none of daily, weekly and monthly"))
+        })
     }
 }
 

@@ -1,0 +1,183 @@
+//! Which endpoint a request means.
+
+use std::borrow::Cow;
+
+use http::Method;
+use http::request::Parts;
+
+use crate::ask::Shape;
+
+/// The mock lives at this path, as OpenRouter does.
+const BASE: &str = "/api/v1";
+/// The most of a path that is shown in the log.
+const MAX_SHOWN: usize = 256;
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Inference(Shape),
+    Key,
+    Credits,
+    /// Administration of keys.
+    Keys(KeysCall),
+    Models,
+    ModelCount,
+    Generation,
+    Unknown,
+}
+
+/// What is done with keys; the text is the hash of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeysCall {
+    List,
+    Create,
+    Read(String),
+    Change(String),
+    Delete(String),
+}
+
+impl Route {
+    /// The endpoint, and the path as it shows in the log and as scripts name it.
+    pub(crate) fn of(method: &Method, path: &str) -> (Self, Cow<'static, str>) {
+        let Some(below) = path.strip_prefix(BASE) else {
+            return (Self::Unknown, shown(path));
+        };
+        for (at, name, route) in FIXED {
+            if method == at && below == *name {
+                return (route.clone(), (*name).into());
+            }
+        }
+        let route = match below.strip_prefix("/keys/") {
+            Some(hash) if !hash.is_empty() && !hash.contains('/') => {
+                keys_call(method, hash).map(Self::Keys)
+            }
+            _ => None,
+        };
+        (route.unwrap_or(Self::Unknown), shown(below))
+    }
+
+    /// Whether it is a call to a model.
+    pub(crate) fn infers(&self) -> bool {
+        matches!(self, Self::Inference(_))
+    }
+
+    /// Whether it answers without a key.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self, Self::Models | Self::ModelCount)
+    }
+}
+
+const FIXED: &[(Method, &str, Route)] = &[
+    (
+        Method::POST,
+        "/chat/completions",
+        Route::Inference(Shape::Chat),
+    ),
+    (Method::POST, "/completions", Route::Inference(Shape::Text)),
+    (
+        Method::POST,
+        "/embeddings",
+        Route::Inference(Shape::Embeddings),
+    ),
+    (Method::GET, "/key", Route::Key),
+    (Method::GET, "/auth/key", Route::Key),
+    (Method::GET, "/credits", Route::Credits),
+    (Method::GET, "/keys", Route::Keys(KeysCall::List)),
+    (Method::POST, "/keys", Route::Keys(KeysCall::Create)),
+    (Method::GET, "/models", Route::Models),
+    (Method::GET, "/models/count", Route::ModelCount),
+    (Method::GET, "/generation", Route::Generation),
+];
+
+fn keys_call(method: &Method, hash: &str) -> Option<KeysCall> {
+    let hash = || hash.to_owned();
+    match *method {
+        Method::GET => Some(KeysCall::Read(hash())),
+        Method::PATCH => Some(KeysCall::Change(hash())),
+        Method::DELETE => Some(KeysCall::Delete(hash())),
+        _ => None,
+    }
+}
+
+fn shown(path: &str) -> Cow<'static, str> {
+    path.chars().take(MAX_SHOWN).collect::<String>().into()
+}
+
+/// The query of a request, decoded. Of a name that comes twice, the first counts.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn of(head: &Parts) -> Self {
+        Self::parse(head.uri.query().unwrap_or_default())
+    }
+
+    fn parse(query: &str) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        Self(
+            pairs
+                .map(|(name, value)| (decoded(name), decoded(value)))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it is there and says so.
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1"))
+    }
+}
+
+/// Undoes `%20` and `+`. What is no escape stands for itself.
+fn decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let escaped = digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2)));
+        match (byte, escaped) {
+            (b'%', Some((high, low))) => {
+                plain.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', _) => plain.push(b' '),
+            _ => plain.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_endpoint_and_others_none() {
+        let of = |method: Method, path: &str| Route::of(&method, path).0;
+        assert_eq!(of(Method::GET, "/api/v1/key"), Route::Key);
+        assert_eq!(of(Method::POST, "/api/v1/key"), Route::Unknown);
+        assert_eq!(of(Method::GET, "/v1/key"), Route::Unknown);
+        let delete = KeysCall::Delete("abc".to_owned());
+        assert_eq!(of(Method::DELETE, "/api/v1/keys/abc"), Route::Keys(delete));
+        for path in ["/api/v1/keys/", "/api/v1/keys/a/b", "/api/v1/keysabc"] {
+            assert_eq!(of(Method::DELETE, path), Route::Unknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded_and_nonsense_in_it_stands_for_itself() {
+        let query = Query::parse("q=a%20b+c&x&list=a,b,,c&bad=%zz%4&q=second&%C3%A4=1");
+        assert_eq!(query.get("q"), Some("a b c"));
+        assert_eq!(query.get("x"), Some(""));
+        assert_eq!(query.get("bad"), Some("%zz%4"));
+        assert!(query.is_true("ä"));
+        assert_eq!(query.get("none"), None);
+    }
+}
