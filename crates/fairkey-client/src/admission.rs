@@ -16,6 +16,7 @@ mod lines;
 mod outlook;
 mod waiter;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ impl Admission {
         loop {
             match tokio::time::timeout_at(wake_at.min(limit), place.waiter.event()).await {
                 Ok(Event::Granted(held)) => return Ok(held),
+                Ok(Event::Panicked(panic)) => resume_unwind(panic),
                 Ok(Event::Refused(unavailable)) => {
                     last = Some(unavailable);
                     wake_at = self.instant_of(unavailable.retry_at).unwrap_or(limit);
@@ -199,15 +201,12 @@ impl Admission {
             }
             state.pumping = true;
         }
-        // Resets the flag on a panic of foreign code.
-        let mut pumping = Pumping(Some(self));
         loop {
-            self.state().again = false;
+            // No foreign panic leaves a pass, so that the flag is always reset.
             self.pass();
             let mut state = self.state();
-            if !state.again {
+            if !std::mem::take(&mut state.again) {
                 state.pumping = false;
-                pumping.0 = None;
                 return;
             }
         }
@@ -226,7 +225,7 @@ impl Admission {
             };
             let Some((ticket, waiter)) = next else { return };
             match self.offer(&waiter) {
-                Offer::Granted => {}
+                Offer::Done => {}
                 Offer::NoPermit => return,
                 Offer::Refused => pass.refused(&waiter.line, ticket, waiter.wish.tried.is_empty()),
             }
@@ -234,22 +233,41 @@ impl Admission {
     }
 
     /// Asks the pool for one who waits.
+    ///
+    /// Whoever pumps does it for others: where strategy, gates or observers panic over one who
+    /// waits, that call hears of it, as it would had it not waited, and nobody else.
     fn offer(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Offer {
         let Some(permit) = self.take_permit(&mut self.state()) else {
             return Offer::NoPermit;
         };
-        match self.select(&waiter.wish.ask(), permit) {
-            Ok(held) => {
-                self.state().lines.remove(&waiter.line, waiter.ticket);
+        let asked = catch_unwind(AssertUnwindSafe(|| self.pool.select(&waiter.wish.ask())));
+        match asked {
+            Ok(Ok(lease)) => {
+                self.leave_line(waiter);
                 // Where it was granted already, or has left, what is held goes back here.
-                drop(waiter.grant(held));
-                Offer::Granted
+                drop(waiter.grant(Held {
+                    lease,
+                    _permit: permit,
+                }));
+                Offer::Done
             }
-            Err(unavailable) => {
+            Ok(Err(unavailable)) => {
+                permit.give_back_quietly();
                 waiter.refuse(unavailable);
                 Offer::Refused
             }
+            Err(panic) => {
+                // Out of line first: nobody is asked about it again.
+                self.leave_line(waiter);
+                permit.give_back_quietly();
+                waiter.fail(panic);
+                Offer::Done
+            }
         }
+    }
+
+    fn leave_line(&self, waiter: &Waiter) -> bool {
+        self.state().lines.remove(&waiter.line, waiter.ticket)
     }
 
     fn select(&self, ask: &Ask<'_>, permit: Permit) -> Result<Held, Unavailable> {
@@ -289,19 +307,10 @@ impl Admission {
 }
 
 enum Offer {
-    Granted,
+    /// It waits no more.
+    Done,
     Refused,
     NoPermit,
-}
-
-struct Pumping<'a>(Option<&'a Admission>);
-
-impl Drop for Pumping<'_> {
-    fn drop(&mut self) {
-        if let Some(admission) = self.0 {
-            admission.state().pumping = false;
-        }
-    }
 }
 
 /// One call's place in line; left on drop.
@@ -327,11 +336,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let removed = self
-            .admission
-            .state()
-            .lines
-            .remove(&self.waiter.line, self.waiter.ticket);
+        let removed = self.admission.leave_line(&self.waiter);
         // A lease that came between the last look and now is returned here, which pumps.
         drop(self.waiter.close());
         if removed {

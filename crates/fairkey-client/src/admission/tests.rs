@@ -6,6 +6,7 @@ use super::*;
 use crate::TokioClock;
 
 mod fairness;
+mod panics;
 
 /// A cap for each key, and a cooldown for each key from the faults that name it; the model
 /// `m/out` is out.

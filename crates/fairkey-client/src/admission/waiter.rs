@@ -1,6 +1,8 @@
 //! One call in line: [`Waiter`].
 
+use std::any::Any;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -25,13 +27,20 @@ struct Cell {
     closed: bool,
     /// A refusal that the call has not read yet.
     news: Option<Unavailable>,
+    /// What foreign code said when it panicked over this call.
+    panic: Option<Panic>,
     waker: Option<Waker>,
 }
+
+/// What a panic says.
+type Panic = Box<dyn Any + Send>;
 
 /// What happened to a call in line.
 pub(super) enum Event {
     Granted(Held),
     Refused(Unavailable),
+    /// Foreign code panicked over this call, on somebody else's thread.
+    Panicked(Panic),
 }
 
 impl Waiter {
@@ -70,12 +79,25 @@ impl Waiter {
         wake(waker);
     }
 
+    /// Hands the call the panic that it caused.
+    pub(super) fn fail(&self, panic: Panic) {
+        let waker = {
+            let mut cell = self.cell();
+            cell.panic = Some(panic);
+            cell.waker.take()
+        };
+        wake(waker);
+    }
+
     /// Waits for what happens next.
     pub(super) async fn event(&self) -> Event {
         poll_fn(|cx| {
             let mut cell = self.cell();
             if let Some(held) = cell.granted.take() {
                 return Poll::Ready(Event::Granted(held));
+            }
+            if let Some(panic) = cell.panic.take() {
+                return Poll::Ready(Event::Panicked(panic));
             }
             if let Some(news) = cell.news.take() {
                 return Poll::Ready(Event::Refused(news));
@@ -101,6 +123,7 @@ impl Waiter {
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        waker.wake();
+        // The executor's code, on the thread of whoever pumps: its panic is not theirs.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
