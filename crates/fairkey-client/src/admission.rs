@@ -221,13 +221,13 @@ impl Admission {
                 if state.free == Some(0) {
                     return;
                 }
-                state.lines.next(&pass)
+                state.lines.next(&mut pass)
             };
-            let Some((ticket, waiter)) = next else { return };
+            let Some(waiter) = next else { return };
             match self.offer(&waiter) {
-                Offer::Done => {}
+                Offer::Done => pass.served(&self.state().lines, &waiter),
                 Offer::NoPermit => return,
-                Offer::Refused => pass.refused(&waiter.line, ticket, waiter.wish.tried.is_empty()),
+                Offer::Refused => pass.refused(&self.state().lines, &waiter),
             }
         }
     }
