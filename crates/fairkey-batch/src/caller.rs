@@ -14,12 +14,16 @@ use crate::Request;
 ///
 /// `fairkey-client`'s `Client` is one, by way of [`ClientCaller`](crate::ClientCaller).
 pub trait Caller: Send + Sync + 'static {
-    /// Sends a request.
+    /// Sends a request, with at most the attempts that its row may still make.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future must give up the call.
-    fn call(&self, request: &Request) -> impl Future<Output = Result<Reply, Failure>> + Send;
+    fn call(
+        &self,
+        request: &Request,
+        allowance: Allowance,
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
     /// Returns how many requests are under way upstream now; `None` where that is unknown. A run
     /// that shall end waits for those, and not for rows that merely wait for a key.
@@ -36,6 +40,37 @@ pub trait Caller: Send + Sync + 'static {
     /// Returns the keys and the state of each, for the summary.
     fn keys(&self) -> Vec<KeyState> {
         Vec::new()
+    }
+}
+
+/// What a row may still spend, over all calls that are made for it: its ledger.
+///
+/// [`RunConfig`](crate::RunConfig) says what each row has at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Attempts, but those that count as failovers.
+    pub attempts: u32,
+    /// Attempts that a key, a budget or an account refuses before anything is billed.
+    pub failovers: u32,
+}
+
+impl Allowance {
+    /// Returns whether nothing is left of one or the other.
+    #[must_use]
+    pub fn is_used_up(self) -> bool {
+        self.attempts == 0 || self.failovers == 0
+    }
+
+    /// Returns what is left after these attempts.
+    #[must_use]
+    pub fn less(self, attempts: &[Attempt]) -> Self {
+        let failovers = attempts.iter().filter(|attempt| attempt.is_failover());
+        let failovers = u32::try_from(failovers.count()).unwrap_or(u32::MAX);
+        let all = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        Self {
+            attempts: self.attempts.saturating_sub(all - failovers),
+            failovers: self.failovers.saturating_sub(failovers),
+        }
     }
 }
 
@@ -128,6 +163,16 @@ pub struct Attempt {
     pub account: Option<AccountId>,
     /// What went wrong; `None` where nothing did.
     pub refusal: Option<Refusal>,
+}
+
+impl Attempt {
+    /// Returns whether only a key, a budget or an account was in its way, so that it cost nothing.
+    #[must_use]
+    pub fn is_failover(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| {
+            matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account)
+        })
+    }
 }
 
 /// What went wrong with an attempt.

@@ -11,14 +11,16 @@ use fairkey_client::{
 use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
 
 use crate::{
-    Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request, Then,
+    Allowance, Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request,
+    Then,
 };
 
 /// Sends rows through a [`Client`], as calls of class [`Class::Batch`].
 ///
 /// Rows wait for keys in the client's queue, and come back when the client's `max_wait` is over or
-/// no key opens within it; a minute or two is right for it. `attempts` of 8 in its `RetryConfig`
-/// suits work that nobody waits for.
+/// no key opens within it; a minute or two is right for it. Each call makes at most the attempts
+/// that are left of its row's [`Allowance`], and at most those of the client's `RetryConfig`, whose
+/// `attempts` should be no fewer than [`RunConfig::attempts`](crate::RunConfig::attempts).
 #[derive(Debug)]
 pub struct ClientCaller {
     client: Client,
@@ -94,8 +96,10 @@ impl ClientCaller {
 }
 
 impl Caller for ClientCaller {
-    async fn call(&self, request: &Request) -> Result<Reply, Failure> {
-        let mut call = Call::new(&*request.path, request.body.clone()).class(Class::Batch);
+    async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
+        let mut call = Call::new(&*request.path, request.body.clone())
+            .class(Class::Batch)
+            .at_most(left.attempts, left.failovers);
         if let Some(model) = &request.model {
             call = call.model(model.clone());
         }

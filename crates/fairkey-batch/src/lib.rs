@@ -14,7 +14,9 @@ mod source;
 mod stop;
 mod summary;
 
-pub use caller::{Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then};
+pub use caller::{
+    Allowance, Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then,
+};
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;

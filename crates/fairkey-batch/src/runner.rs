@@ -19,7 +19,7 @@ use self::book::Book;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
 use self::window::Window;
-use crate::caller::{AttemptCount, Caller};
+use crate::caller::{Allowance, AttemptCount, Caller};
 use crate::concurrency::Limit;
 use crate::output::{Output, OutputError};
 use crate::progress::{Notice, Progress, Snapshot};
@@ -48,14 +48,14 @@ pub use self::stopped::Stopped;
 /// ```
 /// use std::sync::Arc;
 /// use fairkey_batch::{
-///     Attempt, Caller, Failure, MemoryOutput, ReadConfig, ReaderThread, Reply, Request,
-///     RunConfig, Stop, run,
+///     Allowance, Attempt, Caller, Failure, MemoryOutput, ReadConfig, ReaderThread, Reply,
+///     Request, RunConfig, Stop, run,
 /// };
 ///
 /// struct Echo;
 ///
 /// impl Caller for Echo {
-///     async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+///     async fn call(&self, request: &Request, _: Allowance) -> Result<Reply, Failure> {
 ///         Ok(Reply {
 ///             status: 200,
 ///             request_id: None,
@@ -242,7 +242,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Ok(request) => {
                 let sending = Sending {
                     caller: Arc::clone(&self.caller),
+                    index: begun.index,
                     request,
+                    allowance: Allowance {
+                        attempts: self.config.attempts.max(1),
+                        failovers: self.config.failovers.max(1),
+                    },
                     book: Arc::clone(&self.book),
                     halt: self.halt.clone(),
                 };
@@ -357,7 +362,9 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Stopped::InputFailed(_) => None,
             // A broken output is none to go on: what comes now could not be kept.
             Stopped::OutputFailed(_) => Some(now),
-            Stopped::Interrupted | Stopped::KeysOut { .. } => Some(now + self.config.drain),
+            Stopped::Interrupted | Stopped::KeysOut { .. } | Stopped::NothingAnswered { .. } => {
+                Some(now + self.config.drain)
+            }
         };
         if let Some(until) = until {
             self.halt.stop();
@@ -385,11 +392,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let now = Instant::now();
         let idle = self.caller.in_flight() == Some(0);
         if self.stopped.is_none() {
-            // A call under way may still be answered.
-            let hopeless = self.caller.in_flight().is_none_or(|calls| calls == 0);
-            if hopeless && let Some((keys, retry_after)) = self.book.out_since(self.config.patience)
-            {
-                self.halt(Stopped::KeysOut { keys, retry_after });
+            if let Some(why) = self.book.out_of_patience(self.config.patience, idle) {
+                self.halt(why);
             }
         } else if self.drain_until.is_some() {
             // Twice in a row: between two attempts nothing is under way either.

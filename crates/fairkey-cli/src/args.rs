@@ -114,7 +114,7 @@ pub(crate) struct RunArgs {
     /// Write results as they come, not in the order of the input.
     #[arg(long)]
     pub(crate) unordered: bool,
-    /// How long to go on without a single answer while every key is out.
+    /// How long to go on without a single answer while attempts fail or every key is out.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     pub(crate) patience: Duration,
     /// Print the summary as JSON: to standard output, or to standard error where the results go

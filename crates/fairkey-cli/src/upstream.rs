@@ -85,6 +85,8 @@ pub(crate) struct Upstream {
     pub(crate) client: Client,
     pub(crate) management_keys: HashMap<AccountId, ApiKey>,
     pub(crate) keys: usize,
+    /// How often a call is tried again, and a row with all its calls.
+    pub(crate) retry: RetryConfig,
     accounts: usize,
     base_url: Option<String>,
     /// Serves as long as it is held.
@@ -135,7 +137,8 @@ impl Upstream {
         redaction::hide(keys.iter().map(|key| key.secret().clone()));
         redaction::hide(config.management_keys.values().cloned());
         let count = keys.len();
-        let client = build(&config, keys, &purpose, args)?;
+        let retry = config.retry.over(purpose.retry(args.mock));
+        let client = build(&config, keys, &purpose, retry.clone(), args)?;
         let mut accounts: Vec<_> = client.pool().with_keys(|set| {
             set.iter()
                 .map(|key| key.account_id().map(ToString::to_string))
@@ -150,6 +153,7 @@ impl Upstream {
             client,
             management_keys: config.management_keys,
             keys: count,
+            retry,
             accounts,
             base_url: config.base_url,
             mock,
@@ -205,7 +209,8 @@ fn build(
     config: &Config,
     keys: Vec<Key>,
     purpose: &Purpose,
-    &UpstreamArgs { mock, seed, .. }: &UpstreamArgs,
+    retry: RetryConfig,
+    &UpstreamArgs { seed, .. }: &UpstreamArgs,
 ) -> Result<Client, String> {
     let in_flight = purpose.in_flight().max(1);
     let transport = HttpTransport::builder()
@@ -217,7 +222,7 @@ fn build(
         .keys(keys)
         .transport(Arc::new(transport))
         .deadlines(config.deadlines)
-        .retry(config.retry.over(purpose.retry(mock)))
+        .retry(retry)
         .max_in_flight(in_flight)
         .max_wait(purpose.max_wait());
     builder = with_strategy(builder, config, seed);

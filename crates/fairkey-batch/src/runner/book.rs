@@ -1,13 +1,14 @@
 //! What all rows of a run have in common: [`Book`].
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairkey_core::{Cost, FaultKind, KeyId, Scope};
 use tokio::time::Instant;
 
-use crate::caller::{Attempt, KeyOut, KeyState, Reply};
+use super::stopped::Stopped;
+use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply};
 use crate::progress::Notice;
 use crate::summary::{KeyBook, KeySummary};
 
@@ -23,9 +24,27 @@ struct State {
     /// What was told already: each once per key.
     told: HashSet<(KeyId, bool)>,
     notices: Vec<Notice>,
+    /// When a row was last answered, or refused for what it is itself.
     last_answer: Instant,
-    /// What barred every key when a row last asked, and when; until which time, as far as known.
-    barred: Option<(Instant, Vec<KeyOut>, Option<Instant>)>,
+    /// What barred every key when a row last asked; until which time, as far as known. Gone with
+    /// the next answer.
+    barred: Option<(Vec<KeyOut>, Option<Instant>)>,
+    /// The last refusal since the last answer.
+    refusal: Option<Refusal>,
+    /// When the calls began that are under way, by row.
+    calls: HashMap<u64, Instant>,
+}
+
+/// Marks a call as under way until it is dropped.
+pub(super) struct UnderWay {
+    book: Arc<Book>,
+    index: u64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.book.state().calls.remove(&self.index);
+    }
 }
 
 impl Book {
@@ -38,7 +57,18 @@ impl Book {
             notices: Vec::new(),
             last_answer: now,
             barred: None,
+            refusal: None,
+            calls: HashMap::new(),
         }))
+    }
+
+    /// Notes that a call for the row `index` begins.
+    pub(super) fn call_begins(self: &Arc<Self>, index: u64) -> UnderWay {
+        self.state().calls.insert(index, Instant::now());
+        UnderWay {
+            book: Arc::clone(self),
+            index,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,33 +82,58 @@ impl Book {
             state.cost += cost;
             state.keys.cost(&reply.key, cost);
         }
-        state.last_answer = Instant::now();
-        state.barred = None;
+        state.progressed();
     }
 
-    pub(super) fn attempts(&self, attempts: &[Attempt]) {
-        self.state().count(attempts);
+    /// A call for a row came back without an answer.
+    pub(super) fn refused(&self, failure: &Failure) {
+        let mut state = self.state();
+        state.count(&failure.attempts);
+        if failure.scope == Scope::Request {
+            // It is the row: whoever said so is well.
+            state.progressed();
+        } else if let Some(refusal) = failure
+            .attempts
+            .iter()
+            .rev()
+            .find_map(|a| a.refusal.clone())
+        {
+            state.refusal = Some(refusal);
+            // Some key was free after all.
+            state.barred = None;
+        }
     }
 
     /// A row found every key barred upstream.
     pub(super) fn barred(&self, keys: Vec<KeyOut>, after: Option<Duration>) {
         let now = Instant::now();
         let until = after.and_then(|after| now.checked_add(after));
-        self.state().barred = Some((now, keys, until));
+        self.state().barred = Some((keys, until));
     }
 
-    /// Returns what bars every key, where that is so and nothing was answered for `patience`.
-    pub(super) fn out_since(&self, patience: Duration) -> Option<(Vec<KeyOut>, Option<Duration>)> {
+    /// Returns why the run should end, where nothing was answered for `patience` although rows
+    /// were sent. `idle`: nothing is known to be under way upstream.
+    pub(super) fn out_of_patience(&self, patience: Duration, idle: bool) -> Option<Stopped> {
         let state = self.state();
-        let (_, keys, until) = state.barred.as_ref()?;
         let now = Instant::now();
         if now.saturating_duration_since(state.last_answer) < patience {
             return None;
         }
-        Some((
-            keys.clone(),
-            until.map(|until| until.saturating_duration_since(now)),
-        ))
+        // A model may think for long: what has been under way for long may still be answered.
+        let young = |began: &Instant| now.saturating_duration_since(*began) < patience / 2;
+        if !idle && !state.calls.values().all(young) {
+            return None;
+        }
+        if let Some((keys, until)) = &state.barred {
+            return Some(Stopped::KeysOut {
+                keys: keys.clone(),
+                retry_after: until.map(|until| until.saturating_duration_since(now)),
+            });
+        }
+        state
+            .refusal
+            .clone()
+            .map(|refusal| Stopped::NothingAnswered { patience, refusal })
     }
 
     pub(super) fn refused_and_spent(&self) -> (u64, u64) {
@@ -99,6 +154,12 @@ impl Book {
 }
 
 impl State {
+    fn progressed(&mut self) {
+        self.last_answer = Instant::now();
+        self.barred = None;
+        self.refusal = None;
+    }
+
     fn count(&mut self, attempts: &[Attempt]) {
         for attempt in attempts {
             self.keys.attempt(attempt);

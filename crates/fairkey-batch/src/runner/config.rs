@@ -21,8 +21,18 @@ pub struct RunConfig {
     pub window_bytes: usize,
     /// How long rows in flight may go on when the run shall end. Default 10 s.
     pub drain: Duration,
-    /// How long the run waits without a single answer while every key is barred upstream, before
-    /// it ends with what it has. Default 5 min.
+    /// The most attempts of one row, over all calls that are made for it, those aside that count
+    /// as `failovers`. A row that has made them, and has no answer, has failed. The client's own
+    /// [`RetryConfig`](fairkey_client::RetryConfig) bounds each call, too. Zero counts as 1.
+    /// Default 8.
+    pub attempts: u32,
+    /// The most attempts of one row that keys, budgets or accounts refuse: they cost nothing, and
+    /// mean that a row waits. So `attempts + failovers` is the most that a row can make. Zero
+    /// counts as 1. Default 16.
+    pub failovers: u32,
+    /// How long the run goes on without a single answer while attempts fail or every key is
+    /// barred upstream, before it ends with what it has. A row that is at fault itself counts as
+    /// answered, and a call that has been under way for half of this may still be. Default 5 min.
     pub patience: Duration,
     /// How often progress is told, and the state of the run looked at. Default 100 ms.
     pub tick: Duration,
@@ -36,6 +46,8 @@ impl Default for RunConfig {
             window_rows: 4_096,
             window_bytes: 64 << 20,
             drain: Duration::from_secs(10),
+            attempts: 8,
+            failovers: 16,
             patience: Duration::from_secs(300),
             tick: Duration::from_millis(100),
         }

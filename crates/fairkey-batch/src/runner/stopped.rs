@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::caller::KeyOut;
+use crate::caller::{KeyOut, Refusal};
 use crate::output::OutputError;
 
 /// Why a run ended before its input did.
@@ -18,6 +18,13 @@ pub enum Stopped {
         keys: Vec<KeyOut>,
         /// Until one of them can be used again, as far as is known.
         retry_after: Option<Duration>,
+    },
+    /// Nothing was answered for as long as the run had patience, although attempts were made.
+    NothingAnswered {
+        /// For how long.
+        patience: Duration,
+        /// What was said last.
+        refusal: Refusal,
     },
     /// Results could not be written.
     OutputFailed(OutputError),
@@ -38,6 +45,13 @@ impl fmt::Display for Stopped {
                     Some(after) => write!(f, "; try again in {} s", after.as_secs().max(1)),
                     None => Ok(()),
                 }
+            }
+            Self::NothingAnswered { patience, refusal } => {
+                let seconds = patience.as_secs_f64();
+                write!(
+                    f,
+                    "nothing was answered for {seconds} s, at last: {refusal}"
+                )
             }
             Self::OutputFailed(error) => error.fmt(f),
             Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::book::Book;
-use crate::caller::{Attempt, Caller, Failure, KeyOut, Reply, Then};
+use crate::caller::{Allowance, Attempt, Caller, Failure, KeyOut, Reply, Then};
 use crate::row::Request;
 use crate::stop::Stop;
 
@@ -14,14 +14,13 @@ use crate::stop::Stop;
 /// The caller waits for keys itself; this only spaces its refusals.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
-/// How often a row may be refused by the keys themselves, with nobody to be blamed for it, before
-/// it is the row that fails: one too large for what every key has left would try for ever.
-const REFUSALS: u32 = 10;
-
 /// A row on its way.
 pub(super) struct Sending<C> {
     pub(super) caller: Arc<C>,
+    pub(super) index: u64,
     pub(super) request: Request,
+    /// What the row may spend, over all calls.
+    pub(super) allowance: Allowance,
     pub(super) book: Arc<Book>,
     pub(super) halt: Stop,
 }
@@ -57,10 +56,12 @@ impl Tally {
 impl<C: Caller> Sending<C> {
     pub(super) async fn send(self) -> End {
         let mut tally = Tally::default();
-        let mut refusals = 0;
+        let mut left = self.allowance;
         loop {
-            let result = self.caller.call(&self.request).await;
-            let failure = match result {
+            let under_way = self.book.call_begins(self.index);
+            let result = self.caller.call(&self.request, left).await;
+            drop(under_way);
+            let mut failure = match result {
                 Ok(reply) => {
                     tally.add(&reply.attempts);
                     self.book.answered(&reply);
@@ -69,13 +70,19 @@ impl<C: Caller> Sending<C> {
                 Err(failure) => failure,
             };
             tally.add(&failure.attempts);
-            self.book.attempts(&failure.attempts);
+            left = left.less(&failure.attempts);
+            self.book.refused(&failure);
             match failure.then {
                 Then::Fail => return End::Failed { failure, tally },
                 Then::Stop { keys } => return End::KeysOut { keys },
-                Then::Wait { .. } if refusals >= REFUSALS => return End::Failed { failure, tally },
+                Then::Wait { .. } if left.is_used_up() => {
+                    failure.message = format!(
+                        "{}; the row has used its attempts ({})",
+                        failure.message, tally.attempts
+                    );
+                    return End::Failed { failure, tally };
+                }
                 Then::Wait { after, barred } => {
-                    refusals += u32::from(!failure.attempts.is_empty());
                     if !barred.is_empty() {
                         self.book.barred(barred, after);
                     }

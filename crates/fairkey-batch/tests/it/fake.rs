@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError, Refusal, Reply,
-    Request, Row, Source, Then,
+    Allowance, Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError,
+    Refusal, Reply, Request, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
 use tokio::time::{Instant, sleep};
@@ -29,6 +29,10 @@ pub(crate) enum End {
     Wait(Option<Duration>, Vec<KeyOut>),
     /// The same, but the row was refused by a key itself.
     Refused(&'static str, FaultKind),
+    /// A provider failed so often, or as often as the row allows, and the row shall come back.
+    Failing(u32),
+    /// The row itself is refused.
+    Bad,
     Dead,
     Panic,
 }
@@ -111,7 +115,7 @@ pub(crate) fn attempt(refusal: Option<(Scope, FaultKind, &'static str)>) -> Atte
 }
 
 impl Caller for Fake {
-    async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+    async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
         let index: u64 = std::str::from_utf8(&request.body).unwrap().parse().unwrap();
         let before = {
             let mut calls = self.calls.lock().unwrap();
@@ -161,6 +165,24 @@ impl Caller for Fake {
                         barred: Vec::new(),
                     },
                 ))
+            }
+            End::Failing(n) => {
+                let attempts = (0..n.min(left.attempts)).map(|_| provider()).collect();
+                let barred = Vec::new();
+                Err(failure(
+                    attempts,
+                    Then::Wait {
+                        after: None,
+                        barred,
+                    },
+                ))
+            }
+            End::Bad => {
+                let refused = attempt(Some((Scope::Request, FaultKind::Refused, "bad_request")));
+                Err(Failure {
+                    scope: Scope::Request,
+                    ..failure(vec![refused], Then::Fail)
+                })
             }
             End::Dead => Err(failure(Vec::new(), Then::Stop { keys: barred() })),
             End::Panic => panic!("as planned"),

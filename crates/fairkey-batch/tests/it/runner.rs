@@ -215,11 +215,37 @@ async fn a_row_that_every_key_refuses_for_its_size_fails_in_the_end() {
     .await;
     assert_eq!((summary.rows.answered, summary.rows.failed), (2, 1));
     let first: Value = serde_json::from_str(&output.lines()[0]).unwrap();
-    assert_eq!(
-        first["fairkey"]["attempts"], 11,
-        "ten waits, and the last call"
-    );
-    assert_eq!(summary.attempts.max(), 11);
+    assert_eq!(first["fairkey"]["attempts"], 16);
+    assert_eq!(summary.attempts.max(), 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_has_one_ledger_however_often_it_is_sent_again() {
+    let caller = Fake::new(|index, _| step(End::Failing(if index == 0 { 5 } else { 1 })));
+    let output = MemoryOutput::new();
+    let mut config = config(2);
+    config.attempts = 7;
+    let summary = run(
+        rows(2),
+        Arc::clone(&caller),
+        output.clone(),
+        config,
+        Stop::new(),
+        (),
+    )
+    .await;
+    assert_eq!((summary.rows.failed, summary.rows.left), (2, 0));
+    for line in output.lines() {
+        let result: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(result["fairkey"]["attempts"], 7, "{line}");
+        let message = result["error"]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("the row has used its attempts (7)"),
+            "{message}"
+        );
+    }
+    // Five and two in one call each, and seven times one.
+    assert_eq!(caller.calls(), 9);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fairkey_batch::{MemoryOutput, Stop, Stopped, Summary, run};
 use tokio::time::{Instant, sleep};
 
-use crate::fake::{End, Fake, Limited, Rows, answer, barred, indexes, rows, step};
+use crate::fake::{End, Fake, Limited, Rows, Step, answer, barred, indexes, rows, step};
 use crate::runner::config;
 
 /// Runs, and stops after a while. Returns how long the run went on after that.
@@ -154,6 +154,44 @@ async fn patience_ends_when_every_key_is_barred_and_nothing_was_answered() {
         "{retry_after:?}"
     );
     assert_eq!((summary.rows.written, summary.rows.lost), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends_when_attempts_are_made_and_nothing_is_answered() {
+    let caller = Fake::new(|index, _| match index {
+        0 => answer(60_000),
+        _ => step(End::Failing(1)),
+    });
+    caller.upstream.store(2, Ordering::SeqCst);
+    let mut config = config(2);
+    config.patience = Duration::from_secs(300);
+    let output = MemoryOutput::new();
+    let summary = run(rows(1_000), caller, output, config, Stop::new(), ()).await;
+    let seconds = summary.elapsed.as_secs();
+    assert!(
+        (360..=370).contains(&seconds),
+        "counted from the last answer: {seconds} s"
+    );
+    let why = summary.stopped.unwrap();
+    assert!(matches!(why, Stopped::NothingAnswered { .. }), "{why:?}");
+    let text = "nothing was answered for 300 s, at last: provider_error (429)";
+    assert_eq!(why.to_string(), text);
+    assert!(summary.rows.left > 0);
+    let rows = summary.rows;
+    assert_eq!((rows.read, rows.lost), (rows.written + rows.left, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_at_fault_themselves_do_not_end_the_patience() {
+    let caller = Fake::new(|_, _| Step {
+        takes: Duration::from_secs(2),
+        ends: End::Bad,
+    });
+    let mut config = config(1);
+    config.patience = Duration::from_secs(5);
+    let output = MemoryOutput::new();
+    let summary = run(rows(50), caller, output, config, Stop::new(), ()).await;
+    assert_eq!((summary.stopped, summary.rows.failed), (None, 50));
 }
 
 #[tokio::test(start_paused = true)]

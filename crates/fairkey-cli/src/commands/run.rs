@@ -76,6 +76,8 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.concurrency = args.concurrency;
     config.ordered = !args.unordered;
     config.patience = args.patience;
+    config.attempts = upstream.retry.attempts;
+    config.failovers = upstream.retry.failovers;
     let caller = Arc::new(Cleaned(ClientCaller::new(upstream.client.clone())));
     let mut reporter = Reporter::new(args.quiet, upstream.keys);
     let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;

@@ -6,6 +6,7 @@ mod demo;
 mod fuzz_seeds;
 mod interrupt;
 mod keys;
+mod ledger;
 mod memory;
 mod mock;
 mod outputs;

@@ -1,6 +1,6 @@
 //! Keeping keys out of results: [`Cleaned`].
 
-use fairkey_batch::{AttemptCount, Caller, Failure, KeyState, Reply, Request};
+use fairkey_batch::{Allowance, AttemptCount, Caller, Failure, KeyState, Reply, Request};
 
 use crate::redaction;
 
@@ -9,8 +9,8 @@ use crate::redaction;
 pub(super) struct Cleaned<C>(pub(super) C);
 
 impl<C: Caller> Caller for Cleaned<C> {
-    async fn call(&self, request: &Request) -> Result<Reply, Failure> {
-        self.0.call(request).await.map_err(|mut failure| {
+    async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
+        self.0.call(request, left).await.map_err(|mut failure| {
             failure.message = redaction::clean(&failure.message);
             failure
         })

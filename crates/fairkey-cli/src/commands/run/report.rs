@@ -204,6 +204,7 @@ fn stopped(why: &Stopped) -> Value {
                 .map(|key| (key.key.to_string(), key.why.clone()));
             ("keys_out", Some(why.collect::<BTreeMap<_, _>>()))
         }
+        Stopped::NothingAnswered { .. } => ("nothing_answered", None),
         Stopped::OutputFailed(_) => ("output_failed", None),
         Stopped::InputFailed(_) => ("input_failed", None),
         _ => ("stopped", None),

@@ -1,0 +1,62 @@
+//! What one row may cost, and how long a run goes on when nothing succeeds.
+
+use fairkey_mock::{Fault, MockOpenRouter, On, Step};
+use serde_json::Value;
+
+use crate::program::{Mock, Stage, results};
+
+/// Quick, so that no test waits for real backoffs.
+const QUICK: &str = "[retry]\nbase = \"1ms\"\ncap = \"5ms\"\n[breaker]\nopen_for = \"10ms\"\n";
+
+fn always(fault: Fault) -> Mock {
+    Mock::start(MockOpenRouter::open().script(On::any(), [Step::reply(fault).forever()]))
+}
+
+fn stage() -> Stage {
+    let stage = Stage::new().env("OPENROUTER_API_KEY", "sk-or-v1-any-00000000");
+    stage.write("quick.toml", QUICK);
+    stage
+}
+
+#[test]
+fn an_upstream_that_always_fails_costs_each_row_its_ledger_and_no_more() {
+    let mock = always(Fault::provider_error_502("OpenAI"));
+    let stage = stage();
+    stage.prompts("in.jsonl", 2);
+    let url = mock.url();
+    let args = ["run", "in.jsonl", "--base-url", &url, "-o", "out.jsonl"];
+    let said = stage.run(args.into_iter().chain(["--config", "quick.toml", "--json"]));
+    said.ends_with(1);
+    for result in results(&stage.read("out.jsonl")) {
+        assert_eq!(result["fairkey"]["attempts"], 8, "{result}");
+    }
+    assert_eq!(mock.server.counters().total.requests, 16);
+    let summary: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(summary["attempts"]["max"], 8);
+    assert_eq!(
+        (&summary["rows"]["failed"], &summary["rows"]["lost"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn patience_ends_a_run_in_which_nothing_succeeds_and_the_rows_left_are_told() {
+    let mock = always(Fault::provider_error_502("OpenAI"));
+    let stage = stage();
+    stage.prompts("in.jsonl", 5_000);
+    let url = mock.url();
+    let args = [
+        "run",
+        "in.jsonl",
+        "--base-url",
+        &url,
+        "--config",
+        "quick.toml",
+    ];
+    let said = stage.run(args.into_iter().chain(["--patience", "2s"]));
+    said.ends_with(3)
+        .says("stopped early: nothing was answered for 2 s")
+        .says("provider_error")
+        .says("left without a result")
+        .says("0 lost");
+}
