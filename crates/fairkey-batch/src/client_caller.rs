@@ -144,7 +144,7 @@ impl Caller for ClientCaller {
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let state = |key: fairkey_core::KeyExplanation| KeyState {
             state: state(
-                key.denied.iter().map(|(_, denied)| *denied),
+                key.denied.iter().map(|denial| denial.denied),
                 explanation.now,
                 refusals.get(&key.id),
             ),

@@ -51,6 +51,7 @@ impl Wish {
             deadline: self.deadline,
             class: self.class,
             tried: (!self.tried.is_empty()).then_some(&self.tried),
+            providers: &[],
         }
     }
 

@@ -96,7 +96,7 @@ async fn attempts(
     loop {
         let held = seat::take(core, &job.options, ledger).await?;
         let key = held.lease.key();
-        let (id, slot, account) = (key.id().clone(), key.slot(), key.account());
+        let (id, tenure, account) = (key.id().clone(), key.tenure(), key.account_tenure());
         core.counters.attempts.up();
         ledger.begin(key, core.admission.pool.now());
         let failed = match attempt(core, job, ledger.left(), held).await {
@@ -115,7 +115,7 @@ async fn attempts(
         match verdict(case, ledger.spent(), &retry, chance.unit()) {
             Verdict::Return => return Err(Stop::Failed(failed, None)),
             Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
-            Verdict::OtherKey => ledger.exclude_key(slot, back()),
+            Verdict::OtherKey => ledger.exclude_key(tenure, back()),
             Verdict::OtherAccount => ledger.exclude_account(account, back()),
             Verdict::SameAfter(wait) => {
                 if !core.budget.withdraw(now) {

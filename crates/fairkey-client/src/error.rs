@@ -246,8 +246,12 @@ impl fmt::Display for KeyState {
             Some(Denied {
                 by: Scope::Local, ..
             }) => f.write_str("is busy")?,
-            Some(Denied { by, until: None }) => write!(f, "is out ({by})")?,
-            Some(Denied { by, until: Some(_) }) => write!(f, "is out for a while ({by})")?,
+            Some(Denied {
+                by, until: None, ..
+            }) => write!(f, "is out ({by})")?,
+            Some(Denied {
+                by, until: Some(_), ..
+            }) => write!(f, "is out for a while ({by})")?,
         }
         match &self.refusal {
             Some(refusal) => write!(f, ", {refusal}"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairkey_core::{AccountSlot, Candidate, Slot, Timestamp, Tried};
+use fairkey_core::{AccountTenure, Candidate, Tenure, Timestamp, Tried};
 use fairkey_openrouter::Fault;
 use tokio::time::Instant;
 
@@ -39,8 +39,8 @@ struct Excluded {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    Key(Slot),
-    Account(AccountSlot),
+    Key(Tenure),
+    Account(AccountTenure),
 }
 
 impl Ledger {
@@ -98,12 +98,12 @@ impl Ledger {
     }
 
     /// Books that the next attempt goes to another key, since this one refused.
-    pub(crate) fn exclude_key(&mut self, key: Slot, until: Option<Timestamp>) {
+    pub(crate) fn exclude_key(&mut self, key: Tenure, until: Option<Timestamp>) {
         self.exclude(What::Key(key), until);
     }
 
     /// Books that the next attempt goes to another account.
-    pub(crate) fn exclude_account(&mut self, account: AccountSlot, until: Option<Timestamp>) {
+    pub(crate) fn exclude_account(&mut self, account: AccountTenure, until: Option<Timestamp>) {
         self.exclude(What::Account(account), until);
     }
 

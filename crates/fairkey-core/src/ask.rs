@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign};
 
-use crate::{AccountSlot, Slot, Timestamp};
+use crate::{AccountTenure, Tenure, Timestamp};
 
 /// What a call uses up: an estimate before it, the truth after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -82,6 +82,9 @@ pub struct Ask<'a> {
     pub class: Class,
     /// What earlier attempts of this call used, and this one shall not.
     pub tried: Option<&'a Tried>,
+    /// The only providers that may serve it, as the request names them; empty where any may. What
+    /// is known to be out at the providers of a model is out for an ask of those.
+    pub providers: &'a [String],
 }
 
 impl<'a> Ask<'a> {
@@ -108,6 +111,13 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// Pins the call to `providers`: no other may serve it.
+    #[must_use]
+    pub fn with_providers(mut self, providers: &'a [String]) -> Self {
+        self.providers = providers;
+        self
+    }
+
     /// Excludes what earlier attempts used.
     #[must_use]
     pub fn with_tried(mut self, tried: &'a Tried) -> Self {
@@ -121,8 +131,8 @@ impl<'a> Ask<'a> {
 /// Small and ordered by use: a call makes a handful of attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tried {
-    keys: Vec<Slot>,
-    accounts: Vec<AccountSlot>,
+    keys: Vec<Tenure>,
+    accounts: Vec<AccountTenure>,
 }
 
 impl Tried {
@@ -132,15 +142,18 @@ impl Tried {
         Self::default()
     }
 
-    /// Excludes one key from now on.
-    pub fn add_key(&mut self, key: Slot) {
+    /// Excludes one key from now on: a candidate, or the [`Tenure`] of one.
+    pub fn add_key(&mut self, key: impl Into<Tenure>) {
+        let key = key.into();
         if !self.keys.contains(&key) {
             self.keys.push(key);
         }
     }
 
-    /// Excludes every key of one account from now on.
-    pub fn add_account(&mut self, account: AccountSlot) {
+    /// Excludes every key of one account from now on: that of a candidate, or of an
+    /// [`AccountTenure`].
+    pub fn add_account(&mut self, account: impl Into<AccountTenure>) {
+        let account = account.into();
         if !self.accounts.contains(&account) {
             self.accounts.push(account);
         }
@@ -160,13 +173,13 @@ impl Tried {
 
     /// Returns the excluded keys.
     #[must_use]
-    pub fn keys(&self) -> &[Slot] {
+    pub fn keys(&self) -> &[Tenure] {
         &self.keys
     }
 
     /// Returns the excluded accounts.
     #[must_use]
-    pub fn accounts(&self) -> &[AccountSlot] {
+    pub fn accounts(&self) -> &[AccountTenure] {
         &self.accounts
     }
 }

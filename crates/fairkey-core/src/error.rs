@@ -48,6 +48,9 @@ pub enum BuildError {
     BadId(KeyId),
     /// More than 65,534 gates.
     TooManyGates,
+    /// The strategy, or one inside it, is an `Arc` of which there is another handle: its gates
+    /// could not be told apart from those of another pool.
+    SharedStrategy,
 }
 
 impl fmt::Display for BuildError {
@@ -70,6 +73,9 @@ impl fmt::Display for BuildError {
                 )
             }
             Self::TooManyGates => f.write_str("more than 65,534 gates before one strategy"),
+            Self::SharedStrategy => f.write_str(
+                "the strategy is shared: hand over the only handle to it, and keep handles to its gates",
+            ),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{AccountId, Denied, KeyId, Timestamp};
+use crate::{AccountId, Denied, Detail, KeyId, Timestamp};
 
 /// What every key of a pool would say to an ask, as [`Pool::explain`](crate::Pool::explain) found
 /// it at one moment. Nothing was reserved for it.
@@ -12,6 +12,42 @@ pub struct Explanation {
     pub now: Timestamp,
     /// One entry for each key, in the order of their slots.
     pub keys: Vec<KeyExplanation>,
+}
+
+/// One gate's word against a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The gate's name.
+    pub gate: &'static str,
+    /// Who bars, and until when.
+    pub denied: Denied,
+    /// Since when, and what is waited for.
+    pub detail: Detail,
+}
+
+impl Denial {
+    /// Writes it as words, with times counted from `now`.
+    fn write(&self, f: &mut fmt::Formatter<'_>, now: Timestamp) -> fmt::Result {
+        write!(f, "denied by {} ({}", self.gate, self.denied.by)?;
+        if let Some(since) = self.detail.since {
+            write!(f, ", since {:?} ago", now.since(since))?;
+        }
+        match self.denied.until {
+            Some(until) => {
+                let most = if self.denied.may_open_sooner {
+                    "at most "
+                } else {
+                    ""
+                };
+                write!(f, ", for {most}{:?}", until.since(now))?;
+            }
+            None => f.write_str(", until something changes")?,
+        }
+        if let Some(what) = self.detail.what {
+            write!(f, ": {what}")?;
+        }
+        f.write_str(")")
+    }
 }
 
 /// What one key would say to an ask.
@@ -27,8 +63,8 @@ pub struct KeyExplanation {
     pub in_flight: u32,
     /// Whether the ask has used it up: an earlier attempt of the same call.
     pub tried: bool,
-    /// The gates that deny it, by name.
-    pub denied: Vec<(&'static str, Denied)>,
+    /// The gates that deny it.
+    pub denied: Vec<Denial>,
     /// The strategy's rank: smaller is picked sooner. `None` where the strategy does not rank.
     pub score: Option<f64>,
 }
@@ -55,13 +91,11 @@ impl fmt::Display for Explanation {
             } else if key.tried {
                 f.write_str("tried by this call")?;
             }
-            for (at, (gate, denied)) in key.denied.iter().enumerate() {
-                let and = if at > 0 || key.tried { ", " } else { "" };
-                write!(f, "{and}denied by {gate} ({}", denied.by)?;
-                match denied.until {
-                    Some(until) => write!(f, ", for {:?})", until.since(self.now))?,
-                    None => f.write_str(", until something changes)")?,
+            for (at, denial) in key.denied.iter().enumerate() {
+                if at > 0 || key.tried {
+                    f.write_str(", ")?;
                 }
+                denial.write(f, self.now)?;
             }
             if let Some(score) = key.score {
                 write!(f, ", score {score:.3}")?;

@@ -30,6 +30,10 @@ pub struct Denied {
     pub by: Scope,
     /// When asking again makes sense; `None` where only a release or a change can help.
     pub until: Option<Timestamp>,
+    /// Whether the end of a call, or its first content, may open it before `until`: what decides
+    /// is a probe that is under way, and `until` only bounds how long it is waited for. Means
+    /// nothing where `until` is `None`.
+    pub may_open_sooner: bool,
 }
 
 impl Denied {
@@ -39,13 +43,27 @@ impl Denied {
         Self {
             by,
             until: Some(until),
+            may_open_sooner: false,
+        }
+    }
+
+    /// Says that the end of a call may open it sooner.
+    #[must_use]
+    pub const fn or_sooner(self) -> Self {
+        Self {
+            may_open_sooner: true,
+            ..self
         }
     }
 
     /// Returns a refusal that no passing of time ends.
     #[must_use]
     pub const fn for_good(by: Scope) -> Self {
-        Self { by, until: None }
+        Self {
+            by,
+            until: None,
+            may_open_sooner: false,
+        }
     }
 }
 
@@ -56,6 +74,15 @@ impl fmt::Display for Denied {
             None => write!(f, "barred by {}", self.by),
         }
     }
+}
+
+/// What a gate adds to its denial where a person reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// Since when it denies.
+    pub since: Option<Timestamp>,
+    /// What it waits for, in a few words: "a probe is under way".
+    pub what: Option<&'static str>,
 }
 
 /// Admits or denies one key, or one group of keys, until a time.
@@ -124,6 +151,13 @@ pub trait Gate: fmt::Debug + Send + Sync {
         self.check(at).map(|()| Ticket::default())
     }
 
+    /// Hears that the first content of a call has come, at `at`. The call goes on, perhaps for
+    /// minutes; [`leave`](Gate::leave) follows with the same ticket, and its report names the same
+    /// time. At most once for each ticket, and not on the path of a selection.
+    fn first_content(&self, key: Candidate<'_>, ticket: Ticket, at: Timestamp) {
+        let _ = (key, ticket, at);
+    }
+
     /// Takes the ticket back and learns from the report, whose outcome is filtered to what this
     /// gate [`hears`](Gate::hears).
     fn leave(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
@@ -140,6 +174,12 @@ pub trait Gate: fmt::Debug + Send + Sync {
     /// State of [`KeySet::fresh`] slots is to be made new; all other state stays.
     fn rekey(&self, keys: &KeySet) {
         let _ = keys;
+    }
+
+    /// Returns what explanations show beside a denial. By default nothing.
+    fn detail(&self, at: &At<'_>) -> Detail {
+        let _ = at;
+        Detail::default()
     }
 
     /// Returns the name that explanations show. By default the name of the type.

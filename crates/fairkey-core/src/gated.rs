@@ -67,8 +67,10 @@ impl<S: Strategy> Strategy for Gated<S> {
             if guard.closed.as_deref().is_some_and(SlotBits::is_empty) {
                 continue;
             }
+            let offered = turn.len();
             guard.gate.narrow(turn);
             if turn.is_empty() {
+                turn.narrowed_away(offered);
                 return None;
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::random::hash_label;
 use crate::sync::{AtomicU32, Ordering};
-use crate::{AccountId, AccountSlot, Key, KeyId, Slot};
+use crate::{AccountId, AccountSlot, AccountTenure, Key, KeyId, Slot, Tenure};
 
 /// In-flight counts of 64 slots. Shared between a set and the one that replaces it.
 pub(crate) type Counts = Arc<[AtomicU32; 64]>;
@@ -15,6 +15,8 @@ pub(crate) type Counts = Arc<[AtomicU32; 64]>;
 pub(crate) struct Account {
     pub(crate) id: Option<AccountId>,
     pub(crate) slot: AccountSlot,
+    /// Unlike that of any other account of the pool.
+    pub(crate) born: u32,
 }
 
 /// A key, for as long as any set that contains it lives.
@@ -25,6 +27,8 @@ pub(crate) struct Entry {
     /// slot is free when the last of them is gone.
     pub(crate) slot: Arc<Slot>,
     pub(crate) account: Arc<Account>,
+    /// Unlike that of any other key of the pool.
+    pub(crate) born: u32,
 }
 
 /// An account and its keys as bits: the word's index and the bits in it.
@@ -273,6 +277,24 @@ impl KeySet {
         self.entries.iter().flatten()
     }
 
+    /// Returns whether the key that `tenure` means is there.
+    pub(crate) fn has(&self, tenure: Tenure) -> bool {
+        let entry = self
+            .entries
+            .get(tenure.slot.index())
+            .and_then(Option::as_ref);
+        entry.is_some_and(|entry| entry.born == tenure.born)
+    }
+
+    /// Returns whether the account that `tenure` means is there.
+    pub(crate) fn has_account(&self, tenure: AccountTenure) -> bool {
+        let members = self
+            .members
+            .get(tenure.slot.index())
+            .and_then(Option::as_ref);
+        members.is_some_and(|members| members.account.born == tenure.born)
+    }
+
     #[inline]
     pub(crate) fn entry(&self, slot: Slot) -> &Entry {
         self.entries[slot.index()]
@@ -322,6 +344,25 @@ impl<'a> Candidate<'a> {
     #[inline]
     pub fn account(&self) -> AccountSlot {
         AccountSlot(self.keys.accounts[self.slot.index()])
+    }
+
+    /// Returns which key this is, for good: no other key ever has the same.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        Tenure {
+            slot: self.slot,
+            born: self.keys.entry(self.slot).born,
+        }
+    }
+
+    /// Returns which account owns it, for good.
+    #[must_use]
+    pub fn account_tenure(&self) -> AccountTenure {
+        let account = &self.keys.entry(self.slot).account;
+        AccountTenure {
+            slot: account.slot,
+            born: account.born,
+        }
     }
 
     /// Returns the label of the account, if one was named for the key.

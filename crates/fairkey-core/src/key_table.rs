@@ -35,6 +35,8 @@ enum Owner {
 pub(crate) struct KeyTable {
     keys: Vec<Weak<Slot>>,
     accounts: Vec<Weak<Account>>,
+    /// The last number given to a key or an account.
+    born: u32,
 }
 
 impl KeyTable {
@@ -69,19 +71,21 @@ impl KeyTable {
         for key in keys {
             let account = accounts.entry(owner(&key)).or_insert_with(|| {
                 let slot = AccountSlot(free_slot(&self.accounts, &mut free.1));
+                self.born = self.born.wrapping_add(1);
                 let account = Arc::new(Account {
                     id: key.account_id().cloned(),
                     slot,
+                    born: self.born,
                 });
                 put(&mut self.accounts, slot.index(), Arc::downgrade(&account));
                 fresh_accounts.push(slot);
                 account
             });
             let account = Arc::clone(account);
-            let slot = match old.get(key.id()) {
+            let (slot, born) = match old.get(key.id()) {
                 Some(was) if was.key.secret().is_same(key.secret()) => {
                     reload.kept.push(key.id().clone());
-                    Arc::clone(&was.slot)
+                    (Arc::clone(&was.slot), was.born)
                 }
                 was => {
                     let list = if was.is_some() {
@@ -93,10 +97,16 @@ impl KeyTable {
                     let slot = Arc::new(Slot(free_slot(&self.keys, &mut free.0)));
                     put(&mut self.keys, slot.index(), Arc::downgrade(&slot));
                     fresh.push(*slot);
-                    slot
+                    self.born = self.born.wrapping_add(1);
+                    (slot, self.born)
                 }
             };
-            entries.push(Arc::new(Entry { key, slot, account }));
+            entries.push(Arc::new(Entry {
+                key,
+                slot,
+                account,
+                born,
+            }));
         }
         let ids: HashSet<&KeyId> = entries.iter().map(|entry| entry.key.id()).collect();
         let gone = before

@@ -124,10 +124,14 @@ impl Lease {
         self.hold().report.reserved
     }
 
-    /// Notes that the first content came now. Later notes change nothing.
+    /// Notes that the first content came now, and tells the gates that the call has entered:
+    /// content is evidence that a probe need not end to give. Later notes change nothing.
     pub fn note_first_content(&mut self) {
         if self.hold().report.first_content.is_none() {
-            self.hold_mut().report.first_content = Some(self.snapshot().core.clock.now());
+            let now = self.snapshot().core.clock.now();
+            self.hold_mut().report.first_content = Some(now);
+            let Snapshot { keys, core, .. } = self.snapshot();
+            self.hold().tickets.first_content(&core.gates, keys, now);
         }
     }
 

@@ -11,9 +11,9 @@ use crate::random::Seeds;
 use crate::registry::GateId;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::{
-    Ask, At, BuildError, Candidate, Clock, Explanation, Gate, Gated, Key, KeyExplanation, KeySet,
-    Lease, MonotonicClock, Observer, Random, Registry, Reload, Scope, Strategy, Timestamp, Turn,
-    Unavailable,
+    Ask, At, BuildError, Candidate, Clock, Denial, Denied, Explanation, Gate, Gated, Key,
+    KeyExplanation, KeySet, Lease, MonotonicClock, Observer, Random, Registry, Reload, Scope,
+    Strategy, Timestamp, Turn, Unavailable,
 };
 
 /// What a pool keeps over reloads.
@@ -130,7 +130,7 @@ impl Pool {
         words: &mut [u64],
     ) -> Result<Lease, Unavailable> {
         let Snapshot { keys, core, .. } = &*snapshot;
-        let (mut closed, mut none_left) = (None, false);
+        let (mut closed, mut none_left, mut refused) = (None, false, None);
         let slot = {
             // The turn ends with this block, in place: to move it costs as much as a gate.
             let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets, random);
@@ -143,7 +143,8 @@ impl Pool {
                     None
                 }
                 None => {
-                    (closed, none_left) = (turn.closed(), turn.is_empty());
+                    closed = turn.closed();
+                    (none_left, refused) = turn.why_nothing();
                     None
                 }
             }
@@ -161,7 +162,7 @@ impl Pool {
                 retry_at: denied.until,
                 by: Some(denied.by),
             },
-            None => soonest(core, keys, ask, now, none_left),
+            None => soonest(core, keys, ask, now, none_left, refused),
         };
         for observer in &core.observers {
             observer.refused(ask, &unavailable);
@@ -209,7 +210,16 @@ impl Pool {
             in_flight: key.in_flight(),
             tried: is_tried(ask, key),
             denied: (core.gates.iter())
-                .filter_map(|gate| Some((gate.name(), gate.check(&At { key, ask, now }).err()?)))
+                .filter_map(|gate| {
+                    let at = At { key, ask, now };
+                    let denied = gate.check(&at).err()?;
+                    let (gate, detail) = (gate.name(), gate.detail(&at));
+                    Some(Denial {
+                        gate,
+                        denied,
+                        detail,
+                    })
+                })
                 .collect(),
             score: core.strategy.score(key, ask),
         };
@@ -300,18 +310,21 @@ fn rekey(core: &Core, keys: &KeySet) {
 
 fn is_tried(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
     ask.tried.is_some_and(|tried| {
-        tried.keys().contains(&key.slot()) || tried.accounts().contains(&key.account())
+        tried.keys().contains(&key.into()) || tried.accounts().contains(&key.into())
     })
 }
 
 /// Finds the key that opens soonest by the passing of time. A key is open when all its gates are.
-/// `none_left` says that gates took out all there was.
+/// `none_left` says that gates took out all there was before a strategy was asked, `refused` what
+/// they said to a strategy's pick, of several the refusal that ends soonest: `enter` may deny what
+/// `check` admits.
 fn soonest(
     core: &Core,
     keys: &KeySet,
     ask: &Ask<'_>,
     now: Timestamp,
     none_left: bool,
+    refused: Option<Denied>,
 ) -> Unavailable {
     let mut best = Unavailable {
         retry_at: None,
@@ -342,7 +355,7 @@ fn soonest(
             };
         }
         if by.is_none() {
-            // The strategy declined it: nothing to wait for.
+            // The strategy declined it, or it was refused when it was entered.
             continue;
         }
         let sooner = match (until, best.retry_at) {
@@ -354,6 +367,19 @@ fn soonest(
             best = Unavailable {
                 retry_at: until,
                 by,
+            };
+        }
+    }
+    if let Some(denied) = refused {
+        let sooner = match (denied.until, best.retry_at) {
+            (Some(new), Some(old)) => new < old,
+            (Some(_), None) => true,
+            (None, _) => best.by.is_none(),
+        };
+        if sooner {
+            best = Unavailable {
+                retry_at: denied.until,
+                by: Some(denied.by),
             };
         }
     }
@@ -438,7 +464,11 @@ impl PoolBuilder {
                     .fold(Gated::new(strategy), Gated::shared_gate),
             )
         };
-        let gates = Registry::of(&mut *strategy).into_boxed_slice();
+        let registry = Registry::filled_by(&mut *strategy);
+        if registry.met_shared() {
+            return Err(BuildError::SharedStrategy);
+        }
+        let gates = registry.into_gates().into_boxed_slice();
         if gates.len() >= usize::from(GateId::NONE.0) {
             return Err(BuildError::TooManyGates);
         }

@@ -19,6 +19,8 @@ impl GateId {
 #[derive(Debug, Default)]
 pub struct Registry {
     gates: Vec<Arc<dyn Gate>>,
+    /// A shared strategy was met, whose gates could not be told their numbers.
+    shared: bool,
 }
 
 impl Registry {
@@ -35,8 +37,25 @@ impl Registry {
     /// Registers what is inside `strategy`, and returns the gates. What a pool does at the start,
     /// for tests of wrappers.
     pub fn of(strategy: &mut dyn Strategy) -> Vec<Arc<dyn Gate>> {
+        Self::filled_by(strategy).gates
+    }
+
+    pub(crate) fn filled_by(strategy: &mut dyn Strategy) -> Self {
         let mut registry = Self::default();
         strategy.attach(&mut registry);
-        registry.gates
+        registry
+    }
+
+    /// Notes that a strategy is shared, so that gates inside it cannot be told their numbers.
+    pub(crate) fn meet_shared(&mut self) {
+        self.shared = true;
+    }
+
+    pub(crate) fn met_shared(&self) -> bool {
+        self.shared
+    }
+
+    pub(crate) fn into_gates(self) -> Vec<Arc<dyn Gate>> {
+        self.gates
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::Candidate;
+
 /// The place of one key in a pool: a small number that stays the key's own across reloads, and is
 /// given to another key only when nothing that used it for the first one is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +30,34 @@ impl AccountSlot {
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// One key's time in a slot. Unlike the slot alone it never means another key: what outlives a
+/// reload, as what a call has tried does, names keys by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tenure {
+    pub(crate) slot: Slot,
+    /// Unlike that of any other key of the pool.
+    pub(crate) born: u32,
+}
+
+/// One account's time in its slot, as [`Tenure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccountTenure {
+    pub(crate) slot: AccountSlot,
+    pub(crate) born: u32,
+}
+
+impl From<Candidate<'_>> for Tenure {
+    fn from(key: Candidate<'_>) -> Self {
+        key.tenure()
+    }
+}
+
+impl From<Candidate<'_>> for AccountTenure {
+    fn from(key: Candidate<'_>) -> Self {
+        key.account_tenure()
     }
 }
 

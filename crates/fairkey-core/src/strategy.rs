@@ -91,14 +91,12 @@ macro_rules! forward {
 }
 
 forward!(Box, |this, registry| (**this).attach(registry));
-// A shared strategy can be attached only while nobody else holds it: a second pool would give its
-// gates other numbers. Shared later than that, it is attached already.
-forward!(
-    Arc,
-    |this, registry| if let Some(inner) = Arc::get_mut(this) {
-        inner.attach(registry);
-    }
-);
+// A shared strategy cannot be attached: a second pool would give its gates other numbers. The pool
+// is told, and is not built.
+forward!(Arc, |this, registry| match Arc::get_mut(this) {
+    Some(inner) => inner.attach(registry),
+    None => registry.meet_shared(),
+});
 
 /// Stops compiling when the trait cannot be used as an object any more.
 const _: fn(&dyn Strategy) = |_| {};

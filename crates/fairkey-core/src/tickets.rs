@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::registry::GateId;
-use crate::{Candidate, Gate, KeySet, Outcome, Report, Slot, Ticket};
+use crate::{Candidate, Gate, KeySet, Outcome, Report, Slot, Ticket, Timestamp};
 
 /// As many gates as a call enters without allocating: the bits of [`Tickets::entered`].
 const INLINE: usize = 8;
@@ -111,6 +111,19 @@ impl Tickets {
         }
         for (gate, slot, ticket) in kept.into_iter().rev() {
             self.push(gate, slot, ticket);
+        }
+    }
+
+    /// Tells every gate that the first content has come. The tickets stay.
+    pub(crate) fn first_content(&self, gates: &[Arc<dyn Gate>], keys: &KeySet, now: Timestamp) {
+        let here = (0..INLINE).filter(|gate| self.entered >> gate & 1 == 1);
+        let here = here.map(|gate| (gate, self.slot, self.tickets[gate]));
+        let more = self.more.iter();
+        let more = more.map(|&(gate, slot, ticket)| (usize::from(gate.0), slot, ticket));
+        for (gate, slot, ticket) in here.chain(more) {
+            if let Some(gate) = gates.get(gate) {
+                gate.first_content(Candidate::new(keys, slot), ticket, now);
+            }
         }
     }
 

@@ -24,6 +24,10 @@ pub struct Turn<'a> {
     /// How many bits are set.
     len: usize,
     closed: Option<Denied>,
+    /// Of what gates said when they were entered, the refusal that ends soonest.
+    refused: Option<Denied>,
+    /// Whether it was a gate's `narrow` that took out the last key.
+    none_left: bool,
     committed: bool,
     tickets: &'a mut Tickets,
     random: Random,
@@ -53,19 +57,25 @@ impl<'a> Turn<'a> {
             words,
             len: keys.len(),
             closed: None,
+            refused: None,
+            none_left: false,
             committed: false,
             tickets,
             random,
         };
         if let Some(tried) = ask.tried {
+            // Who has come into the slot since is not who was tried.
             for &account in tried.accounts() {
-                for &(word, members) in keys.members(account) {
-                    turn.mask(word as usize, !members);
+                if keys.has_account(account) {
+                    for &(word, members) in keys.members(account.slot) {
+                        turn.mask(word as usize, !members);
+                    }
                 }
             }
-            for slot in tried.keys() {
-                if slot.index() < keys.slots() {
-                    turn.mask(slot.index() / 64, !(1 << (slot.index() % 64)));
+            for &key in tried.keys() {
+                if keys.has(key) {
+                    let at = key.slot.index();
+                    turn.mask(at / 64, !(1 << (at % 64)));
                 }
             }
         }
@@ -314,8 +324,8 @@ impl<'a> Turn<'a> {
             }
             match gate.enter(&at) {
                 Ok(ticket) => self.tickets.push(*id, key.slot(), ticket),
-                Err(_) => {
-                    self.refused(key);
+                Err(denied) => {
+                    self.refused(key, denied);
                     return false;
                 }
             }
@@ -324,9 +334,29 @@ impl<'a> Turn<'a> {
     }
 
     #[cold]
-    fn refused(&mut self, key: Candidate<'a>) {
+    fn refused(&mut self, key: Candidate<'a>, denied: Denied) {
+        let is_sooner = match (self.refused, denied.until) {
+            (None, _) => true,
+            (Some(known), Some(until)) => known.until.is_none_or(|known| until < known),
+            (Some(_), None) => false,
+        };
+        if is_sooner {
+            self.refused = Some(denied);
+        }
         self.roll_back(|slot| slot == key.slot());
         self.exclude(key);
+    }
+
+    /// Notes that a gate's `narrow` has just left nothing of `offered` keys.
+    #[cold]
+    pub(crate) fn narrowed_away(&mut self, offered: usize) {
+        self.none_left |= offered > 0;
+    }
+
+    /// Returns whether it was a gate's `narrow` that took out the last key, and the refusal at an
+    /// `enter` that ends soonest.
+    pub(crate) fn why_nothing(&self) -> (bool, Option<Denied>) {
+        (self.none_left, self.refused)
     }
 
     /// Returns whether the turn may end with `key`: it is offered, or gates were entered for it.

@@ -265,10 +265,10 @@ pub(crate) fn with_ask<R>(pool: &Pool, spec: &AskSpec, f: impl FnOnce(&Ask<'_>) 
     pool.with_keys(|keys| {
         let nth = |n: u8| keys.iter().nth(usize::from(n) % keys.len());
         for key in spec.tried_keys.iter().filter_map(|n| nth(*n)) {
-            tried.add_key(key.slot());
+            tried.add_key(key);
         }
         for key in spec.tried_accounts.iter().filter_map(|n| nth(*n)) {
-            tried.add_account(key.account());
+            tried.add_account(key);
         }
     });
     f(&Ask {
@@ -278,5 +278,6 @@ pub(crate) fn with_ask<R>(pool: &Pool, spec: &AskSpec, f: impl FnOnce(&Ask<'_>) 
         cost: spec.cost,
         deadline: None,
         tried: Some(&tried),
+        providers: &[],
     })
 }

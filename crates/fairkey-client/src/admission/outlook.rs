@@ -28,7 +28,7 @@ pub(crate) fn outlook(explanation: &Explanation) -> Outlook {
     }
     let mut outlook = Outlook::default();
     for key in explanation.keys.iter().filter(|key| !key.tried) {
-        let denials = || key.denied.iter().map(|(_, denied)| *denied);
+        let denials = || key.denied.iter().map(|denial| denial.denied);
         let in_flight = key
             .account
             .as_ref()
@@ -43,6 +43,7 @@ pub(crate) fn outlook(explanation: &Explanation) -> Outlook {
                 outlook.keys.push((key.id.clone(), Some(until_release)));
             }
             (None, None, Some(timed)) => {
+                outlook.release |= timed.may_open_sooner;
                 outlook.soonest = match (outlook.soonest, timed.until) {
                     (Some(a), Some(b)) => Some(a.min(b)),
                     (a, b) => a.or(b),
@@ -63,7 +64,7 @@ pub(crate) fn outlook(explanation: &Explanation) -> Outlook {
 mod tests {
     use std::time::Duration;
 
-    use fairkey_core::KeyExplanation;
+    use fairkey_core::{Denial, Detail, KeyExplanation};
 
     use super::*;
 
@@ -74,7 +75,13 @@ mod tests {
             weight: 1,
             in_flight,
             tried: false,
-            denied: denied.iter().map(|denied| ("gate", *denied)).collect(),
+            denied: (denied.iter())
+                .map(|denied| Denial {
+                    gate: "gate",
+                    denied: *denied,
+                    detail: Detail::default(),
+                })
+                .collect(),
             score: None,
         }
     }
@@ -105,6 +112,14 @@ mod tests {
             (true, None)
         );
         assert_eq!(read(vec![key("a", 1, &[DEAD])]), (true, None));
+    }
+
+    #[test]
+    fn the_end_of_a_probe_may_come_before_its_time_is_over() {
+        let at = Some(Timestamp::ZERO + Duration::from_secs(60));
+        let probing = key("a", 1, &[until(60).or_sooner()]);
+        assert_eq!(read(vec![probing]), (true, at));
+        assert_eq!(read(vec![key("a", 1, &[until(60)])]), (false, at));
     }
 
     #[test]

@@ -56,7 +56,11 @@ impl Gate for TestGate {
         self.counts[slot].fetch_sub(1, Ordering::SeqCst);
         if let Outcome::Fault { scope, retry, .. } = report.outcome {
             let until = retry.at(report.ended);
-            *self.until[slot].lock().unwrap() = Some(Denied { by: scope, until });
+            *self.until[slot].lock().unwrap() = Some(Denied {
+                by: scope,
+                until,
+                may_open_sooner: false,
+            });
         }
     }
 
@@ -391,7 +395,7 @@ async fn a_call_that_excludes_keys_does_not_hold_up_those_behind_it() {
     let admission = admission(2, TestGate::cap(1), None);
     let [a, b] = [(); 2].map(|()| admission.try_acquire(&wish()).unwrap());
     let mut picky = wish();
-    picky.tried.add_key(a.lease.key().slot());
+    picky.tried.add_key(a.lease.key());
     let spawn = |wish| {
         let admission = Arc::clone(&admission);
         tokio::spawn(async move {

@@ -83,7 +83,7 @@ async fn drop_everywhere(make: impl Fn(Client) -> Work) {
             .keys
             .into_iter()
             .flat_map(|key| key.denied)
-            .filter(|(gate, _)| *gate == "MaxInFlight")
+            .filter(|denial| denial.gate == "MaxInFlight")
             .collect();
         assert!(blocked.is_empty(), "after {k} polls: {blocked:?}");
         if done {

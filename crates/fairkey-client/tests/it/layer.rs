@@ -120,7 +120,7 @@ async fn what_was_tried_elsewhere_is_not_used_again() {
     let mut tried = Tried::new();
     client.pool().with_keys(|keys| {
         for id in ["a", "b"] {
-            tried.add_key(keys.find(id).unwrap().slot());
+            tried.add_key(keys.find(id).unwrap());
         }
     });
     let mut request = request();

@@ -46,7 +46,7 @@ fn a_selection_and_its_end_allocate_nothing() {
             .build()
             .unwrap();
         let mut tried = Tried::new();
-        pool.with_keys(|keys| tried.add_key(keys.iter().nth(2).unwrap().slot()));
+        pool.with_keys(|keys| tried.add_key(keys.iter().nth(2).unwrap()));
         let ask = Ask::new().with_affinity(3);
         // The thread's first call makes room for its next ones.
         drop(pool.select(&ask).unwrap());

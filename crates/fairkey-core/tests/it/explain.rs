@@ -46,8 +46,8 @@ fn an_explanation_says_for_each_key_who_denies_it_until_when_and_its_score() {
     other.bar("d", Denied::for_good(Scope::Local));
     let mut tried = Tried::new();
     pool.with_keys(|keys| {
-        tried.add_key(keys.find("c").unwrap().slot());
-        tried.add_account(keys.find("d").unwrap().account());
+        tried.add_key(keys.find("c").unwrap());
+        tried.add_account(keys.find("d").unwrap());
     });
 
     let explanation = pool.explain(&Ask::new().with_tried(&tried));
@@ -64,7 +64,7 @@ fn an_explanation_says_for_each_key_who_denies_it_until_when_and_its_score() {
     let names: Vec<_> = b
         .denied
         .iter()
-        .map(|(gate, denied)| (*gate, denied.by))
+        .map(|denial| (denial.gate, denial.denied.by))
         .collect();
     assert_eq!(
         names,

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use fairkey_core::{
-    Ask, At, Denied, FaultKind, Gate, Gated, Outcome, Pool, Scope, Scopes, Strategy, Timestamp,
-    Turn, Unavailable,
+    Ask, At, BuildError, Candidate, Denied, FaultKind, Gate, Gated, Outcome, Pool, Scope, Scopes,
+    Strategy, Ticket, Timestamp, Turn, Unavailable,
 };
 use fairkey_testkit::law::{gate, strategy as law};
 use fairkey_testkit::wrong::Cap;
@@ -248,22 +248,23 @@ fn asking_twice_holds_with_any_number_of_gates() {
 fn a_gate_may_close_a_whole_ask() {
     #[derive(Debug)]
     struct ModelOut(Option<Timestamp>);
+    impl ModelOut {
+        fn denied(&self) -> Denied {
+            self.0.map_or(Denied::for_good(Scope::Model), |until| {
+                Denied::until(Scope::Model, until)
+            })
+        }
+    }
     impl Gate for ModelOut {
         fn check(&self, at: &At<'_>) -> Result<(), Denied> {
             match at.ask.model {
-                Some("maker/out") => Err(Denied {
-                    by: Scope::Model,
-                    until: self.0,
-                }),
+                Some("maker/out") => Err(self.denied()),
                 _ => Ok(()),
             }
         }
         fn narrow(&self, turn: &mut Turn<'_>) {
             if turn.ask().model == Some("maker/out") {
-                turn.close(Denied {
-                    by: Scope::Model,
-                    until: self.0,
-                });
+                turn.close(self.denied());
                 // The first reason counts, also within one gate.
                 turn.close(Denied::for_good(Scope::Service));
                 assert!(turn.is_empty() && turn.closed().is_some());
@@ -360,6 +361,56 @@ fn a_shared_strategy_keeps_its_gates() {
     assert_eq!(gate.inside(), 1);
     drop(lease);
     assert_eq!(gate.inside(), 0);
+}
+
+#[test]
+fn a_strategy_of_which_there_is_another_handle_is_refused_at_build() {
+    // Its gates would have no numbers: every selection would end without a key.
+    let gate = Arc::new(SpyGate::new());
+    let strategy = Arc::new(Gated::new(first()).shared_gate(gate as _));
+    let kept = Arc::clone(&strategy);
+    let built = pool_of(2).strategy(strategy).build().map(drop);
+    assert_eq!(built, Err(BuildError::SharedStrategy));
+    // Inside another one, too.
+    let outer = Gated::new(Arc::clone(&kept)).shared_gate(Arc::new(SpyGate::new()));
+    let built = pool_of(2).strategy(outer).build().map(drop);
+    assert_eq!(built, Err(BuildError::SharedStrategy));
+    assert!(pool_of(2).strategy(kept).build().is_ok(), "the last handle");
+}
+
+#[test]
+fn gates_that_were_entered_hear_once_that_the_first_content_has_come() {
+    #[derive(Debug, Default)]
+    struct Listens(std::sync::Mutex<Vec<(String, Ticket, Timestamp)>>);
+    impl Gate for Listens {
+        fn check(&self, _: &At<'_>) -> Result<(), Denied> {
+            Ok(())
+        }
+        fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+            Ok(Ticket(40 + at.key.slot().index() as u64))
+        }
+        fn first_content(&self, key: Candidate<'_>, ticket: Ticket, at: Timestamp) {
+            let mut heard = self.0.lock().unwrap();
+            heard.push((key.id().to_string(), ticket, at));
+        }
+    }
+    // More gates than there is room for in place.
+    let gates: Vec<Arc<Listens>> = (0..10).map(|_| Arc::default()).collect();
+    let clock = fairkey_core::ManualClock::new();
+    let mut builder = pool_of(1).clock(clock.clone());
+    for gate in &gates {
+        builder = builder.shared_gate(Arc::clone(gate) as _);
+    }
+    let pool = builder.build().unwrap();
+    let mut lease = pool.select(&Ask::new()).unwrap();
+    clock.advance(std::time::Duration::from_secs(3));
+    lease.note_first_content();
+    lease.note_first_content();
+    drop(lease);
+    for gate in gates {
+        let expected = ("k0".to_owned(), Ticket(40), pool.now());
+        assert_eq!(*gate.0.lock().unwrap(), [expected]);
+    }
 }
 
 #[test]

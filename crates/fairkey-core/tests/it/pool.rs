@@ -75,8 +75,8 @@ fn what_was_tried_is_not_offered_again() {
         None => Key::new(id, id),
     };
     let pool = Pool::builder().keys(accounts.map(key)).build().unwrap();
-    let slot = |id: &str| pool.with_keys(|keys| keys.find(id).unwrap().slot());
-    let account = |id: &str| pool.with_keys(|keys| keys.find(id).unwrap().account());
+    let slot = |id: &str| pool.with_keys(|keys| keys.find(id).unwrap().tenure());
+    let account = |id: &str| pool.with_keys(|keys| keys.find(id).unwrap().account_tenure());
     let offered = |tried: &Tried| -> HashSet<String> {
         let ask = Ask::new().with_tried(tried);
         (0..100).filter_map(|_| pick(&pool, &ask).ok()).collect()
@@ -112,8 +112,8 @@ fn what_was_tried_in_a_larger_pool_is_ignored() {
     let mut tried = Tried::new();
     large.with_keys(|keys| {
         for key in keys.iter().skip(64) {
-            tried.add_key(key.slot());
-            tried.add_account(key.account());
+            tried.add_key(key);
+            tried.add_account(key);
         }
     });
     let small = pool_of(3).build().unwrap();

@@ -1,9 +1,10 @@
 //! Other keys under the same calls: what stays, what goes, who gets whose slot.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fairkey_core::{Ask, BuildError, Key, Outcome, Pool, Reload, Slot};
+use fairkey_core::{Ask, BuildError, Key, Outcome, Pool, Reload, Slot, Tried};
 use fairkey_testkit::{Spy, SpyGate};
 
 use crate::support::{behind, in_flight, keys, pick, pool_of, strategy};
@@ -139,6 +140,36 @@ fn a_key_that_went_and_came_back_starts_afresh() {
     assert_eq!((in_flight(&pool, "k1"), pool.in_flight()), (0, 1));
     lease.finish(Outcome::Success);
     assert_eq!((in_flight(&pool, "k1"), pool.in_flight()), (0, 0));
+}
+
+#[test]
+fn what_a_call_has_tried_is_not_held_against_who_comes_into_the_slot() {
+    let pool = pool_of(2).build().unwrap();
+    let mut tried = Tried::new();
+    pool.with_keys(|keys| {
+        tried.add_key(keys.find("k1").unwrap());
+        tried.add_account(keys.find("k1").unwrap());
+    });
+    let before = slot(&pool, "k1");
+    pool.reload(keys([0])).unwrap();
+    pool.reload(keys([0, 9])).unwrap();
+    assert_eq!(
+        slot(&pool, "k9"),
+        before,
+        "the slot of the key that was tried"
+    );
+    let ask = Ask::new().with_tried(&tried);
+    let explanation = pool.explain(&ask);
+    assert!(explanation.keys.iter().all(|key| !key.tried));
+    let held: HashSet<String> = (0..50).map(|_| pick(&pool, &ask).unwrap()).collect();
+    assert_eq!(held.len(), 2, "{held:?}");
+    // What stays is what was tried still, under whatever weight.
+    let mut tried = Tried::new();
+    pool.with_keys(|keys| tried.add_key(keys.find("k9").unwrap()));
+    pool.reload(keys([9, 0]).into_iter().map(|key| key.weight(3)))
+        .unwrap();
+    let ask = Ask::new().with_tried(&tried);
+    assert!((0..50).all(|_| pick(&pool, &ask).unwrap() == "k0"));
 }
 
 #[test]

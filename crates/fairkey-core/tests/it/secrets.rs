@@ -49,7 +49,7 @@ fn no_debug_output_and_no_message_has_a_secret() {
     print(format!("{:?}", pool.reload(keys()).unwrap()));
     print(format!("{:?}", pool.expose_key("a")));
     let mut tried = Tried::new();
-    pool.with_keys(|keys| keys.iter().for_each(|key| tried.add_key(key.slot())));
+    pool.with_keys(|keys| keys.iter().for_each(|key| tried.add_key(key)));
     let refused = pool.select(&Ask::new().with_tried(&tried)).unwrap_err();
     print(format!("{refused:?} {refused} {tried:?}"));
 

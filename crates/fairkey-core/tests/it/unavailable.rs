@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, At, Denied, Gate, ManualClock, Pool, Scope, Timestamp, Tried, Turn, Unavailable,
+    Ask, At, Denied, Gate, ManualClock, Pool, Scope, Ticket, Timestamp, Tried, Turn, Unavailable,
 };
 use fairkey_testkit::SpyGate;
 use fairkey_testkit::generate::keys_of;
@@ -30,7 +30,14 @@ fn pool_with(bars: &[[Option<Option<u64>>; 3]]) -> (Pool, ManualClock) {
         for (gate, (bar, by)) in gates.iter().zip(bars.iter().zip(SCOPES)) {
             if let Some(until) = bar {
                 let until = until.map(seconds);
-                gate.bar(&format!("k{n}"), Denied { by, until });
+                gate.bar(
+                    &format!("k{n}"),
+                    Denied {
+                        by,
+                        until,
+                        may_open_sooner: false,
+                    },
+                );
             }
         }
     }
@@ -91,11 +98,11 @@ fn a_key_opens_when_its_last_gate_does_and_the_first_such_key_counts() {
 fn keys_that_were_tried_are_not_waited_for() {
     let (pool, _) = pool_with(&[[Some(Some(20)), None, None], [None, Some(Some(30)), None]]);
     let mut tried = Tried::new();
-    let slot = |id| pool.with_keys(|keys| keys.find(id).unwrap().slot());
+    let slot = |id| pool.with_keys(|keys| keys.find(id).unwrap().tenure());
     tried.add_key(slot("k0"));
     let refused = pool.select(&Ask::new().with_tried(&tried)).unwrap_err();
     assert_eq!(refused.retry_at, Some(seconds(30)));
-    tried.add_account(pool.with_keys(|keys| keys.find("k1").unwrap().account()));
+    tried.add_account(pool.with_keys(|keys| keys.find("k1").unwrap().account_tenure()));
     let refused = pool.select(&Ask::new().with_tried(&tried)).unwrap_err();
     assert_eq!(
         refused,
@@ -148,6 +155,75 @@ fn a_key_that_opens_while_it_is_asked_for_is_worth_asking_again_at_once() {
     assert!(refused.retry_at.is_some_and(|at| at >= now), "{refused:?}");
     assert_eq!(refused.by, Some(Scope::Local));
     assert!(pool.select(&Ask::new()).is_ok());
+}
+
+/// Knows only when it is entered that there is not enough left, and then says until when.
+#[derive(Debug)]
+struct Short(Option<u64>);
+
+impl Gate for Short {
+    fn check(&self, _: &At<'_>) -> Result<(), Denied> {
+        Ok(())
+    }
+    fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+        match self.0 {
+            // Each key a little later than the one before.
+            Some(first) => {
+                let until = seconds(first + at.key.slot().index() as u64);
+                Err(Denied::until(Scope::Account, until))
+            }
+            None => Err(Denied::for_good(Scope::Account)),
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_when_it_is_entered_is_waited_for_until_the_time_that_is_named() {
+    // "At once" would make a caller that waits ask a thousand times a second.
+    for (until, retry_at) in [(Some(20), Some(seconds(20))), (None, None)] {
+        let pool = pool_of(3).gate(Short(until)).build().unwrap();
+        let by = Some(Scope::Account);
+        let refused = pool.select(&Ask::new()).map(drop);
+        assert_eq!(refused, Err(Unavailable { retry_at, by }));
+    }
+    // Beside keys that a gate closes: whatever is sooner.
+    for (closed, retry_at, by) in [(15, 15, Scope::Key), (40, 21, Scope::Account)] {
+        let gate = Arc::new(SpyGate::new());
+        gate.bar("k0", Denied::until(Scope::Key, seconds(closed)));
+        let pool = behind(Pool::builder(), &[gate])
+            .keys(keys_of(&plain_keys(2)))
+            .gate(Short(Some(20)))
+            .build()
+            .unwrap();
+        let expected = Unavailable {
+            retry_at: Some(seconds(retry_at)),
+            by: Some(by),
+        };
+        assert_eq!(pool.select(&Ask::new()).map(drop), Err(expected));
+    }
+}
+
+#[test]
+fn a_strategy_that_takes_everything_out_of_the_turn_is_nobody_who_bars() {
+    let nobody = Unavailable {
+        retry_at: None,
+        by: None,
+    };
+    let empty = strategy(|turn| {
+        turn.retain(|_| false);
+        None
+    });
+    let gate = Arc::new(SpyGate::new());
+    let pool = behind(Pool::builder(), std::slice::from_ref(&gate))
+        .keys(keys_of(&plain_keys(2)))
+        .strategy(empty)
+        .build()
+        .unwrap();
+    assert_eq!(pool.select(&Ask::new()).map(drop), Err(nobody));
+    // What a gate closes beside that opens at its time.
+    gate.bar("k0", Denied::until(Scope::Key, seconds(5)));
+    let refused = pool.select(&Ask::new()).unwrap_err();
+    assert_eq!(refused.retry_at, Some(seconds(5)));
 }
 
 proptest! {

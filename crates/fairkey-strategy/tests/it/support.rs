@@ -137,7 +137,7 @@ impl<G: Gate + 'static> Rig<G> {
         explanation.keys[n]
             .denied
             .first()
-            .map(|(_, denied)| denied.until)
+            .map(|denial| denial.denied.until)
     }
 
     /// Calls `f` with the `n`th key.

@@ -178,12 +178,12 @@ async fn many_that_exclude_a_key_keep_it_from_nobody_behind_them() {
     let first = first.await.unwrap();
     let second = admission.acquire(wish(), after(MINUTE), &mut two);
     let _second = second.await.unwrap();
-    let slot = first.lease.key().slot();
+    let first_key = first.lease.key().tenure();
     for _ in 0..40 {
         let admission = Arc::clone(&admission);
         tokio::spawn(async move {
             let mut picky = wish();
-            picky.tried.add_key(slot);
+            picky.tried.add_key(first_key);
             let _ = admission.acquire(picky, after(MINUTE), &mut None).await;
         });
     }
@@ -198,5 +198,5 @@ async fn many_that_exclude_a_key_keep_it_from_nobody_behind_them() {
         .await
         .unwrap()
         .expect("the key that the others exclude is free");
-    assert_eq!(held.lease.key().slot(), slot);
+    assert_eq!(held.lease.key().tenure(), first_key);
 }
