@@ -42,6 +42,7 @@ mod edit;
 mod error;
 mod peek;
 mod scan;
+mod skip;
 
 pub use edit::Splice;
 pub use error::SpliceError;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::SpliceError;
+use super::skip::{to_quote_or_bracket, to_quote_or_escape};
 
 /// Returns the top-level members of a JSON object, in order.
 ///
@@ -246,14 +247,13 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Result<(), SpliceError> {
         self.at += 1;
         loop {
-            let rest = self.body.get(self.at..).unwrap_or_default();
-            match memchr::memchr2(b'"', b'\\', rest) {
-                Some(skip) if rest[skip] == b'"' => {
-                    self.at += skip + 1;
+            match to_quote_or_escape(self.body, self.at) {
+                Some(at) if self.body[at] == b'"' => {
+                    self.at = at + 1;
                     return Ok(());
                 }
                 // What is escaped, be it a quote, is skipped with the backslash.
-                Some(skip) => self.at += skip + 2,
+                Some(at) => self.at = at + 2,
                 None => {
                     self.at = self.body.len();
                     return self.error("a string does not end");
@@ -265,15 +265,16 @@ impl<'a> Scan<'a> {
     /// Skips a list or an object with all that is in it.
     fn nested(&mut self) -> Result<(), SpliceError> {
         let mut open = Brackets::default();
-        while let Some(byte) = self.peek() {
-            match byte {
+        while let Some(at) = to_quote_or_bracket(self.body, self.at) {
+            self.at = at;
+            match self.body[at] {
                 b'"' => {
                     self.string()?;
                     continue;
                 }
                 b'{' => open.push(true),
                 b'[' => open.push(false),
-                b'}' | b']' => {
+                byte => {
                     if open.pop() != (byte == b'}') {
                         return self.error("a bracket does not match");
                     }
@@ -282,10 +283,10 @@ impl<'a> Scan<'a> {
                         return Ok(());
                     }
                 }
-                _ => {}
             }
             self.at += 1;
         }
+        self.at = self.body.len();
         self.error("a bracket is not closed")
     }
 

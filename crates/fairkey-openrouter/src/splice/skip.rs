@@ -1,0 +1,108 @@
+//! Finding the bytes that matter, eight at a time.
+//!
+//! A call of `memchr` pays off when the next hit is far. In source code sent as JSON every line ends
+//! with an escape, so here short ways are gone in a register, and `memchr` takes over on long ones.
+
+/// How far to look before calling `memchr`, in bytes.
+const NEAR: usize = 64;
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+
+const fn all(byte: u8) -> u64 {
+    ONES * byte as u64
+}
+
+/// Marks bytes that are zero in their highest bit. Marks above the lowest one may be false.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & all(0x80)
+}
+
+fn word(body: &[u8], at: usize) -> Option<u64> {
+    let bytes = body.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+/// The lowest mark, as a number of bytes.
+fn lowest(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
+/// Returns where the next quote or backslash stands.
+pub(super) fn to_quote_or_escape(body: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while at - from < NEAR {
+        let Some(word) = word(body, at) else { break };
+        let marks = zeros(word ^ all(b'"')) | zeros(word ^ all(b'\\'));
+        if marks != 0 {
+            return Some(at + lowest(marks));
+        }
+        at += 8;
+    }
+    memchr::memchr2(b'"', b'\\', body.get(at..)?).map(|skip| at + skip)
+}
+
+/// Returns where the next quote, bracket or brace stands.
+pub(super) fn to_quote_or_bracket(body: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        // Long ways, as over lists of numbers, are gone in strides that the compiler makes vectors of.
+        if at - from >= NEAR {
+            while let Some(stride) = body.get(at..).and_then(|rest| rest.first_chunk::<32>()) {
+                let any = stride
+                    .iter()
+                    .fold(false, |any, byte| any | is_quote_or_bracket(*byte));
+                if any {
+                    break;
+                }
+                at += stride.len();
+            }
+        }
+        let Some(word) = word(body, at) else { break };
+        // This bit is all that brackets and braces differ in.
+        let braces = word | all(b'{' ^ b'[');
+        let marks = zeros(word ^ all(b'"')) | zeros(braces ^ all(b'{')) | zeros(braces ^ all(b'}'));
+        if marks != 0 {
+            return Some(at + lowest(marks));
+        }
+        at += 8;
+    }
+    let rest = body.get(at..)?;
+    rest.iter()
+        .position(|byte| is_quote_or_bracket(*byte))
+        .map(|skip| at + skip)
+}
+
+fn is_quote_or_bracket(byte: u8) -> bool {
+    let brace = byte | (b'{' ^ b'[');
+    // No branches.
+    (byte == b'"') | (brace == b'{') | (brace == b'}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_told_apart_at_every_place() {
+        for length in [
+            1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 72, 73, 95, 96, 97, 130, 160,
+        ] {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut body = vec![b'a'; length];
+                    body[place] = byte;
+                    // What borrows from its neighbor must not hide or fake a hit.
+                    if place + 1 < length {
+                        body[place + 1] = byte ^ 1;
+                    }
+                    let first = |hits: &[u8]| body.iter().position(|byte| hits.contains(byte));
+                    assert_eq!(to_quote_or_escape(&body, 0), first(b"\"\\"), "{body:?}");
+                    assert_eq!(to_quote_or_bracket(&body, 0), first(b"\"{}[]"), "{body:?}");
+                }
+            }
+        }
+        assert_eq!(to_quote_or_escape(b"\"", 1), None);
+        assert_eq!(to_quote_or_escape(b"\"", 9), None);
+        assert_eq!(to_quote_or_bracket(b"\"", 9), None);
+    }
+}
