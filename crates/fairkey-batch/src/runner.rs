@@ -6,6 +6,7 @@ mod pace;
 mod stopped;
 mod task;
 mod window;
+mod written;
 
 use std::collections::HashMap;
 use std::future;
@@ -18,7 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use self::book::Book;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
-use self::window::Window;
+use self::window::{Line, Window};
+use self::written::Written;
 use crate::caller::{Allowance, AttemptCount, Caller};
 use crate::concurrency::Limit;
 use crate::output::{Output, OutputError};
@@ -136,6 +138,7 @@ struct Run<S, C, O, P> {
     tasks: JoinSet<End>,
     begun: HashMap<Id, Begun>,
     window: Window,
+    written: Written,
     limit: Limit,
     /// The attempts that the limit has heard of, where the caller tells them early.
     heard: Option<AttemptCount>,
@@ -166,6 +169,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             tasks: JoinSet::new(),
             begun: HashMap::new(),
             window: Window::new(config.ordered),
+            written: Written::default(),
             limit: Limit::new(config.concurrency),
             heard,
             book: Arc::new(Book::new(started)),
@@ -262,8 +266,14 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                     None => bad.message.clone(),
                 };
                 self.tell_failed(&begun, message);
-                let line = result::bad_line(&begun.address(), &bad);
-                self.settle(begun.index, Some(line));
+                let bytes = result::bad_line(&begun.address(), &bad);
+                self.settle(
+                    begun.index,
+                    Some(Line {
+                        bytes,
+                        answered: false,
+                    }),
+                );
             }
         }
     }
@@ -283,14 +293,22 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
-                Some(result::answered(&begun.address(), &reply, tally.attempts))
+                let bytes = result::answered(&begun.address(), &reply, tally.attempts);
+                Some(Line {
+                    bytes,
+                    answered: true,
+                })
             }
             Some(End::Failed { failure, tally }) => {
                 self.rows.failed += 1;
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
-                Some(result::failed(&begun.address(), &failure, tally.attempts))
+                let bytes = result::failed(&begun.address(), &failure, tally.attempts);
+                Some(Line {
+                    bytes,
+                    answered: false,
+                })
             }
             Some(End::KeysOut { keys }) => {
                 self.halt(Stopped::KeysOut {
@@ -302,9 +320,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Some(End::Abandoned) => None,
             None => {
                 self.rows.failed += 1;
-                let line = result::internal(&begun.address());
+                let bytes = result::internal(&begun.address());
                 self.tell_failed(&begun, "sending the row panicked".to_owned());
-                Some(line)
+                Some(Line {
+                    bytes,
+                    answered: false,
+                })
             }
         };
         self.settle(begun.index, line);
@@ -335,14 +356,16 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     }
 
     /// Writes what can be written now that a row is done, or, without a line, given up.
-    fn settle(&mut self, index: u64, line: Option<Vec<u8>>) {
+    fn settle(&mut self, index: u64, line: Option<Line>) {
         if line.is_none() {
             self.rows.left += 1;
         }
         self.window.settle(index, line);
         while let Some(line) = self.window.take() {
-            self.output.push(line);
+            self.written.push(line.answered);
+            self.output.push(line.bytes);
         }
+        self.written.confirm(self.output.written());
     }
 
     fn tell_failed(&mut self, begun: &Begun, message: String) {
@@ -445,19 +468,22 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         };
         if let Some(error) = error {
             self.halt(Stopped::OutputFailed(error));
-            self.rows.left += (self.rows.answered + self.rows.failed).saturating_sub(written);
         }
-        self.rows.written = written;
-        self.rows.lost = self.rows.read.saturating_sub(written + self.rows.left);
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
         let snapshot = self.snapshot(now);
         self.progress.snapshot(&snapshot);
+        self.written.confirm(written);
+        let mut rows = self.rows;
+        self.written.close(&mut rows);
+        rows.written = written;
+        let accounted = rows.written + rows.unwritten + rows.left;
+        rows.lost = rows.read.saturating_sub(accounted);
         let states = self.caller.keys();
         let (keys, cost) = self.book.close(states);
         Summary {
-            rows: self.rows,
+            rows,
             stopped: self.stopped,
             elapsed: now - self.started,
             attempts: self.attempts,

@@ -32,7 +32,8 @@ impl Summary {
     /// Returns whether every row was answered and written.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.stopped.is_none() && self.rows.failed == 0 && self.rows.lost == 0
+        let rows = &self.rows;
+        self.stopped.is_none() && rows.failed + rows.unwritten + rows.left + rows.lost == 0
     }
 
     /// Returns the rows done per second.
@@ -40,7 +41,7 @@ impl Summary {
     pub fn rate(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
         if seconds > 0.0 {
-            (self.rows.answered + self.rows.failed) as f64 / seconds
+            self.rows.written as f64 / seconds
         } else {
             0.0
         }
@@ -75,22 +76,25 @@ impl Summary {
     }
 }
 
-/// What became of the rows.
+/// What became of the rows: each is in one of `answered`, `failed`, `unwritten`, `left`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rows {
     /// Rows that were read.
     pub read: u64,
-    /// Rows with an answer.
+    /// Rows with an answer among the results.
     pub answered: u64,
-    /// Rows with an error, lines that are no request among them.
+    /// Rows with an error among the results, lines that are no request included.
     pub failed: u64,
-    /// Result lines that were written.
+    /// Result lines that were written: `answered` and `failed` together.
     pub written: u64,
-    /// Rows without a result line because the run ended early: abandoned, or not writable.
+    /// Rows that were done, but whose result line could not be written.
+    pub unwritten: u64,
+    /// Those of the unwritten that were answered: paid for, and lost.
+    pub unwritten_answers: u64,
+    /// Rows without a result because the run ended early.
     pub left: u64,
-    /// Rows that nobody can account for: those read, less those written and left. Zero, or there
-    /// is a bug.
+    /// Rows that nobody can account for: those read, less all the others. Zero, or there is a bug.
     pub lost: u64,
 }
 

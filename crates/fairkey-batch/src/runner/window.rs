@@ -2,6 +2,14 @@
 
 use std::collections::VecDeque;
 
+/// A result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) bytes: Vec<u8>,
+    /// Whether it has an answer in it, and no error.
+    pub(super) answered: bool,
+}
+
 /// Holds results that wait for one before them.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -17,7 +25,7 @@ pub(super) struct Window {
 #[derive(Debug)]
 enum Place {
     Open,
-    Done(Vec<u8>),
+    Done(Line),
     Empty,
 }
 
@@ -56,8 +64,8 @@ impl Window {
     }
 
     /// Puts the result of a row into its place; none for a row that was given up.
-    pub(super) fn settle(&mut self, index: u64, line: Option<Vec<u8>>) {
-        self.bytes += line.as_ref().map_or(0, Vec::len);
+    pub(super) fn settle(&mut self, index: u64, line: Option<Line>) {
+        self.bytes += line.as_ref().map_or(0, |line| line.bytes.len());
         let place = line.map_or(Place::Empty, Place::Done);
         if self.ordered {
             let at = usize::try_from(index - self.base).unwrap_or(usize::MAX);
@@ -73,7 +81,7 @@ impl Window {
     }
 
     /// Takes the next result out, if it is there.
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self) -> Option<Line> {
         loop {
             match self.places.front()? {
                 Place::Open => return None,
@@ -85,11 +93,11 @@ impl Window {
         }
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
+    fn pop(&mut self) -> Option<Line> {
         self.base += 1;
         match self.places.pop_front() {
             Some(Place::Done(line)) => {
-                self.bytes -= line.len();
+                self.bytes -= line.bytes.len();
                 Some(line)
             }
             _ => None,
@@ -103,8 +111,11 @@ mod tests {
 
     use super::*;
 
-    fn line(index: u64) -> Vec<u8> {
-        index.to_string().into_bytes()
+    fn line(index: u64) -> Line {
+        Line {
+            bytes: index.to_string().into_bytes(),
+            answered: true,
+        }
     }
 
     proptest! {

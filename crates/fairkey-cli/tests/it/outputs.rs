@@ -88,6 +88,26 @@ fn a_full_disk_stops_the_run_and_is_told() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn rows_whose_results_cannot_be_written_are_counted_once() {
+    let mock = Mock::start(MockOpenRouter::open());
+    let stage = Stage::new().env("OPENROUTER_API_KEY", KEY);
+    stage.prompts("in.jsonl", 20_000);
+    let url = mock.url();
+    let args = ["run", "in.jsonl", "--base-url", &url, "-o", "/dev/full"];
+    let said = stage.run(args.into_iter().chain(["--json"]));
+    said.ends_with(3).says(" done but not written (");
+    let summary: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let rows = |name: &str| summary["rows"][name].as_u64().unwrap();
+    assert_eq!(
+        (rows("answered"), rows("failed"), rows("written")),
+        (0, 0, 0)
+    );
+    assert!(rows("unwritten_answers") > 0, "{summary}");
+    assert_eq!(rows("read"), rows("unwritten") + rows("left"), "{summary}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_file_that_may_not_grow_any_more_ends_with_a_whole_line() {
     let mock = Mock::start(MockOpenRouter::open());
     let stage = Stage::new().env("OPENROUTER_API_KEY", KEY);

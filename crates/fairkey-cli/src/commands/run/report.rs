@@ -63,12 +63,14 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
         text.push_str(&rows.render(width));
     }
     let rows = &summary.rows;
-    let left = match rows.left {
+    let some = |n: u64, what: &str| match n {
         0 => String::new(),
-        left => format!(", {} left", thousands(left)),
+        n => format!(", {} {what}", thousands(n)),
     };
+    let unwritten = some(rows.unwritten, "done but not written");
+    let left = some(rows.left, "left");
     text.push_str(&format!(
-        "\nrows      {} read, {} answered, {} failed{left}, {} lost\n",
+        "\nrows      {} read, {} answered, {} failed{unwritten}{left}, {} lost\n",
         thousands(rows.read),
         thousands(rows.answered),
         thousands(rows.failed),
@@ -100,8 +102,16 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
         let lost = count(rows.lost, "row");
         terminal::error(&format!("this is a bug, please report it: {lost} lost"));
     }
+    let unwritten = match rows.unwritten {
+        0 => String::new(),
+        n => format!(
+            ", {} done but not written ({} lost that way)",
+            thousands(n),
+            count(rows.unwritten_answers, "answer")
+        ),
+    };
     let done = format!(
-        "{} read: {} written to {output}, {} left without a result",
+        "{} read: {} written to {output}{unwritten}, {} left without a result",
         count(rows.read, "row"),
         thousands(rows.written),
         thousands(rows.left)
@@ -176,6 +186,8 @@ fn to_json(summary: &Summary, output: &str) -> Value {
             "answered": rows.answered,
             "failed": rows.failed,
             "written": rows.written,
+            "unwritten": rows.unwritten,
+            "unwritten_answers": rows.unwritten_answers,
             "left": rows.left,
             "lost": rows.lost,
         },
