@@ -398,12 +398,14 @@ async fn an_idle_http2_connection_is_closed_after_its_time_and_not_before_its_st
     within(async {
         let (gone, mut is_gone) = mpsc::unbounded_channel();
         let (go_on, goes_on) = watch::channel(false);
-        let server = Server::start(move |_, stream| {
-            let (gone, goes_on) = (gone.clone(), goes_on.clone());
+        let (arrived, mut arrives) = mpsc::unbounded_channel();
+        let script = move |_, stream| {
+            let (gone, goes_on, arrived) = (gone.clone(), goes_on.clone(), arrived.clone());
             async move {
                 let handle = |request: http::Request<_>, mut respond| {
-                    let mut goes_on = goes_on.clone();
+                    let (mut goes_on, arrived) = (goes_on.clone(), arrived.clone());
                     async move {
+                        let _ = arrived.send(());
                         if request.uri().path() == "/late" {
                             goes_on.wait_for(|on| *on).await.unwrap();
                         }
@@ -413,8 +415,11 @@ async fn an_idle_http2_connection_is_closed_after_its_time_and_not_before_its_st
                 serve_http2(stream, None, handle).await;
                 let _ = gone.send(());
             }
-        })
-        .await;
+        };
+        let (server, other) = (
+            Server::start(script.clone()).await,
+            Server::start(script).await,
+        );
         let timeout = Duration::from_millis(50);
         let transport = builder()
             .http2_prior_knowledge(true)
@@ -425,8 +430,12 @@ async fn an_idle_http2_connection_is_closed_after_its_time_and_not_before_its_st
             let (transport, request) = (transport.clone(), get(server.address, "/late"));
             async move { fetch(&transport, request).await }
         });
-        // Longer than the idle time, with a stream that says nothing.
-        tokio::time::sleep(timeout * 4).await;
+        // A connection that begins later and has nothing to do goes first: so the idle time has
+        // passed since this one has had a stream that says nothing.
+        arrives.recv().await.unwrap();
+        let quick = fetch(&transport, get(other.address, "/quick")).await;
+        assert_eq!(quick.unwrap(), "/quick");
+        is_gone.recv().await.unwrap();
         assert_eq!(
             fetch(&transport, get(server.address, "/quick"))
                 .await
