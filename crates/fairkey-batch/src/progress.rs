@@ -91,6 +91,14 @@ pub enum Notice {
         /// Why.
         message: String,
     },
+    /// Two rows have the same name, so that their results can only be told apart by their lines.
+    /// Told once, for the first such row.
+    NameRepeated {
+        /// The name.
+        custom_id: String,
+        /// The lines of both, from 1.
+        lines: (u64, u64),
+    },
     /// The run ends early; what is in flight is finished or abandoned.
     Stopping(Stopped),
 }

@@ -1,7 +1,9 @@
 //! The run itself: [`run`].
 
+mod begun;
 mod book;
 mod config;
+mod names;
 mod pace;
 mod stopped;
 mod task;
@@ -16,7 +18,9 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use self::begun::Begun;
 use self::book::Book;
+use self::names::Names;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
 use self::window::{Line, Window};
@@ -25,7 +29,7 @@ use crate::caller::{Allowance, AttemptCount, Caller};
 use crate::concurrency::Limit;
 use crate::output::{Output, OutputError};
 use crate::progress::{Notice, Progress, Snapshot};
-use crate::result::{self, Address};
+use crate::result;
 use crate::row::Row;
 use crate::source::Source;
 use crate::stop::Stop;
@@ -99,25 +103,6 @@ where
         .await
 }
 
-/// What is remembered of a row while it is sent.
-struct Begun {
-    index: u64,
-    line: u64,
-    id: String,
-    named: bool,
-    epoch: u64,
-}
-
-impl Begun {
-    fn address(&self) -> Address<'_> {
-        Address {
-            index: self.index,
-            line: self.line,
-            id: &self.id,
-        }
-    }
-}
-
 struct Run<S, C, O, P> {
     source: S,
     caller: Arc<C>,
@@ -144,6 +129,7 @@ struct Run<S, C, O, P> {
     heard: Option<AttemptCount>,
     book: Arc<Book>,
     rows: Rows,
+    names: Names,
     attempts: AttemptsSummary,
     last_byte: u64,
     pace: Pace,
@@ -174,6 +160,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             heard,
             book: Arc::new(Book::new(started)),
             rows: Rows::default(),
+            names: Names::default(),
             attempts: AttemptsSummary::default(),
             last_byte: 0,
             pace: Pace::new(started),
@@ -242,6 +229,15 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             named: row.custom_id.is_some(),
             epoch: self.limit.epoch(),
         };
+        if let Some(custom_id) = &row.custom_id
+            && let Some(first) = self.names.note(custom_id, row.line)
+        {
+            let custom_id = custom_id.clone();
+            self.progress.notice(&Notice::NameRepeated {
+                custom_id,
+                lines: (first, row.line),
+            });
+        }
         match row.request {
             Ok(request) => {
                 let sending = Sending {
@@ -478,6 +474,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let mut rows = self.rows;
         self.written.close(&mut rows);
         rows.written = written;
+        rows.repeated_names = self.names.repeated();
         let accounted = rows.written + rows.unwritten + rows.left;
         rows.lost = rows.read.saturating_sub(accounted);
         let states = self.caller.keys();

@@ -76,7 +76,7 @@ impl Summary {
     }
 }
 
-/// What became of the rows: each is in one of `answered`, `failed`, `unwritten`, `left`.
+/// What became of the rows: each is in one of `answered`, `failed`, `unwritten` and `left`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rows {
@@ -94,6 +94,9 @@ pub struct Rows {
     pub unwritten_answers: u64,
     /// Rows without a result because the run ended early.
     pub left: u64,
+    /// Rows whose `custom_id` an earlier row has, as far as that was looked at: names that come
+    /// after 262,144 different ones are compared with those only.
+    pub repeated_names: u64,
     /// Rows that nobody can account for: those read, less all the others. Zero, or there is a bug.
     pub lost: u64,
 }

@@ -116,6 +116,7 @@ pub(crate) struct RunArgs {
     pub(crate) unordered: bool,
     /// How long to go on without a single answer while attempts fail or every key is out.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) patience: Duration,
     /// Print the summary as JSON: to standard output, or to standard error where the results go
     /// to standard output.
@@ -199,11 +200,29 @@ pub(crate) struct MockArgs {
     pub(crate) seed: Option<u64>,
     /// How long an answer takes to its first token.
     #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+    #[arg(allow_hyphen_values = true)]
     pub(crate) latency: Option<Duration>,
     /// Where its clock starts, such as 2026-10-01T12:00:00Z. Default: the scenario's, else the real
     /// time.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(crate) now: Option<Timestamp>,
+}
+
+/// Reads a time of day and a date.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let example = "write it like 2026-10-01T12:00:00Z";
+    text.parse().map_err(|_| {
+        // As long as a time, and nothing but what one is made of.
+        let looks_right = text.len() >= "2026-10-01T12:00:00Z".len()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_digit() || "-+:.TtZz ".contains(c));
+        if looks_right {
+            format!("there is no such time, or it is not in the years 1970 to 9999; {example}")
+        } else {
+            format!("a time has a date, an hour and a zone; {example}")
+        }
+    })
 }
 
 /// Reads an address to listen on. A name could be several.
@@ -258,7 +277,14 @@ mod tests {
                 "run in --patience 5",
                 "a duration is a number with its unit",
             ),
+            ("run in --patience -5s", "not negative"),
             ("mock --listen localhost:8080", "an IP address with a port"),
+            ("mock --latency -1s", "not negative"),
+            ("mock --latency 99999999d", "at most 366d"),
+            ("mock --now 1969-01-01T00:00:00Z", "years 1970 to 9999"),
+            ("mock --now 2026-02-30T00:00:00Z", "no such time"),
+            ("mock --now -5", "a date, an hour and a zone"),
+            ("mock --now noon", "2026-10-01T12:00:00Z"),
         ] {
             let args = ["fairkey"].into_iter().chain(line.split(' '));
             let error = Args::try_parse_from(args).unwrap_err();

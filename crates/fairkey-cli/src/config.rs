@@ -289,7 +289,10 @@ impl Config {
     }
 }
 
-/// Reads a duration: a number and its unit, such as `250ms`, `6s`, `5m`, `2h`.
+/// The longest duration: a year, and then some.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// Reads a duration: a number and its unit, such as `250ms`, `6s`, `5m`, `2h`; up to a year.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a duration is a number with its unit: 250ms, 6s, 5m, 2h".to_owned();
     let split = text
@@ -305,7 +308,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "d" => number * 86_400.0,
         _ => return Err(wrong()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    if seconds < 0.0 {
+        return Err("a duration is not negative".to_owned());
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ if seconds.is_nan() => Err(wrong()),
+        _ => Err("a duration is at most 366d".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -467,7 +477,19 @@ throttled = "2s"
     fn durations_have_a_unit() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
-        for text in ["", "5", "s", "-1s", "1e30h", "5 parsecs", "nans"] {
+        assert_eq!(duration("366d"), Ok(LONGEST));
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1e30h",
+            "367d",
+            "5 parsecs",
+            "nans",
+            "infs",
+            "-5",
+        ] {
             assert!(duration(text).is_err(), "{text:?}");
         }
     }

@@ -396,6 +396,35 @@ async fn progress_knows_how_far_it_is_and_how_long_it_will_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_of_one_name_are_told_once_with_their_lines() {
+    let caller = Fake::new(|_, _| answer(1));
+    let mut source = rows(6);
+    for at in [1, 3, 5] {
+        source.rows[at].custom_id = Some("same".to_owned());
+    }
+    source.rows[2].custom_id = None;
+    let watcher = Watcher::default();
+    let output = MemoryOutput::new();
+    let summary = run(
+        source,
+        caller,
+        output,
+        config(2),
+        Stop::new(),
+        watcher.clone(),
+    )
+    .await;
+    assert!(summary.is_complete(), "it is a warning");
+    assert_eq!(summary.rows.repeated_names, 2);
+    let (_, notices) = watcher.0.lock().unwrap().clone();
+    let expected = Notice::NameRepeated {
+        custom_id: "same".to_owned(),
+        lines: (2, 4),
+    };
+    assert_eq!(notices, [expected]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_out_is_told_once() {
     let caller = Fake::new(|_, before| match before {
         0 => step(End::Refused("key_invalid", FaultKind::Refused)),

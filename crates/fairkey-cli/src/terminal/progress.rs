@@ -131,6 +131,11 @@ impl Progress for Reporter {
                     self.warn(&format!("line {line}{id}: {message}"));
                 }
             }
+            Notice::NameRepeated { custom_id, lines } => self.warn(&format!(
+                "lines {} and {} have one custom_id, {custom_id:?}: their results differ in \
+                 fairkey.line only",
+                lines.0, lines.1
+            )),
             Notice::Stopping(Stopped::Interrupted) => self
                 .warn("interrupted: what is in flight is finished; another Ctrl-C leaves at once"),
             Notice::Stopping(Stopped::OutputFailed(_)) => {}

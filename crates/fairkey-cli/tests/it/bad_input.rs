@@ -77,6 +77,21 @@ fn only_the_first_failures_are_told_one_by_one() {
 }
 
 #[test]
+fn rows_of_one_name_are_warned_about_once() {
+    let stage = Stage::new();
+    stage.write(
+        "in.jsonl",
+        "{\"prompt\":\"a\",\"custom_id\":\"x\"}\n\n{\"prompt\":\"b\"}\n\
+         {\"prompt\":\"c\",\"custom_id\":\"x\"}\n{\"prompt\":\"d\",\"custom_id\":\"x\"}\n",
+    );
+    let said = stage.run(["run", "in.jsonl", "--mock"]);
+    said.ends_with(0)
+        .says("warning: lines 1 and 4 have one custom_id, \"x\"")
+        .says("2 rows with the custom_id of another");
+    assert_eq!(said.stderr.matches("have one custom_id").count(), 1);
+}
+
+#[test]
 fn prompts_are_read_from_standard_input_and_answers_go_to_standard_output() {
     let stage = Stage::new();
     let said = stage.run_with_input(["run", "-", "--mock"], "one\r\ntwo\n\nthree");

@@ -235,6 +235,16 @@ fn keys_shows_caps_budgets_free_quota_and_a_balance_where_it_may_be_read() {
 }
 
 #[test]
+fn a_free_quota_without_an_end_is_called_so() {
+    let mock = Mock::start(MockOpenRouter::open());
+    let stage = Stage::new().env("OPENROUTER_API_KEY", GOOD);
+    let said = stage.run(["keys", "--base-url", &mock.url()]);
+    said.ends_with(0);
+    assert!(said.stdout.contains("unlimited"), "{}", said.stdout);
+    assert!(!said.stdout.contains("4294967295"), "{}", said.stdout);
+}
+
+#[test]
 fn keys_of_one_account_that_nobody_named_are_told() {
     let mock = two_keys();
     let stage = Stage::new().env("OPENROUTER_API_KEYS", &format!("{GOOD},{OTHER}"));

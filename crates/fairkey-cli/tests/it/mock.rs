@@ -79,6 +79,14 @@ fn what_it_cannot_do_is_told() {
         .run(["mock", "--now", "noon"])
         .ends_with(2)
         .says("--now");
+    stage
+        .run(["mock", "--now", "1969-12-31T00:00:00Z"])
+        .ends_with(2)
+        .says("1970");
+    stage
+        .run(["mock", "--latency", "-1s"])
+        .ends_with(2)
+        .says("not negative");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     stage

@@ -114,6 +114,8 @@ fn budgets(info: &KeyInfo) -> String {
 
 fn free(info: &KeyInfo) -> String {
     match info.free_model_daily_requests {
+        // No quota is that large: it stands for none.
+        Some(free) if free.limit >= u64::from(u32::MAX) => "unlimited".to_owned(),
         Some(free) => format!("{} of {}", free.remaining, free.limit),
         None => "?".to_owned(),
     }

@@ -76,6 +76,12 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
         thousands(rows.failed),
         thousands(rows.lost),
     ));
+    if rows.repeated_names > 0 {
+        let repeated = count(rows.repeated_names, "row");
+        text.push_str(&format!(
+            "names     {repeated} with the custom_id of another\n"
+        ));
+    }
     text.push_str(&format!("attempts  {} per row\n", summary.attempts));
     text.push_str(&format!(
         "spent     {}, {}\n",
@@ -189,6 +195,7 @@ fn to_json(summary: &Summary, output: &str) -> Value {
             "unwritten": rows.unwritten,
             "unwritten_answers": rows.unwritten_answers,
             "left": rows.left,
+            "repeated_custom_ids": rows.repeated_names,
             "lost": rows.lost,
         },
         "attempts": {

@@ -1,0 +1,22 @@
+//! A row on its way: [`Begun`].
+
+use crate::result::Address;
+
+/// What is remembered of a row while it is sent.
+pub(super) struct Begun {
+    pub(super) index: u64,
+    pub(super) line: u64,
+    pub(super) id: String,
+    pub(super) named: bool,
+    pub(super) epoch: u64,
+}
+
+impl Begun {
+    pub(super) fn address(&self) -> Address<'_> {
+        Address {
+            index: self.index,
+            line: self.line,
+            id: &self.id,
+        }
+    }
+}
