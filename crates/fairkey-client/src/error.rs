@@ -30,7 +30,7 @@ struct Inner {
     give_up: Option<GiveUp>,
     retry_at: Option<Timestamp>,
     retry_after: Option<Duration>,
-    keys: Vec<KeyState>,
+    keys: Keys,
     response: Option<Response<Bytes>>,
 }
 
@@ -61,8 +61,37 @@ pub struct KeyState {
     pub key: KeyId,
     /// Who bars it, and until when on the pool's clock; `None` where nobody did.
     pub denied: Option<Denied>,
-    /// The last refusal that was charged to this key or its account, as words: cause and status.
+    /// Until it opens, as far as time alone opens it, counted from the failure.
+    pub opens_in: Option<Duration>,
+    /// The last refusal that was charged to this key or its account, as words: scope, cause and
+    /// status.
     pub refusal: Option<String>,
+    /// How long before the failure that refusal came.
+    pub refused_ago: Option<Duration>,
+}
+
+/// How many keys are out for one reason: an entry of [`CallError::key_counts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyCount {
+    /// Who bars them; `None` for those that nobody did.
+    pub by: Option<Scope>,
+    /// Whether they do not open by the passing of time.
+    pub is_for_good: bool,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// The most keys that an error has in detail: what a reader can take in, however many there are.
+pub(crate) const KEYS_IN_DETAIL: usize = 32;
+
+/// What stood before the keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keys {
+    /// At most [`KEYS_IN_DETAIL`].
+    pub(crate) detail: Vec<KeyState>,
+    /// Of all.
+    pub(crate) counts: Vec<KeyCount>,
 }
 
 impl CallError {
@@ -75,7 +104,7 @@ impl CallError {
             give_up: None,
             retry_at: None,
             retry_after: None,
-            keys: Vec::new(),
+            keys: Keys::default(),
             response: None,
         };
         Self {
@@ -107,7 +136,7 @@ impl CallError {
         })
     }
 
-    pub(crate) fn with_keys(self, keys: Vec<KeyState>) -> Self {
+    pub(crate) fn with_keys(self, keys: Keys) -> Self {
         self.with(|inner| inner.keys = keys)
     }
 
@@ -150,7 +179,7 @@ impl CallError {
             (CallErrorKind::Overloaded, _) => Scope::Local,
             (CallErrorKind::Request, _) => Scope::Request,
             (CallErrorKind::NoKey, _) => {
-                let bars = self.inner.keys.iter().find_map(|key| key.denied);
+                let bars = self.inner.keys.detail.iter().find_map(|key| key.denied);
                 bars.map_or(Scope::Local, |denied| denied.by)
             }
             (_, Some(fault)) => fault.scope(),
@@ -171,10 +200,18 @@ impl CallError {
         self.inner.retry_after
     }
 
-    /// Returns what stood before each key, for [`CallErrorKind::NoKey`].
+    /// Returns what stood before each key, for [`CallErrorKind::NoKey`]: of at most 32 keys, those
+    /// that open soonest first. [`key_counts`](Self::key_counts) has all.
     #[must_use]
     pub fn keys(&self) -> &[KeyState] {
-        &self.inner.keys
+        &self.inner.keys.detail
+    }
+
+    /// Returns how many keys are out for which reason, for [`CallErrorKind::NoKey`]: of all keys,
+    /// however many there are.
+    #[must_use]
+    pub fn key_counts(&self) -> &[KeyCount] {
+        &self.inner.keys.counts
     }
 
     /// Returns whether every key is out for good, so that no other call will fare better until
@@ -182,12 +219,10 @@ impl CallError {
     #[must_use]
     pub fn is_every_key_dead(&self) -> bool {
         self.inner.kind == CallErrorKind::NoKey
-            && !self.inner.keys.is_empty()
-            && self.inner.keys.iter().all(|key| {
-                key.denied.is_some_and(|denied| {
-                    denied.until.is_none()
-                        && matches!(denied.by, Scope::Key | Scope::Budget | Scope::Account)
-                })
+            && !self.inner.keys.counts.is_empty()
+            && self.inner.keys.counts.iter().all(|keys| {
+                keys.is_for_good
+                    && matches!(keys.by, Some(Scope::Key | Scope::Budget | Scope::Account))
             })
     }
 
@@ -205,11 +240,11 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
         f.write_str(&inner.message)?;
-        for (at, key) in inner.keys.iter().take(NAMED).enumerate() {
+        for (at, key) in inner.keys.detail.iter().take(NAMED).enumerate() {
             f.write_str(if at == 0 { ": " } else { "; " })?;
             write!(f, "{key}")?;
         }
-        more(f, inner.keys.len())?;
+        inner.keys.fmt_counts(f)?;
         if let Some(give_up) = inner.give_up {
             write!(f, "; given up: {}", give_up.as_str())?;
         }
@@ -246,17 +281,40 @@ impl fmt::Display for KeyState {
             Some(Denied {
                 by: Scope::Local, ..
             }) => f.write_str("is busy")?,
-            Some(Denied {
-                by, until: None, ..
-            }) => write!(f, "is out ({by})")?,
-            Some(Denied {
-                by, until: Some(_), ..
-            }) => write!(f, "is out for a while ({by})")?,
+            Some(Denied { until: None, .. }) => f.write_str("is out for good")?,
+            Some(_) => {
+                let wait = self.opens_in.unwrap_or_default();
+                write!(f, "is out for {:.1} s more", wait.as_secs_f64())?;
+            }
         }
-        match &self.refusal {
-            Some(refusal) => write!(f, ", {refusal}"),
-            None => Ok(()),
+        match (&self.refusal, self.refused_ago, self.denied) {
+            (Some(refusal), Some(ago), _) => {
+                write!(f, ", refused {:.1} s ago: {refusal}", ago.as_secs_f64())
+            }
+            (_, _, Some(denied)) if denied.by != Scope::Local => write!(f, " ({})", denied.by),
+            _ => Ok(()),
         }
+    }
+}
+
+impl Keys {
+    /// Says how many there are, where not all were named.
+    fn fmt_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: usize = self.counts.iter().map(|keys| keys.count).sum();
+        if all <= NAMED {
+            return Ok(());
+        }
+        write!(f, "; of {all} keys: ")?;
+        for (at, keys) in self.counts.iter().enumerate() {
+            write!(f, "{}{} ", if at == 0 { "" } else { ", " }, keys.count)?;
+            match (keys.by, keys.is_for_good) {
+                (None, _) => f.write_str("free again by then")?,
+                (Some(Scope::Local), _) => f.write_str("busy")?,
+                (Some(by), true) => write!(f, "out for good ({by})")?,
+                (Some(by), false) => write!(f, "out for a while ({by})")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -110,7 +110,8 @@ impl Exchange {
     /// the body does.
     pub(crate) fn record_fault(&mut self, fault: &Fault) {
         if !self.recorded && self.held.is_some() {
-            self.core.counters.fault(&self.key, fault);
+            let now = self.core.admission.pool.now();
+            self.core.counters.fault(&self.key, fault, now);
             self.core.log_fault(&self.key, fault);
             let outcome = self.outcome(fault);
             self.record(outcome);

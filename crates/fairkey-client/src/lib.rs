@@ -38,7 +38,7 @@ pub use chat_stream::ChatStream;
 pub use client::{Client, Served};
 pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
-pub use error::{CallError, CallErrorKind, ClientBuildError, KeyState};
+pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
 #[cfg(feature = "tower")]
 pub use layer::{KeyLayer, KeyService, KeyServiceError};
 pub use leased_body::LeasedBody;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fairkey_core::{Cost, KeyId, KeySet, Scope};
+use fairkey_core::{Cost, KeyId, KeySet, Scope, Timestamp};
 use fairkey_openrouter::{Cause, Fault};
 
 use crate::answer::AttemptFault;
@@ -73,7 +73,7 @@ pub(crate) struct Counters {
 #[derive(Debug, Default)]
 struct Rare {
     faults: BTreeMap<(Scope, Cause), u64>,
-    refusals: HashMap<KeyId, AttemptFault>,
+    refusals: HashMap<KeyId, (AttemptFault, Timestamp)>,
 }
 
 /// A count. Relaxed everywhere: it publishes nothing.
@@ -108,19 +108,20 @@ impl Counters {
     }
 
     /// Counts a fault, and keeps it as the key's last refusal where it is one.
-    pub(crate) fn fault(&self, key: &KeyId, fault: &Fault) {
+    pub(crate) fn fault(&self, key: &KeyId, fault: &Fault, now: Timestamp) {
         let mut rare = self.rare();
         *rare
             .faults
             .entry((fault.scope(), fault.cause()))
             .or_default() += 1;
         if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
-            rare.refusals.insert(key.clone(), fault.into());
+            rare.refusals.insert(key.clone(), (fault.into(), now));
         }
     }
 
-    /// Returns the last refusal that was charged to a key, its budget or its account.
-    pub(crate) fn refusal(&self, key: &KeyId) -> Option<AttemptFault> {
+    /// Returns the last refusal that was charged to a key, its budget or its account, and when
+    /// it came.
+    pub(crate) fn refusal(&self, key: &KeyId) -> Option<(AttemptFault, Timestamp)> {
         self.rare().refusals.get(key).copied()
     }
 

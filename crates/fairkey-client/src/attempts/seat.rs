@@ -1,15 +1,17 @@
 //! Getting a key for the next attempt, with a preference for what the call has not tried.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fairkey_core::{Timestamp, Tried};
+use fairkey_core::{Denied, KeyId, Scope, Timestamp, Tried};
 use tokio::time::{Instant, sleep_until};
 
 use super::Stop;
 use crate::admission::{self, Held, Refusal, Wish, outlook};
 use crate::call::CallOptions;
 use crate::core::Core;
-use crate::error::{CallError, CallErrorKind, KeyState};
+use crate::error::{CallError, CallErrorKind, KEYS_IN_DETAIL, KeyCount, KeyState, Keys};
 use crate::ledger::Ledger;
 use crate::verdict::GiveUp;
 
@@ -115,22 +117,59 @@ fn stop(
     let now = core.admission.pool.now();
     let soonest = |at: Option<Timestamp>| at.filter(|at| *at > now);
     let retry_at = soonest(outlook.soonest).or(soonest(unavailable.and_then(|u| u.retry_at)));
-    let states = outlook.keys.into_iter().map(|(key, denied)| KeyState {
-        refusal: core.counters.refusal(&key).map(|fault| fault.to_string()),
-        key,
-        denied,
-    });
+    let keys = key_states(core, outlook.keys, now);
     let waited = began.elapsed() + ledger.waited;
-    let message = if ledger.sent() > 0 && ledger.fault.is_some() && waited.is_zero() {
-        "every key that the call could use has refused it".to_owned()
-    } else if waited.is_zero() {
-        "no key can be had".to_owned()
-    } else {
+    let message = if waited >= WORTH_TELLING {
         format!("no key was free within {:.1} s", waited.as_secs_f64())
+    } else if ledger.sent() > 0 && ledger.fault.is_some() {
+        "every key that the call could use has refused it".to_owned()
+    } else {
+        "no key can be had".to_owned()
     };
     let error = CallError::new(CallErrorKind::NoKey, message)
-        .with_keys(states.collect())
+        .with_keys(keys)
         .with_retry(retry_at, now)
         .with_give_up((ledger.sent() > 0).then_some(GiveUp::NoKeyLeft));
     Stop::Error(error)
+}
+
+/// A shorter wait is none: the look at the keys took that long.
+const WORTH_TELLING: Duration = Duration::from_millis(50);
+
+/// Says what stands before each key, those that open soonest first; of many, the first few in
+/// detail, and all in numbers.
+fn key_states(core: &Core, mut keys: Vec<(KeyId, Option<Denied>)>, now: Timestamp) -> Keys {
+    let mut counts = BTreeMap::new();
+    for (_, denied) in &keys {
+        let by = denied.map(|denied| denied.by);
+        let is_for_good = denied.is_some_and(|denied| denied.until.is_none());
+        *counts.entry((by, is_for_good)).or_insert(0) += 1;
+    }
+    // Free or busy; then by time; then those that are out for good. Stable: else by slot.
+    keys.sort_by_key(|(_, denied)| match denied {
+        None => (0, None),
+        Some(denied) if denied.by == Scope::Local => (0, denied.until),
+        Some(denied) if denied.until.is_some() => (1, denied.until),
+        Some(_) => (2, None),
+    });
+    keys.truncate(KEYS_IN_DETAIL);
+    let detail = keys.into_iter().map(|(key, denied)| {
+        let refusal = core.counters.refusal(&key);
+        KeyState {
+            refusal: refusal.map(|(fault, _)| fault.to_string()),
+            refused_ago: refusal.map(|(_, at)| now.since(at)),
+            opens_in: denied.and_then(|denied| Some(denied.until?.since(now))),
+            key,
+            denied,
+        }
+    });
+    let count = |((by, is_for_good), count)| KeyCount {
+        by,
+        is_for_good,
+        count,
+    };
+    Keys {
+        detail: detail.collect(),
+        counts: counts.into_iter().map(count).collect(),
+    }
 }
