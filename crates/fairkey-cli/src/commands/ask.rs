@@ -1,5 +1,7 @@
 //! `fairkey ask`.
 
+mod failure;
+
 use std::io::{self, Read};
 
 use fairkey_client::{CallError, ChatStream};
@@ -49,7 +51,8 @@ async fn answer(args: &AskArgs) -> Exit {
     let exit = match upstream.client.chat_stream(&request).await {
         Ok(stream) => print(stream, args.json).await,
         Err(error) => {
-            terminal::error(&error.to_string());
+            let now = upstream.client.pool().now();
+            terminal::error(&failure::describe(&error, now));
             Exit::Failed
         }
     };

@@ -65,6 +65,23 @@ fn a_failure_is_an_error_and_no_answer() {
 }
 
 #[test]
+fn keys_that_are_out_are_named_with_the_reason() {
+    let other = fairkey_mock::Key::new("sk-or-v1-another-0123456789");
+    let mock = Mock::start(MockOpenRouter::builder().key(other));
+    let stage = Stage::new()
+        .env("OPENROUTER_KEY_1", "sk-or-v1-dead-0123456789")
+        .env("OPENROUTER_KEY_2", "sk-or-v1-gone-0123456789");
+    let said = stage.run(["ask", "x", "--base-url", &mock.url()]);
+    said.ends_with(1)
+        .says("error: not answered: no key can be used any more\n")
+        .says("key \"key-1\" is out for good: ")
+        .says("key \"key-2\" is out for good: ")
+        .says("key_invalid (401)")
+        .says("`fairkey keys`")
+        .does_not_say("no key was free within");
+}
+
+#[test]
 fn an_answer_that_breaks_off_says_so_after_what_came() {
     let mock = Mock::start(MockOpenRouter::open().script(On::any(), [Step::reset_after_chunks(3)]));
     let said = stage().run(["ask", "x", "--base-url", &mock.url()]);
