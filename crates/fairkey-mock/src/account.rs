@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::limit::Limit;
 use crate::money::Money;
 
 /// An account: it owns keys, and what it has is shared by all of them.
@@ -12,11 +13,14 @@ use crate::money::Money;
 pub struct Account {
     pub(crate) id: String,
     pub(crate) balance: Option<Money>,
-    pub(crate) requests: Option<Window>,
-    pub(crate) tokens: Option<Window>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) admission_control: Option<u32>,
     pub(crate) in_flight_budget: Option<Money>,
     pub(crate) free_tier: FreeTier,
     pub(crate) organization: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) data_regions: Vec<String>,
+    pub(crate) zdr: bool,
 }
 
 impl Account {
@@ -25,11 +29,14 @@ impl Account {
         Self {
             id: id.into(),
             balance: None,
-            requests: None,
-            tokens: None,
+            limits: Vec::new(),
+            admission_control: None,
             in_flight_budget: None,
             free_tier: FreeTier::FUNDED,
             organization: None,
+            region: None,
+            data_regions: vec!["global".to_owned()],
+            zdr: false,
         }
     }
 
@@ -41,33 +48,41 @@ impl Account {
         self
     }
 
-    /// At most `limit` calls in any window of `per`; what is above gets a platform 429 with
-    /// `X-RateLimit-*` whose reset stamp says when a call will be let in again. Refused calls do
-    /// not count. Default: none.
-    ///
-    /// OpenRouter itself has **no** request cap for paid models. This stands in for throttles of
-    /// every kind, so that a client can be tried against a limit that bites.
-    ///
-    /// # Panics
-    ///
-    /// If `per` is zero.
+    /// Adds a limit that all keys of the account share. Default: none. See [`Limit`].
     #[must_use]
-    pub fn requests_per_window(mut self, limit: u32, per: Duration) -> Self {
-        self.requests = Some(Window::new(u64::from(limit), per));
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limits.push(limit);
         self
     }
 
-    /// At most about `limit` tokens in any window of `per`, answered like
-    /// [`requests_per_window`](Self::requests_per_window). A call is let in while its prompt still
-    /// fits beside what was used; its completion counts when it ends, so the limit may be overshot
-    /// by the completions that run at once. Default: none.
+    /// Adds [`Limit::requests`]: at most `limit` calls in any window of `per`.
     ///
     /// # Panics
     ///
     /// If `per` is zero.
     #[must_use]
-    pub fn tokens_per_window(mut self, limit: u64, per: Duration) -> Self {
-        self.tokens = Some(Window::new(limit, per));
+    pub fn requests_per_window(self, limit: u32, per: Duration) -> Self {
+        self.limit(Limit::requests(u64::from(limit), per))
+    }
+
+    /// Adds [`Limit::tokens`]: at most about `limit` tokens in any window of `per`.
+    ///
+    /// # Panics
+    ///
+    /// If `per` is zero.
+    #[must_use]
+    pub fn tokens_per_window(self, limit: u64, per: Duration) -> Self {
+        self.limit(Limit::tokens(limit, per))
+    }
+
+    /// With more than `calls` calls under way, credit checks no longer finish in time: the answer
+    /// is 429 `openrouter_admission_control` with a hint of [`Builder::admission_retry_after`].
+    /// Default: they always do.
+    ///
+    /// [`Builder::admission_retry_after`]: crate::Builder::admission_retry_after
+    #[must_use]
+    pub fn admission_control_above(mut self, calls: u32) -> Self {
+        self.admission_control = Some(calls);
         self
     }
 
@@ -96,29 +111,41 @@ impl Account {
         self.organization = Some(id.into());
         self
     }
-}
 
-/// A limit in a rolling window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) limit: u64,
-    pub(crate) per: Duration,
-}
+    /// Where its calls come from, for models that are [closed](crate::Model::closed_to) to some
+    /// regions. Default: nowhere in particular.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
 
-impl Window {
-    fn new(limit: u64, per: Duration) -> Self {
-        assert!(!per.is_zero(), "a window of zero length holds nothing");
-        Self { limit, per }
+    /// The data regions it may use, as `GET /key` reports them. Default: `global`.
+    #[must_use]
+    pub fn data_regions<S: Into<String>>(mut self, regions: impl IntoIterator<Item = S>) -> Self {
+        self.data_regions = regions.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether its policy allows only providers that keep no data: without one the answer is 404
+    /// `privacy_restricted`. Default: no.
+    #[must_use]
+    pub fn zero_data_retention(mut self, zdr: bool) -> Self {
+        self.zdr = zdr;
+        self
     }
 }
 
-/// Free-model quota of an account: calls per minute and per UTC day. Refused calls count too.
+/// Free-model quota of an account: calls per minute and per UTC day. Refused calls count for the
+/// day, as they were seen to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeTier {
     /// Calls in any 60 seconds.
     pub per_minute: u32,
     /// Calls per UTC day.
     pub per_day: u32,
+    /// Whether refused calls count in the 60 seconds, too, so that hammering never ends.
+    pub refused_count_in_minute: bool,
 }
 
 impl FreeTier {
@@ -126,16 +153,19 @@ impl FreeTier {
     pub const UNFUNDED: Self = Self {
         per_minute: 20,
         per_day: 50,
+        refused_count_in_minute: false,
     };
     /// 20 a minute and 1000 a day: 10 credits or more were bought once.
     pub const FUNDED: Self = Self {
         per_minute: 20,
         per_day: 1000,
+        refused_count_in_minute: false,
     };
     /// No limit worth the name.
     pub const UNLIMITED: Self = Self {
         per_minute: u32::MAX,
         per_day: u32::MAX,
+        refused_count_in_minute: false,
     };
 
     /// A quota of one's own.
@@ -143,6 +173,14 @@ impl FreeTier {
         Self {
             per_minute,
             per_day,
+            refused_count_in_minute: false,
         }
+    }
+
+    /// Counts refused calls in the 60 seconds, too.
+    #[must_use]
+    pub const fn counting_refused(mut self) -> Self {
+        self.refused_count_in_minute = true;
+        self
     }
 }

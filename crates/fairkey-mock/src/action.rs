@@ -43,6 +43,15 @@ pub enum Action {
     SetLatency(Latency),
     /// How likely a kind of fault is, 0 to 1.
     SetFaultRate(FaultKind, f64),
+    /// A provider is full, or no longer.
+    SetProviderFull {
+        /// Its display name.
+        provider: String,
+        /// At this model; `None` for everywhere.
+        model: Option<String>,
+        /// Whether it is.
+        full: bool,
+    },
     /// The mock's clock jumps forward.
     Advance(Duration),
 }
@@ -84,6 +93,28 @@ impl Action {
         }
     }
 
+    /// [`Action::SetProviderFull`] at every model.
+    pub fn set_provider_full(provider: impl Into<String>, full: bool) -> Self {
+        Self::SetProviderFull {
+            provider: provider.into(),
+            model: None,
+            full,
+        }
+    }
+
+    /// [`Action::SetProviderFull`] at one model.
+    pub fn set_provider_full_at(
+        provider: impl Into<String>,
+        model: impl Into<String>,
+        full: bool,
+    ) -> Self {
+        Self::SetProviderFull {
+            provider: provider.into(),
+            model: Some(model.into()),
+            full,
+        }
+    }
+
     /// [`Action::SetKeyLimit`].
     pub fn set_key_limit(key: impl Into<String>, limit_usd: impl Into<Option<f64>>) -> Self {
         Self::SetKeyLimit {
@@ -120,6 +151,16 @@ impl fmt::Debug for Action {
                 .debug_tuple("SetFaultRate")
                 .field(kind)
                 .field(rate)
+                .finish(),
+            Self::SetProviderFull {
+                provider,
+                model,
+                full,
+            } => f
+                .debug_tuple("SetProviderFull")
+                .field(provider)
+                .field(model)
+                .field(full)
                 .finish(),
             Self::Advance(by) => f.debug_tuple("Advance").field(by).finish(),
         }

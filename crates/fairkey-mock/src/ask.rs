@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fault::Fault;
+use crate::model::{PARAMETERS, Task};
 use crate::random::hash;
+use crate::routing::Preferences;
 
 /// Fallback models beyond this many are refused.
 const MAX_MODELS: usize = 3;
@@ -24,6 +26,16 @@ pub(crate) enum Shape {
     Chat,
     Text,
     Embeddings,
+}
+
+impl Shape {
+    /// The models that it is for.
+    pub(crate) fn task(self) -> Task {
+        match self {
+            Self::Chat | Self::Text => Task::Chat,
+            Self::Embeddings => Task::Embed,
+        }
+    }
 }
 
 /// A readable inference call.
@@ -57,19 +69,6 @@ pub(crate) enum Want {
     },
 }
 
-/// The `provider` object, as far as the mock follows it.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Preferences {
-    #[serde(default)]
-    pub(crate) order: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) only: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) ignore: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) allow_fallbacks: Option<bool>,
-}
-
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
@@ -95,8 +94,14 @@ struct Message {
 impl Ask {
     /// Reads a body, or says what is wrong with it.
     pub(crate) fn read(body: &[u8], shape: Shape) -> Result<Self, Fault> {
-        let body: Body = serde_json::from_slice(body)
+        let mut parsed: Body = serde_json::from_slice(body)
             .map_err(|error| Fault::bad_request(format!("Invalid request body: {error}")))?;
+        if let Some(provider) = &mut parsed.provider
+            && provider.require_parameters()
+        {
+            provider.parameters = parameters(body);
+        }
+        let body = parsed;
         if body
             .models
             .as_ref()
@@ -153,6 +158,15 @@ impl Ask {
             inputs,
         })
     }
+}
+
+/// The parameters of a request that providers may or may not support.
+fn parameters(body: &[u8]) -> Vec<String> {
+    let members: serde_json::Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    let names = members.into_iter().map(|(name, _)| name);
+    names
+        .filter(|name| PARAMETERS.contains(&name.as_str()))
+        .collect()
 }
 
 fn texts_of(content: &Value) -> Vec<&str> {

@@ -1,31 +1,23 @@
 //! Putting a mock together.
 
-use std::collections::HashSet;
+mod parts;
+
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::account::{Account, FreeTier};
-use crate::action::{Action, Schedule};
-use crate::catalog::Catalog;
+use crate::account::Account;
+use crate::action::Action;
 use crate::chance::{FaultKind, Latency, Rates};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::key::{Budget, Key};
-use crate::log::Log;
-use crate::model::{Model, default_catalog};
-use crate::random::Rng;
-use crate::script::{On, ScriptBook, Step};
-use crate::server::{MockOpenRouter, Parts};
-use crate::world::{AccountState, Rules, World};
-
-/// The account of keys that name none.
-const DEFAULT_ACCOUNT: &str = "default";
-/// Sets the secrets of new keys apart from all other chance.
-const MINT: u64 = 0x6d69_6e74;
+use crate::model::Model;
+use crate::script::{On, Step};
+use crate::server::MockOpenRouter;
+use crate::world::Rules;
 
 /// Collects what a mock is to be; [`start`](Builder::start) starts it.
 ///
@@ -54,6 +46,9 @@ pub struct Builder {
     max_streams: Option<u32>,
     hints_in_headers: bool,
     rules: Rules,
+    speed: f64,
+    flagged: Vec<String>,
+    guardrails: Vec<String>,
 }
 
 /// Why a mock did not start.
@@ -99,7 +94,12 @@ impl Builder {
                 settlement: Duration::from_secs(2),
                 hold_tokens: 16_384,
                 hold_retry_after: Duration::from_secs(2),
+                admission_retry_after: Duration::from_secs(10),
+                capacity_retry_after: Duration::from_secs(2),
             },
+            speed: 1.0,
+            flagged: Vec::new(),
+            guardrails: Vec::new(),
         }
     }
 
@@ -115,6 +115,19 @@ impl Builder {
     #[must_use]
     pub fn now(mut self, now: impl Into<Timestamp>) -> Self {
         self.now = now.into();
+        self
+    }
+
+    /// How much faster than real time the mock's clock runs, so that windows, resets and expiry come
+    /// in seconds. Above 0; 10 is ten times as fast. Default: 1.
+    ///
+    /// Clients' clocks run at real speed. So what they are told of the future (`Retry-After`,
+    /// `X-RateLimit-Reset`, `resets_at`, `expires_at`) is told as far away as it really is for
+    /// them: with a speed of 10, a window that reopens in 6 seconds of the mock's time is said to
+    /// reopen in 0.6. [`Latency`] and stalls take real time.
+    #[must_use]
+    pub fn speed(mut self, speed: f64) -> Self {
+        self.speed = speed;
         self
     }
 
@@ -279,6 +292,37 @@ impl Builder {
         self
     }
 
+    /// The hint of a refusal by admission control
+    /// ([`Account::admission_control_above`]). Default: 10 s, as was seen.
+    #[must_use]
+    pub fn admission_retry_after(mut self, after: Duration) -> Self {
+        self.rules.admission_retry_after = after;
+        self
+    }
+
+    /// The hint of `capacity_exhausted`, when every provider of a model is full. Default: 2 s.
+    #[must_use]
+    pub fn capacity_retry_after(mut self, after: Duration) -> Self {
+        self.rules.capacity_retry_after = after;
+        self
+    }
+
+    /// A word that [moderated](Model::moderated) models refuse with 403 and `reasons`, in any case,
+    /// wherever it stands in the request. ASCII. Default: none.
+    #[must_use]
+    pub fn flag_word(mut self, word: impl Into<String>) -> Self {
+        self.flagged.push(word.into());
+        self
+    }
+
+    /// A pattern that a guardrail refuses with 403 and `patterns`, in any case, wherever it stands
+    /// in the request. ASCII. Default: none.
+    #[must_use]
+    pub fn guardrail_pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.guardrails.push(pattern.into());
+        self
+    }
+
     /// Binds the address and serves until the handle is dropped or shut down.
     ///
     /// # Errors
@@ -315,130 +359,4 @@ impl Builder {
         let addr = SocketAddr::from(([127, 0, 0, 1], 80));
         Ok(MockOpenRouter::serve(None, addr, self.parts()?))
     }
-
-    fn parts(self) -> Result<Parts, StartError> {
-        let open = self.keys.is_empty();
-        let any_model = self.any_model.unwrap_or(open && self.models.is_empty());
-        let models = if self.models.is_empty() {
-            default_catalog()
-        } else {
-            self.models
-        };
-        unique("model", models.iter().map(|model| model.id.as_str()))?;
-        let created = self.now.unix_seconds().saturating_sub(30 * 86_400);
-        let world = WorldParts {
-            accounts: self.accounts,
-            keys: self.keys,
-            budgets: self.budgets,
-            now: self.now,
-            log_capacity: self.log_capacity,
-            rules: self.rules,
-        };
-        let mut world = world.build(open)?;
-        for (on, steps) in self.scripts {
-            world.scripts.add(on, steps);
-        }
-        let mut schedule = Schedule::default();
-        for (calls, action) in self.after_calls {
-            world
-                .check(&action)
-                .map_err(|unknown| StartError::Config(unknown.to_string()))?;
-            schedule.after_calls(calls, action);
-        }
-        for (elapsed, action) in self.at {
-            world
-                .check(&action)
-                .map_err(|unknown| StartError::Config(unknown.to_string()))?;
-            schedule.at(elapsed, action);
-        }
-        world.schedule = schedule;
-        world.mint = Rng::new(&[self.seed, MINT]);
-        world.latency = self.latency;
-        world.rates = Arc::new(self.rates);
-        Ok(Parts {
-            world,
-            catalog: Catalog::new(models, any_model, created),
-            seed: self.seed,
-            answer_tokens: self.answer_tokens,
-            comments: self.comments,
-            max_body: self.max_body,
-            max_streams: self.max_streams,
-            hints_in_headers: self.hints_in_headers,
-        })
-    }
-}
-
-struct WorldParts {
-    accounts: Vec<Account>,
-    keys: Vec<Key>,
-    budgets: Vec<Budget>,
-    now: Timestamp,
-    log_capacity: usize,
-    rules: Rules,
-}
-
-impl WorldParts {
-    fn build(mut self, open: bool) -> Result<World, StartError> {
-        unique(
-            "account",
-            self.accounts.iter().map(|account| account.id.as_str()),
-        )?;
-        unique(
-            "key",
-            self.keys.iter().filter_map(|key| key.label.as_deref()),
-        )?;
-        let secrets: HashSet<&str> = self.keys.iter().map(|key| key.secret.as_str()).collect();
-        if secrets.len() < self.keys.len() {
-            // Which one is not said: it is a secret.
-            return Err(StartError::Config(
-                "two keys have the same secret".to_owned(),
-            ));
-        }
-        let mut accounts: Vec<AccountState> = Vec::new();
-        if open {
-            let strangers = Account::new(DEFAULT_ACCOUNT).free_tier(FreeTier::UNLIMITED);
-            accounts.push(AccountState::new(strangers));
-        } else if self.keys.iter().any(|key| key.account.is_none())
-            && !self
-                .accounts
-                .iter()
-                .any(|account| account.id == DEFAULT_ACCOUNT)
-        {
-            self.accounts.push(Account::new(DEFAULT_ACCOUNT));
-        }
-        accounts.extend(self.accounts.into_iter().map(AccountState::new));
-        let clock = Arc::new(Clock::starting_at(self.now));
-        let log = Log::with_capacity(self.log_capacity);
-        let mut world = World::new(clock, log, self.rules, accounts, open);
-        for (number, key) in self.keys.into_iter().enumerate() {
-            let account = key.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
-            let index = world.find_account(account).map_err(|unknown| {
-                let key = key
-                    .label
-                    .clone()
-                    .unwrap_or_else(|| format!("key-{}", number + 1));
-                StartError::Config(format!("key {key:?}: {unknown}; declare it"))
-            })?;
-            world.add_key(key, index);
-        }
-        for budget in self.budgets {
-            world
-                .add_budget(budget)
-                .map_err(|unknown| StartError::Config(format!("a budget: {unknown}")))?;
-        }
-        world.scripts = ScriptBook::default();
-        Ok(world)
-    }
-}
-
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), StartError> {
-    let mut seen = HashSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            return Err(StartError::Config(format!(
-                "{what} {name:?} is declared twice"
-            )));
-        }
-    }
-    Ok(())
 }

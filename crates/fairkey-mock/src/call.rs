@@ -35,6 +35,8 @@ pub(crate) struct Bill {
     pub(crate) admission: Admission,
     pub(crate) account: usize,
     pub(crate) entry: Arc<ModelEntry>,
+    /// Which of its providers serves the call.
+    pub(crate) provider: usize,
     pub(crate) preamble: Preamble,
     pub(crate) created: Timestamp,
     pub(crate) prompt_tokens: u64,
@@ -114,7 +116,9 @@ impl Call {
             return self.end(EventKind::Faulted { status, fault }, Money::ZERO);
         }
         let (prompt_tokens, completion_tokens) = (bill.prompt_tokens, bill.completion_tokens);
-        let cost = bill.entry.model.cost(prompt_tokens, completion_tokens);
+        let cost = bill
+            .entry
+            .cost(bill.provider, prompt_tokens, completion_tokens);
         self.settle(bill, cost, completion_tokens, false);
         let cost_usd = cost.usd();
         self.end(
@@ -135,6 +139,7 @@ impl Call {
             status: fault.status(),
             fault: fault.name(),
             limit_source,
+            limit: fault.limit().map(str::to_owned),
         };
         self.give_back();
         self.end(kind, Money::ZERO);
@@ -204,7 +209,7 @@ impl Call {
         };
         let cost = match completion_tokens {
             0 => Money::ZERO,
-            some => bill.entry.model.cost(bill.prompt_tokens, some),
+            some => bill.entry.cost(bill.provider, bill.prompt_tokens, some),
         };
         self.settle(bill, cost, completion_tokens, true);
         (cost, completion_tokens)

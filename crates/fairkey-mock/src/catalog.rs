@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::ask::Preferences;
 use crate::fault::Fault;
-use crate::model::{Model, Provider};
+use crate::model::{Model, Provider, Task};
+use crate::money::Money;
 
 /// Suffixes that change routing and not the model.
 const ROUTING_SUFFIXES: [&str; 4] = [":nitro", ":floor", ":exacto", ":online"];
@@ -31,8 +31,8 @@ pub(crate) struct Catalog {
 }
 
 impl Entry {
-    fn new(mut model: Model) -> Self {
-        if model.providers.is_empty() {
+    pub(crate) fn new(mut model: Model) -> Self {
+        if model.providers.is_empty() && !model.unserved {
             model.providers.push(Provider::new("Mock"));
         }
         let providers = model
@@ -43,6 +43,14 @@ impl Entry {
             id: model.id.as_str().into(),
             providers: providers.collect(),
             model,
+        }
+    }
+
+    /// What a call costs where this one of its providers serves it.
+    pub(crate) fn cost(&self, provider: usize, prompt: u64, completion: u64) -> Money {
+        match self.model.providers.get(provider) {
+            Some(provider) => self.model.cost_at(provider, prompt, completion),
+            None => self.model.cost(prompt, completion),
         }
     }
 }
@@ -76,13 +84,13 @@ impl Catalog {
     pub(crate) fn count(&self) -> usize {
         self.entries
             .iter()
-            .filter(|entry| !entry.model.embeds)
+            .filter(|entry| entry.model.task == Task::Chat)
             .count()
     }
 
     /// The model that a name means; none for the account's default.
-    pub(crate) fn find(&self, name: Option<&str>, embeds: bool) -> Result<Arc<Entry>, Fault> {
-        let fits = |entry: &&Arc<Entry>| entry.model.embeds == embeds;
+    pub(crate) fn find(&self, name: Option<&str>, task: Task) -> Result<Arc<Entry>, Fault> {
+        let fits = |entry: &&Arc<Entry>| entry.model.task == task;
         let wanted = match name {
             None | Some("openrouter/auto" | "openrouter/auto-beta") => self
                 .entries
@@ -125,50 +133,11 @@ fn is_slug(name: &str) -> bool {
     matches!(name.split_once('/'), Some((author, slug)) if !author.is_empty() && !slug.is_empty())
 }
 
-/// The providers of `entry` that the preferences allow, in the order they are tried.
-pub(crate) fn route(entry: &Entry, wanted: &Preferences) -> Result<Vec<usize>, Fault> {
-    let providers = &entry.model.providers;
-    let named = |names: &Option<Vec<String>>, at: &usize| {
-        names
-            .iter()
-            .flatten()
-            .any(|name| providers[*at].answers_to(name))
-    };
-    let mut allowed: Vec<usize> = (0..providers.len())
-        .filter(|at| wanted.only.is_none() || named(&wanted.only, at))
-        .filter(|at| !named(&wanted.ignore, at))
-        .collect();
-    let fallbacks = wanted.allow_fallbacks.unwrap_or(true);
-    if let Some(order) = &wanted.order {
-        let rank = |at: &usize| {
-            order
-                .iter()
-                .position(|name| providers[*at].answers_to(name))
-                .unwrap_or(usize::MAX)
-        };
-        if !fallbacks {
-            allowed.retain(|at| rank(at) != usize::MAX);
-        }
-        allowed.sort_by_key(rank);
-    } else if !fallbacks {
-        allowed.truncate(1);
-    }
-    if allowed.is_empty() {
-        let available: Vec<&str> = providers.iter().map(|provider| &*provider.slug).collect();
-        let asked = wanted.only.as_ref().or(wanted.order.as_ref());
-        let requested: Vec<&str> = asked.into_iter().flatten().map(String::as_str).collect();
-        return Err(Fault::no_allowed_providers(
-            &entry.id, &available, &requested,
-        ));
-    }
-    Ok(allowed)
-}
-
 fn list(entries: &[Arc<Entry>], created: u64) -> Bytes {
     let shown: Vec<Value> = entries
         .iter()
         .map(|entry| &entry.model)
-        .filter(|model| !model.embeds)
+        .filter(|model| model.task == Task::Chat)
         .map(|model| {
             json!({
                 "id": model.id,
@@ -221,7 +190,7 @@ mod tests {
         let catalog = catalog(false);
         let id = |name| {
             catalog
-                .find(Some(name), false)
+                .find(Some(name), Task::Chat)
                 .map(|entry| entry.id.to_string())
         };
         assert_eq!(
@@ -231,7 +200,7 @@ mod tests {
         assert_eq!(id("openrouter/auto").unwrap(), "openai/gpt-4o-mini");
         assert!(id("openrouter/free").unwrap().ends_with(":free"));
         assert_eq!(
-            catalog.find(None, false).unwrap().id.as_ref(),
+            catalog.find(None, Task::Chat).unwrap().id.as_ref(),
             "openai/gpt-4o-mini"
         );
         assert_eq!(id("acme/fake").unwrap_err().name(), "model_not_found");
@@ -242,59 +211,18 @@ mod tests {
     fn an_open_catalog_serves_any_slug_but_no_bare_word() {
         let catalog = catalog(true);
         assert_eq!(
-            catalog.find(Some("acme/fake"), false).unwrap().id.as_ref(),
+            catalog
+                .find(Some("acme/fake"), Task::Chat)
+                .unwrap()
+                .id
+                .as_ref(),
             "acme/fake"
         );
-        assert!(catalog.find(Some("gpt-4o"), false).is_err());
+        assert!(catalog.find(Some("gpt-4o"), Task::Chat).is_err());
         assert!(
             catalog
-                .find(Some("openai/text-embedding-3-small"), false)
+                .find(Some("openai/text-embedding-3-small"), Task::Chat)
                 .is_err()
         );
-    }
-
-    #[test]
-    fn preferences_narrow_and_order_the_providers() {
-        let entry = catalog(false)
-            .find(Some("openai/gpt-4o-mini"), false)
-            .unwrap();
-        let names = |wanted: Preferences| {
-            route(&entry, &wanted).map(|at| {
-                at.into_iter()
-                    .map(|i| &*entry.providers[i])
-                    .collect::<Vec<_>>()
-            })
-        };
-        let list = |name: &str| Some(vec![name.to_owned()]);
-        let none = Preferences::default;
-        assert_eq!(names(none()).unwrap(), ["OpenAI", "Azure"]);
-        assert_eq!(
-            names(Preferences {
-                order: list("azure"),
-                ..none()
-            })
-            .unwrap(),
-            ["Azure", "OpenAI"]
-        );
-        assert_eq!(
-            names(Preferences {
-                ignore: list("OpenAI"),
-                ..none()
-            })
-            .unwrap(),
-            ["Azure"]
-        );
-        let pinned = Preferences {
-            order: list("azure"),
-            allow_fallbacks: Some(false),
-            ..none()
-        };
-        assert_eq!(names(pinned).unwrap(), ["Azure"]);
-        let fault = names(Preferences {
-            only: list("groq"),
-            ..none()
-        })
-        .unwrap_err();
-        assert_eq!(fault.status(), 404);
     }
 }

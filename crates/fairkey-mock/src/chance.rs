@@ -60,6 +60,12 @@ pub enum FaultKind {
     Overloaded,
     /// 504 with the provider's name.
     ProviderTimeout,
+    /// 503 `provider_overloaded` with the provider's name.
+    ProviderOverloaded,
+    /// 401 with the provider's name: it rejects OpenRouter's credential.
+    ProviderCredential,
+    /// 400 with the provider's name: its own complaint about the request.
+    ProviderBadRequest,
     /// 429 `capacity_exhausted`.
     CapacityExhausted,
     /// 429 `openrouter_shared_capacity`.
@@ -68,6 +74,10 @@ pub enum FaultKind {
     AdmissionControl,
     /// 500.
     Internal,
+    /// 408.
+    RequestTimeout,
+    /// 503 `temporarily_unavailable`.
+    Unavailable,
     /// 524.
     EdgeTimeout,
     /// A web page with status 502.
@@ -90,15 +100,20 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::ProviderRateLimited,
         Self::ProviderError,
         Self::Overloaded,
         Self::ProviderTimeout,
+        Self::ProviderOverloaded,
+        Self::ProviderCredential,
+        Self::ProviderBadRequest,
         Self::CapacityExhausted,
         Self::SharedCapacity,
         Self::AdmissionControl,
         Self::Internal,
+        Self::RequestTimeout,
+        Self::Unavailable,
         Self::EdgeTimeout,
         Self::EdgePage,
         Self::ErrorIn200,
@@ -117,10 +132,15 @@ impl FaultKind {
             Self::ProviderError => "provider-error",
             Self::Overloaded => "overloaded",
             Self::ProviderTimeout => "provider-timeout",
+            Self::ProviderOverloaded => "provider-overloaded",
+            Self::ProviderCredential => "provider-credential",
+            Self::ProviderBadRequest => "provider-bad-request",
             Self::CapacityExhausted => "capacity-exhausted",
             Self::SharedCapacity => "shared-capacity",
             Self::AdmissionControl => "admission-control",
             Self::Internal => "internal",
+            Self::RequestTimeout => "request-timeout",
+            Self::Unavailable => "unavailable",
             Self::EdgeTimeout => "edge-timeout",
             Self::EdgePage => "edge-page",
             Self::ErrorIn200 => "error-in-200",
@@ -146,6 +166,8 @@ impl FaultKind {
                 | Self::ProviderError
                 | Self::Overloaded
                 | Self::ProviderTimeout
+                | Self::ProviderOverloaded
+                | Self::ProviderCredential
         )
     }
 
@@ -156,10 +178,15 @@ impl FaultKind {
             Self::ProviderError => Fault::provider_error_502(provider),
             Self::Overloaded => Fault::overloaded_529().provider(provider),
             Self::ProviderTimeout => Fault::timeout_504(provider),
+            Self::ProviderOverloaded => Fault::overloaded_503(provider),
+            Self::ProviderCredential => Fault::provider_credential_401(provider),
+            Self::ProviderBadRequest => Fault::provider_bad_request_400(provider),
             Self::CapacityExhausted => Fault::capacity_exhausted(HINT),
             Self::SharedCapacity => Fault::shared_capacity(),
             Self::AdmissionControl => Fault::admission_control(HINT),
             Self::Internal => Fault::internal_500(),
+            Self::RequestTimeout => Fault::timeout_408(),
+            Self::Unavailable => Fault::no_provider_503(HINT),
             Self::EdgeTimeout => Fault::edge_timeout_524(),
             Self::EdgePage => Fault::html_from_edge(),
             Self::ErrorIn200 => Fault::error_in_200(),

@@ -4,7 +4,7 @@
 //! Two clocks are involved. Latency and stalls wait on tokio's timer. Everything that is *judged*
 //! by time (windows, resets, expiry, the `Date` header) reads [`Clock`], which a test may push
 //! forward with [`MockOpenRouter::advance`](crate::MockOpenRouter::advance): the next midnight UTC
-//! is one call away.
+//! is one call away. It may run faster than real time ([`Builder::speed`](crate::Builder::speed)).
 
 use std::fmt;
 use std::str::FromStr;
@@ -248,14 +248,18 @@ impl Reset {
 pub(crate) struct Clock {
     start: Timestamp,
     origin: Instant,
+    /// How much faster than real time it runs.
+    speed: f64,
     skipped_millis: AtomicU64,
 }
 
 impl Clock {
-    pub(crate) fn starting_at(start: Timestamp) -> Self {
+    /// `speed` is finite and above zero.
+    pub(crate) fn starting_at(start: Timestamp, speed: f64) -> Self {
         Self {
             start,
             origin: Instant::now(),
+            speed,
             skipped_millis: AtomicU64::new(0),
         }
     }
@@ -266,9 +270,51 @@ impl Clock {
 
     /// Since the start, with what was skipped.
     pub(crate) fn elapsed(&self) -> Duration {
+        let real = self.origin.elapsed().as_secs_f64() * self.speed;
+        let real = Duration::try_from_secs_f64(real).unwrap_or(Duration::MAX);
+        real.saturating_add(self.skipped())
+    }
+
+    fn skipped(&self) -> Duration {
         // Relaxed: only the number itself is read; it publishes no other memory.
-        let skipped = Duration::from_millis(self.skipped_millis.load(Ordering::Relaxed));
-        self.origin.elapsed().saturating_add(skipped)
+        Duration::from_millis(self.skipped_millis.load(Ordering::Relaxed))
+    }
+
+    /// A moment as clients are told of it, whose own clocks run at real speed: as far away from
+    /// the present for them as it really is.
+    pub(crate) fn told(&self, at: Timestamp) -> Timestamp {
+        #[expect(clippy::float_cmp, reason = "it is set, never computed")]
+        if self.speed == 1.0 {
+            return at;
+        }
+        let now = self.now();
+        let present = self.start.plus(self.origin.elapsed()).plus(self.skipped());
+        if at >= now {
+            return present.plus(self.told_wait(at.since(now)));
+        }
+        let ago = millis(self.told_wait(now.since(at)));
+        Timestamp(present.0.saturating_sub(ago))
+    }
+
+    /// A moment that a client named, whose own clock runs at real speed: the inverse of
+    /// [`told`](Self::told).
+    pub(crate) fn heard(&self, at: Timestamp) -> Timestamp {
+        #[expect(clippy::float_cmp, reason = "it is set, never computed")]
+        if self.speed == 1.0 {
+            return at;
+        }
+        let now = self.now();
+        let present = self.told(now);
+        if at <= present {
+            return now;
+        }
+        let ahead = at.since(present).as_secs_f64() * self.speed;
+        now.plus(Duration::try_from_secs_f64(ahead).unwrap_or(Duration::MAX))
+    }
+
+    /// A wait as clients are told of it. See [`told`](Self::told).
+    pub(crate) fn told_wait(&self, wait: Duration) -> Duration {
+        Duration::try_from_secs_f64(wait.as_secs_f64() / self.speed).unwrap_or(Duration::MAX)
     }
 
     pub(crate) fn advance(&self, by: Duration) {

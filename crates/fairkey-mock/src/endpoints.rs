@@ -119,6 +119,7 @@ pub(crate) async fn answer(
                 key,
                 user_id,
                 shape,
+                body: &body,
                 body_hash: crate::random::hash(&body),
                 spoil,
                 forced,
@@ -205,7 +206,7 @@ pub(crate) fn response(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::SERVER, HeaderValue::from_static("cloudflare"));
-    if let Ok(date) = HeaderValue::from_str(&shared.clock.now().http_date()) {
+    if let Ok(date) = HeaderValue::from_str(&shared.clock.told(shared.clock.now()).http_date()) {
         headers.insert(header::DATE, date);
     }
     response
@@ -239,7 +240,7 @@ fn raw_response(
     };
     let mut response = Response::new(body.spoiled(spoil, link));
     *response.status_mut() = status_code(raw.status);
-    if let Ok(date) = HeaderValue::from_str(&shared.clock.now().http_date()) {
+    if let Ok(date) = HeaderValue::from_str(&shared.clock.told(shared.clock.now()).http_date()) {
         response.headers_mut().insert(header::DATE, date);
     }
     add_headers(&mut response, &raw.headers);

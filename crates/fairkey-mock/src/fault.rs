@@ -50,6 +50,8 @@ struct Inner {
     extra: Map<String, Value>,
     headers: Vec<(String, String)>,
     place: Place,
+    /// The limit behind it, in words for the log.
+    by: Option<String>,
 }
 
 /// How `error.code` is written.
@@ -92,6 +94,7 @@ impl Fault {
             extra: Map::new(),
             headers: Vec::new(),
             place: Place::Head,
+            by: None,
         }))
     }
 
@@ -252,6 +255,32 @@ impl Fault {
 
     pub(crate) fn headers(&self) -> &[(String, String)] {
         &self.0.headers
+    }
+
+    /// Says which limit is behind it. The log shows it, and the wire does not.
+    pub(crate) fn by(mut self, limit: impl Into<String>) -> Self {
+        self.0.by = Some(limit.into());
+        self
+    }
+
+    pub(crate) fn limit(&self) -> Option<&str> {
+        self.0.by.as_deref()
+    }
+
+    /// Replaces `availability.excluded_by`.
+    pub(crate) fn excluded_by(mut self, what: &str) -> Self {
+        if let Some(Value::Object(availability)) = self.0.extra.get_mut("availability") {
+            availability.insert("excluded_by".into(), json!([what]));
+        }
+        self
+    }
+
+    /// Names the providers in `availability.affected_providers`.
+    pub(crate) fn affecting(mut self, providers: &[&str]) -> Self {
+        if let Some(Value::Object(availability)) = self.0.extra.get_mut("availability") {
+            availability.insert("affected_providers".into(), json!(providers));
+        }
+        self
     }
 
     /// The value of `limit_source`, for the log.

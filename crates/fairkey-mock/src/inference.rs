@@ -10,13 +10,14 @@ use crate::answer::{Answer, next_delta};
 use crate::ask::{Ask, Shape};
 use crate::body::{BrokenOff, MockBody};
 use crate::call::{Bill, Call};
-use crate::catalog::{Entry, route};
+use crate::catalog::Entry;
 use crate::chance::{Effect, Latency, Rates};
 use crate::clock::Timestamp;
 use crate::connection::Link;
 use crate::endpoints::{break_off, fault_response, json_response, refuse, response};
 use crate::fault::{Fault, Place};
 use crate::random::Rng;
+use crate::routing::{Variant, route};
 use crate::script::Spoil;
 use crate::server::Shared;
 use crate::stream::{AnswerStream, Phase};
@@ -30,6 +31,7 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) key: usize,
     pub(crate) user_id: Arc<str>,
     pub(crate) shape: Shape,
+    pub(crate) body: &'a [u8],
     pub(crate) body_hash: u64,
     pub(crate) spoil: Spoil,
     /// The fault inside a 200 that a script wants.
@@ -64,7 +66,7 @@ pub(crate) async fn answer(
         Ok(readable) => readable,
         Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
     };
-    let mut let_in = match let_in(&dispatch, &ask, &entries[0]) {
+    let mut let_in = match let_in(&dispatch, &ask, &entries[0].0) {
         Ok(let_in) => let_in,
         Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
     };
@@ -76,7 +78,7 @@ pub(crate) async fn answer(
                 .world()
                 .settle(&let_in.admission, crate::money::Money::ZERO, 0);
             return Ok(match failed {
-                Failed::Routing(fault) => refuse(shared, call, &fault, Some(&dispatch.user_id)),
+                Failed::Rules(fault) => refuse(shared, call, &fault, Some(&dispatch.user_id)),
                 Failed::Providers(fault) => {
                     call.fault(fault.status(), fault.name());
                     fault_response(shared, &fault, Some(&dispatch.user_id))
@@ -110,7 +112,12 @@ pub(crate) async fn answer(
     } else {
         answer.tokens()
     };
-    let usage = Usage::new(&entry.model, ask.prompt_tokens, completion_tokens);
+    let usage = Usage::new(
+        &entry,
+        routed.provider,
+        ask.prompt_tokens,
+        completion_tokens,
+    );
     let metadata = dispatch
         .wants_metadata
         .then(|| router_metadata(&ask, &entry, routed.provider));
@@ -118,6 +125,7 @@ pub(crate) async fn answer(
         admission: let_in.admission,
         account: let_in.account,
         entry: Arc::clone(&entry),
+        provider: routed.provider,
         preamble: preamble.clone(),
         created: let_in.now,
         prompt_tokens: ask.prompt_tokens,
@@ -192,21 +200,22 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
+/// A model that a call names, and how its name wants it served.
+type Named = (Arc<Entry>, Variant);
+
 /// What was asked, and the models it names, all of which exist.
-fn readable(
-    dispatch: &Dispatch<'_>,
-    ask: Result<Ask, Fault>,
-) -> Result<(Ask, Vec<Arc<Entry>>), Fault> {
+fn readable(dispatch: &Dispatch<'_>, ask: Result<Ask, Fault>) -> Result<(Ask, Vec<Named>), Fault> {
     dispatch.shared.world().may_infer(dispatch.key)?;
     let ask = ask?;
+    dispatch.shared.screen.guard(dispatch.body)?;
     let catalog = &dispatch.shared.catalog;
-    let embeds = dispatch.shape == Shape::Embeddings;
+    let task = dispatch.shape.task();
     let mut entries = Vec::with_capacity(ask.models.len().max(1));
     for name in &ask.models {
-        entries.push(catalog.find(Some(name), embeds)?);
+        entries.push((catalog.find(Some(name), task)?, Variant::of(name)));
     }
     if entries.is_empty() {
-        entries.push(catalog.find(None, embeds)?);
+        entries.push((catalog.find(None, task)?, Variant::default()));
     }
     let requested = ask
         .prompt_tokens
@@ -214,13 +223,13 @@ fn readable(
     // A later model may be longer; without one, the first decides.
     let longest = entries
         .iter()
-        .map(|entry| entry.model.context_length)
+        .map(|(entry, _)| entry.model.context_length)
         .max()
         .unwrap_or(0);
     if requested > longest {
         return Err(Fault::context_length_exceeded(longest, requested));
     }
-    entries.retain(|entry| requested <= entry.model.context_length);
+    entries.retain(|(entry, _)| requested <= entry.model.context_length);
     Ok((ask, entries))
 }
 
@@ -231,7 +240,7 @@ fn let_in(dispatch: &Dispatch<'_>, ask: &Ask, entry: &Entry) -> Result<LetIn, Fa
         ask.max_tokens
     };
     let mut world = dispatch.shared.world();
-    let admission = world.admit(dispatch.key, &entry.model, ask.prompt_tokens, max_tokens)?;
+    let admission = world.admit(dispatch.key, entry, ask.prompt_tokens, max_tokens)?;
     let occurrence = world.occurrence(dispatch.body_hash);
     Ok(LetIn {
         account: world.account_of(dispatch.key),
@@ -244,9 +253,9 @@ fn let_in(dispatch: &Dispatch<'_>, ask: &Ask, entry: &Entry) -> Result<LetIn, Fa
 }
 
 enum Failed {
-    /// No provider may serve it.
-    Routing(Fault),
-    /// All that may serve it have failed.
+    /// The mock's rules leave nobody who could serve it.
+    Rules(Fault),
+    /// All that may serve it have failed, by chance.
     Providers(Fault),
 }
 
@@ -254,28 +263,52 @@ enum Failed {
 fn routed(
     dispatch: &Dispatch<'_>,
     ask: &Ask,
-    entries: &[Arc<Entry>],
+    entries: &[Named],
     let_in: &mut LetIn,
 ) -> Result<Routed, Failed> {
     let everywhere = match dispatch.forced {
         Some(_) => None,
         None => let_in.rates.draw(&mut let_in.rng),
     };
+    let mut world = dispatch.shared.world();
     let mut failed: Option<(Fault, Arc<str>)> = None;
-    let mut unroutable = None;
-    for entry in entries {
-        let providers = match route(entry, &ask.providers) {
+    let mut refused = None;
+    for (entry, variant) in entries {
+        let open = world.is_open_to(let_in.account, entry);
+        let room = open.and_then(|zdr| {
+            let providers = route(entry, &ask.providers, *variant, zdr)?;
+            if let (true, Some(first)) = (entry.model.moderated, providers.first()) {
+                let provider = &entry.providers[*first];
+                let screen = &dispatch.shared.screen;
+                screen.moderate(dispatch.body, provider, &entry.id)?;
+            }
+            world.model_has_room(entry, ask.prompt_tokens)?;
+            Ok(providers)
+        });
+        let providers = match room {
             Ok(providers) => providers,
             Err(fault) => {
-                unroutable.get_or_insert(fault);
+                refused.get_or_insert(fault);
                 continue;
             }
         };
+        let mut full = Vec::new();
+        let candidates = providers.len();
         for provider in providers {
             let name = &entry.providers[provider];
+            if let Err(fault) = world.provider_has_room(entry, name, ask.prompt_tokens) {
+                full.push(Arc::clone(name));
+                if full.len() == candidates {
+                    let alone = candidates == 1;
+                    let by = fault.limit().unwrap_or_default().to_owned();
+                    let all = || world.all_full(entry, &full).by(by);
+                    refused = Some(if alone { fault } else { all() });
+                }
+                continue;
+            }
             let kind = everywhere.or_else(|| let_in.rates.draw_at(name, &mut let_in.rng));
             let effect = kind.map(|kind| (kind, kind.effect(name)));
-            match effect {
+            let effect = match effect {
                 Some((kind, Effect::Fault(fault))) if kind.is_rerouted() => {
                     let mut fault = *fault;
                     if let Some((earlier, earlier_name)) = &failed {
@@ -286,34 +319,29 @@ fn routed(
                     if everywhere.is_some() {
                         break;
                     }
+                    continue;
                 }
                 Some((_, Effect::Fault(fault))) => {
                     let fault = fault.requested_model(&entry.id);
-                    let effect = Some(Effect::Fault(Box::new(fault)));
-                    return Ok(Routed {
-                        entry: Arc::clone(entry),
-                        provider,
-                        effect,
-                    });
+                    Some(Effect::Fault(Box::new(fault)))
                 }
-                effect => {
-                    let effect = effect.map(|(_, effect)| effect);
-                    return Ok(Routed {
-                        entry: Arc::clone(entry),
-                        provider,
-                        effect,
-                    });
-                }
-            }
+                effect => effect.map(|(_, effect)| effect),
+            };
+            world.take_place(&mut let_in.admission, entry, name, ask.prompt_tokens);
+            return Ok(Routed {
+                entry: Arc::clone(entry),
+                provider,
+                effect,
+            });
         }
-        if everywhere.is_some() {
+        if everywhere.is_some() && failed.is_some() {
             break;
         }
     }
-    match (failed, unroutable) {
+    match (failed, refused) {
         (Some((fault, _)), _) => Err(Failed::Providers(fault)),
-        (None, Some(fault)) => Err(Failed::Routing(fault)),
-        (None, None) => Err(Failed::Routing(Fault::no_endpoints(&entries[0].id))),
+        (None, Some(fault)) => Err(Failed::Rules(fault)),
+        (None, None) => Err(Failed::Rules(Fault::no_endpoints(&entries[0].0.id))),
     }
 }
 

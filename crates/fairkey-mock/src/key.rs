@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::clock::{Reset, Timestamp};
+use crate::limit::Limit;
 use crate::money::Money;
 
 /// An API key of one account. `Debug` shows the label, never the secret.
@@ -18,6 +19,7 @@ pub struct Key {
     pub(crate) management: bool,
     pub(crate) member: Option<String>,
     pub(crate) workspace: Option<String>,
+    pub(crate) limits: Vec<Limit>,
 }
 
 impl Key {
@@ -34,6 +36,7 @@ impl Key {
             management: false,
             member: None,
             workspace: None,
+            limits: Vec::new(),
         }
     }
 
@@ -106,6 +109,13 @@ impl Key {
         self.workspace = Some(id.into());
         self
     }
+
+    /// Adds a limit of this key alone. Default: none; OpenRouter has none per key. See [`Limit`].
+    #[must_use]
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limits.push(limit);
+        self
+    }
 }
 
 impl fmt::Debug for Key {
@@ -134,6 +144,38 @@ pub(crate) enum BudgetOf {
     Member(String),
     Key(String),
     Workspace(String),
+    /// Of every member with keys in a workspace.
+    EachMember(String),
+    /// Of every key in a workspace.
+    EachKey(String),
+}
+
+impl BudgetOf {
+    /// The API's word for it.
+    pub(crate) const fn scope(&self) -> &'static str {
+        match self {
+            Self::EachMember(_) => "workspace_default_member",
+            Self::EachKey(_) => "workspace_default_key",
+            Self::Member(_) => "member",
+            Self::Key(_) => "api_key",
+            Self::Workspace(_) => "workspace",
+        }
+    }
+
+    /// Its place in the order of the checks: guardrails first, then workspaces.
+    pub(crate) const fn rank(&self) -> u8 {
+        match self {
+            Self::EachMember(_) => 0,
+            Self::EachKey(_) => 1,
+            Self::Member(_) => 2,
+            Self::Key(_) => 3,
+            Self::Workspace(_) => 4,
+        }
+    }
+
+    pub(crate) const fn is_workspace(&self) -> bool {
+        matches!(self, Self::Workspace(_))
+    }
 }
 
 impl fmt::Debug for BudgetOf {
@@ -143,6 +185,8 @@ impl fmt::Debug for BudgetOf {
             // A key may be named by its secret.
             Self::Key(_) => f.write_str("Key(..)"),
             Self::Workspace(id) => f.debug_tuple("Workspace").field(id).finish(),
+            Self::EachMember(id) => f.debug_tuple("EachMember").field(id).finish(),
+            Self::EachKey(id) => f.debug_tuple("EachKey").field(id).finish(),
         }
     }
 }
@@ -163,6 +207,16 @@ impl Budget {
         Self::of(BudgetOf::Workspace(id.into()), limit_usd)
     }
 
+    /// The budget that a workspace's default guardrail gives each member by itself.
+    pub fn each_member(workspace: impl Into<String>, limit_usd: f64) -> Self {
+        Self::of(BudgetOf::EachMember(workspace.into()), limit_usd)
+    }
+
+    /// The budget that a workspace's default guardrail gives each key by itself.
+    pub fn each_key(workspace: impl Into<String>, limit_usd: f64) -> Self {
+        Self::of(BudgetOf::EachKey(workspace.into()), limit_usd)
+    }
+
     fn of(of: BudgetOf, limit_usd: f64) -> Self {
         Self {
             of,
@@ -171,12 +225,14 @@ impl Budget {
         }
     }
 
-    /// Whether a key of this member and workspace draws on it. Of a budget on one key nobody else
-    /// does.
+    /// Whether a key of this member and workspace draws on it, alone or with others. Of a budget on
+    /// one key nobody else does.
     pub(crate) fn is_over(&self, member: &str, workspace: Option<&str>) -> bool {
         match &self.of {
             BudgetOf::Member(id) => id == member,
-            BudgetOf::Workspace(id) => workspace == Some(id),
+            BudgetOf::Workspace(id) | BudgetOf::EachMember(id) | BudgetOf::EachKey(id) => {
+                workspace == Some(id)
+            }
             BudgetOf::Key(_) => false,
         }
     }

@@ -64,6 +64,8 @@ pub enum EventKind {
         fault: &'static str,
         /// Its `limit_source`, where it has one.
         limit_source: Option<String>,
+        /// Which limit it was, in words: `account acme: 60 requests in 6s`.
+        limit: Option<String>,
     },
     /// A script, or chance under the seed, made the call fail, or answered it with something else.
     Faulted {
@@ -132,6 +134,14 @@ impl Event {
             EventKind::Refused { status, .. }
             | EventKind::Faulted { status, .. }
             | EventKind::Finished { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Which limit refused the call, where one did.
+    pub fn limit(&self) -> Option<&str> {
+        match &self.kind {
+            EventKind::Refused { limit, .. } => limit.as_deref(),
             _ => None,
         }
     }

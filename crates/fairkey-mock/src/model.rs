@@ -1,6 +1,12 @@
 //! Models, their prices and who serves them.
 
+mod provider;
+
+use crate::limit::Limit;
 use crate::money::Money;
+
+pub use provider::Provider;
+pub(crate) use provider::{PARAMETERS, Tier};
 
 /// A model of the catalog.
 #[derive(Clone, Debug)]
@@ -12,7 +18,21 @@ pub struct Model {
     pub(crate) context_length: u64,
     pub(crate) max_completion_tokens: u64,
     pub(crate) providers: Vec<Provider>,
-    pub(crate) embeds: bool,
+    pub(crate) task: Task,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) closed_to: Vec<String>,
+    pub(crate) replaced_by: Option<String>,
+    pub(crate) moderated: bool,
+    pub(crate) gated: bool,
+    pub(crate) unserved: bool,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Chat,
+    Embed,
+    Rerank,
 }
 
 impl Model {
@@ -39,7 +59,13 @@ impl Model {
             context_length: 131_072,
             max_completion_tokens: 16_384,
             providers: Vec::new(),
-            embeds: false,
+            task: Task::Chat,
+            limits: Vec::new(),
+            closed_to: Vec::new(),
+            replaced_by: None,
+            moderated: false,
+            gated: false,
+            unserved: false,
         }
     }
 
@@ -89,7 +115,60 @@ impl Model {
     /// `/models`.
     #[must_use]
     pub fn embeds(mut self) -> Self {
-        self.embeds = true;
+        self.task = Task::Embed;
+        self
+    }
+
+    /// Adds a guard that all accounts share; above it the answer is 429
+    /// `openrouter_shared_capacity`. Default: none. See [`Limit`].
+    #[must_use]
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limits.push(limit);
+        self
+    }
+
+    /// Closes it to accounts of this [`region`](crate::Account::region): 403 `region_restricted`.
+    /// Default: it is open everywhere.
+    #[must_use]
+    pub fn closed_to(mut self, region: impl Into<String>) -> Self {
+        self.closed_to.push(region.into());
+        self
+    }
+
+    /// Retires it in favor of another: 404 `model_deprecated`.
+    #[must_use]
+    pub fn replaced_by(mut self, model: impl Into<String>) -> Self {
+        self.replaced_by = Some(model.into());
+        self
+    }
+
+    /// Whether prompts are moderated: with a word of
+    /// [`Builder::flag_word`](crate::Builder::flag_word) in it the answer is 403 with `reasons`.
+    /// Default: no.
+    #[must_use]
+    pub fn moderated(mut self, moderated: bool) -> Self {
+        self.moderated = moderated;
+        self
+    }
+
+    /// Refuses ordinary clients, as some free endpoints do: 403 with a `failed_routing_step`.
+    #[must_use]
+    pub fn gated(mut self) -> Self {
+        self.gated = true;
+        self
+    }
+
+    /// Lists it although nobody serves it: 404 `no_endpoints`.
+    #[must_use]
+    pub fn unserved(mut self) -> Self {
+        self.unserved = true;
+        self
+    }
+
+    /// Makes it a reranker: for `/rerank` only, and not in the default list of `/models`.
+    #[must_use]
+    pub fn reranks(mut self) -> Self {
+        self.task = Task::Rerank;
         self
     }
 
@@ -100,87 +179,22 @@ impl Model {
     pub(crate) fn cost(&self, prompt_tokens: u64, completion_tokens: u64) -> Money {
         self.prompt_price.times(prompt_tokens) + self.completion_price.times(completion_tokens)
     }
-}
 
-/// A provider that serves a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provider {
-    pub(crate) name: String,
-    pub(crate) slug: String,
-    pub(crate) cancels: bool,
-}
-
-impl Provider {
-    /// A provider by its display name; the slug is the name in lower case with `-` for what is
-    /// neither letter nor digit. Whether it stops billing when a stream is cancelled follows
-    /// OpenRouter's list.
-    pub fn new(name: impl Into<String>) -> Self {
-        // The providers of OpenRouter's streaming page that go on, and bill, when the client has
-        // left.
-        const BILLS_TO_THE_END: [&str; 10] = [
-            "amazon-bedrock",
-            "google-vertex",
-            "google-ai-studio",
-            "groq",
-            "mistral",
-            "minimax",
-            "perplexity",
-            "sambanova",
-            "alibaba",
-            "nebius",
-        ];
-        let name = name.into();
-        let slug: String = name
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        let cancels = !BILLS_TO_THE_END.contains(&slug.as_str());
-        Self {
-            name,
-            slug,
-            cancels,
-        }
+    /// What it costs where `provider` serves it.
+    pub(crate) fn cost_at(
+        &self,
+        provider: &Provider,
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    ) -> Money {
+        let (prompt, completion) = self.prices_at(provider);
+        prompt.times(prompt_tokens) + completion.times(completion_tokens)
     }
 
-    /// The slug by which `provider.only`, `ignore` and `order` name it.
-    #[must_use]
-    pub fn slug(mut self, slug: impl Into<String>) -> Self {
-        self.slug = slug.into();
-        self
-    }
-
-    /// Whether closing a stream stops work and billing (`true`), or the whole answer is billed.
-    #[must_use]
-    pub fn cancels(mut self, cancels: bool) -> Self {
-        self.cancels = cancels;
-        self
-    }
-
-    /// Whether `wanted`, from a routing preference, names this provider: by slug, by base slug, or
-    /// by name, in any case.
-    pub(crate) fn answers_to(&self, wanted: &str) -> bool {
-        let base = self.slug.split('/').next().unwrap_or_default();
-        wanted.eq_ignore_ascii_case(&self.slug)
-            || wanted.eq_ignore_ascii_case(base)
-            || wanted.eq_ignore_ascii_case(&self.name)
-    }
-}
-
-impl From<&str> for Provider {
-    fn from(name: &str) -> Self {
-        Self::new(name)
-    }
-}
-
-impl From<String> for Provider {
-    fn from(name: String) -> Self {
-        Self::new(name)
+    /// The prices of a prompt token and of a completion token at a provider.
+    pub(crate) fn prices_at(&self, provider: &Provider) -> (Money, Money) {
+        let own = (self.prompt_price, self.completion_price);
+        provider.prices.unwrap_or(own)
     }
 }
 
@@ -238,17 +252,6 @@ pub(crate) fn default_catalog() -> Vec<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_provider_answers_to_slug_base_slug_and_name() {
-        let turbo = Provider::new("DeepInfra").slug("deepinfra/turbo");
-        assert!(turbo.answers_to("deepinfra/turbo"));
-        assert!(turbo.answers_to("deepinfra"));
-        assert!(turbo.answers_to("DeepInfra"));
-        assert!(!turbo.answers_to("deepinfra/fp4"));
-        assert!(!Provider::new("Groq").cancels);
-        assert!(Provider::new("OpenAI").cancels);
-    }
 
     #[test]
     fn free_is_what_costs_nothing() {

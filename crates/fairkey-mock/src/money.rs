@@ -25,6 +25,12 @@ impl Money {
         Self((usd * 1e6).round() as i64)
     }
 
+    /// The price of a token in dollars per million tokens.
+    #[cfg(feature = "scenario")]
+    pub(crate) fn per_million_usd(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     pub(crate) fn usd(self) -> f64 {
         self.0 as f64 / 1e12
     }

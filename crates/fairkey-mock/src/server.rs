@@ -26,6 +26,7 @@ use crate::connection::{Connection, Link, Wire};
 use crate::endpoints;
 use crate::log::{Counters, Log};
 use crate::money::Money;
+use crate::screen::Screen;
 use crate::script::{On, Step};
 use crate::world::{Unknown, World};
 
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,
     pub(crate) hints_in_headers: bool,
+    pub(crate) screen: Screen,
     world: Mutex<World>,
     requests: AtomicU64,
 }
@@ -82,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,
     pub(crate) hints_in_headers: bool,
+    pub(crate) screen: Screen,
 }
 
 impl MockOpenRouter {
@@ -107,6 +110,7 @@ impl MockOpenRouter {
             max_body,
             max_streams,
             hints_in_headers,
+            screen,
         } = parts;
         let shared = Arc::new(Shared {
             clock: Arc::clone(&world.clock),
@@ -118,6 +122,7 @@ impl MockOpenRouter {
             max_body,
             max_streams,
             hints_in_headers,
+            screen,
             world: Mutex::new(world),
             requests: AtomicU64::new(0),
         });

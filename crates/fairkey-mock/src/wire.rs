@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::ask::Shape;
+use crate::catalog::Entry;
 use crate::fault::{Fault, Place};
-use crate::model::Model;
 
 /// What every chunk and the whole answer begin with.
 #[derive(Clone, Debug)]
@@ -122,9 +122,14 @@ struct CompletionDetails {
 }
 
 impl Usage {
-    pub(crate) fn new(model: &Model, prompt_tokens: u64, completion_tokens: u64) -> Self {
-        let prompt = model.cost(prompt_tokens, 0);
-        let completion = model.cost(0, completion_tokens);
+    pub(crate) fn new(
+        entry: &Entry,
+        provider: usize,
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    ) -> Self {
+        let prompt = entry.cost(provider, prompt_tokens, 0);
+        let completion = entry.cost(provider, 0, completion_tokens);
         Self {
             prompt_tokens,
             completion_tokens,

@@ -6,9 +6,11 @@
 
 mod account;
 mod admission;
+mod capacity;
 mod generations;
 mod info;
 mod keyring;
+mod meter;
 mod spend;
 
 use std::collections::HashMap;
@@ -27,7 +29,9 @@ use crate::script::{CallFacts, ScriptBook, Spoil};
 
 pub(crate) use account::AccountState;
 pub(crate) use admission::Admission;
+pub(crate) use capacity::Capacity;
 pub(crate) use generations::{Generation, Generations};
+use meter::Limits;
 use spend::Spend;
 
 /// Keys that open mode remembers one by one; later strangers share one more.
@@ -46,6 +50,10 @@ pub(crate) struct Rules {
     pub(crate) hold_tokens: u64,
     /// The `Retry-After` of a refusal by the in-flight budget.
     pub(crate) hold_retry_after: Duration,
+    /// The hint of a refusal by admission control.
+    pub(crate) admission_retry_after: Duration,
+    /// The hint of a refusal because all providers of a model are full.
+    pub(crate) capacity_retry_after: Duration,
 }
 
 pub(crate) struct World {
@@ -59,6 +67,7 @@ pub(crate) struct World {
     pub(crate) generations: Generations,
     /// Where secrets of new keys come from.
     pub(crate) mint: Rng,
+    pub(crate) capacity: Capacity,
     accounts: Vec<AccountState>,
     keys: Vec<KeyState>,
     by_secret: HashMap<String, usize>,
@@ -89,6 +98,7 @@ struct KeyState {
     management: bool,
     member: String,
     workspace: Option<String>,
+    limits: Limits,
     spend: Spend,
 }
 
@@ -104,7 +114,37 @@ struct BudgetState {
     budget: Budget,
     /// The keys that draw on it.
     keys: Vec<usize>,
+    /// What all of them spent together.
     spend: Spend,
+    /// What each member or key spent, of a budget that each has for itself.
+    each: HashMap<String, Spend>,
+}
+
+impl BudgetState {
+    /// The spending that counts for a key.
+    fn spend_of(&self, key: &KeyState) -> Option<&Spend> {
+        match &self.budget.of {
+            BudgetOf::EachMember(_) => self.each.get(&key.member),
+            BudgetOf::EachKey(_) => self.each.get(&key.hash),
+            BudgetOf::Member(_) | BudgetOf::Key(_) | BudgetOf::Workspace(_) => Some(&self.spend),
+        }
+    }
+
+    fn spent(&self, key: &KeyState, now: Timestamp) -> Money {
+        let spend = self.spend_of(key);
+        spend.map_or(Money::ZERO, |spend| spend.since(self.budget.reset, now))
+    }
+
+    fn add(&mut self, key: &KeyState, cost: Money, now: Timestamp) {
+        let own = match &self.budget.of {
+            BudgetOf::EachMember(_) => &key.member,
+            BudgetOf::EachKey(_) => &key.hash,
+            BudgetOf::Member(_) | BudgetOf::Key(_) | BudgetOf::Workspace(_) => {
+                return self.spend.add(cost, now);
+            }
+        };
+        self.each.entry(own.clone()).or_default().add(cost, now);
+    }
 }
 
 /// Who sent a call, as far as the header tells.
@@ -151,6 +191,7 @@ impl World {
             rates: Arc::new(Rates::default()),
             generations: Generations::default(),
             mint: Rng::new(&[]),
+            capacity: Capacity::default(),
             accounts,
             keys: Vec::new(),
             by_secret: HashMap::new(),
@@ -181,7 +222,7 @@ impl World {
                 account: Arc::clone(&owner.id),
             },
             account,
-            name: label,
+            name: label.clone(),
             hash: keyring::key_hash(&key.secret),
             masked: masked(&key.secret),
             limit: key.limit,
@@ -194,6 +235,7 @@ impl World {
             revoked: false,
             management: key.management,
             member,
+            limits: Limits::new(&format!("key {label}"), key.limits),
             workspace: key.workspace,
             spend: Spend::default(),
         });
@@ -203,7 +245,10 @@ impl World {
     pub(crate) fn add_budget(&mut self, budget: Budget) -> Result<(), Unknown> {
         let keys = match &budget.of {
             BudgetOf::Key(name) => vec![self.find_key(name)?],
-            BudgetOf::Member(_) | BudgetOf::Workspace(_) => {
+            BudgetOf::Member(_)
+            | BudgetOf::Workspace(_)
+            | BudgetOf::EachMember(_)
+            | BudgetOf::EachKey(_) => {
                 self.keys_where(|key| budget.is_over(&key.member, key.workspace.as_deref()))
             }
         };
@@ -211,6 +256,7 @@ impl World {
             budget,
             keys,
             spend: Spend::default(),
+            each: HashMap::new(),
         });
         Ok(())
     }
@@ -361,6 +407,19 @@ impl World {
                 Arc::make_mut(&mut self.rates).set(kind, probability);
                 format!("{kind:?}: rate set to {probability}")
             }
+            Action::SetProviderFull {
+                provider,
+                model,
+                full,
+            } => {
+                let what = if full { "full" } else { "no longer full" };
+                let what = match &model {
+                    Some(model) => format!("provider {provider} at {model}: {what}"),
+                    None => format!("provider {provider}: {what}"),
+                };
+                self.capacity.set_full(provider, model, full);
+                what
+            }
             Action::Advance(by) => {
                 self.clock.advance(by);
                 format!("clock advanced by {by:?}")
@@ -384,7 +443,10 @@ impl World {
             Action::SetBalance { account, .. } | Action::AddCredits { account, .. } => {
                 self.find_account(account).map(drop)
             }
-            Action::SetLatency(_) | Action::SetFaultRate(..) | Action::Advance(_) => Ok(()),
+            Action::SetLatency(_)
+            | Action::SetFaultRate(..)
+            | Action::SetProviderFull { .. }
+            | Action::Advance(_) => Ok(()),
         }
     }
 

@@ -108,6 +108,13 @@ impl Fault {
         .metadata("remedy_hint", "Slow down this account.")
     }
 
+    /// 429 of the platform that tells neither which limit it was nor when it reopens.
+    pub fn silent_rate_limit() -> Self {
+        Self::named("silent_rate_limit", 429, "Rate limit exceeded")
+            .metadata("error_type", "rate_limit_exceeded")
+            .metadata("provider_name", Value::Null)
+    }
+
     fn platform_limit(name: &'static str, message: String, limit: u64, reset: Timestamp) -> Self {
         let reset = reset.unix_millis().to_string();
         Self::named(name, 429, message)

@@ -139,6 +139,26 @@ impl Fault {
         .metadata("requested_providers", json!(requested))
     }
 
+    /// 404 `constraint_filtered`: a preference of the request (`max_price`, `quantization`,
+    /// `require_parameters`) leaves no provider.
+    pub fn constraint_filtered(model: &str, excluded_by: &str, step: &str) -> Self {
+        Self::unavailable(
+            "constraint_filtered",
+            404,
+            "not_found",
+            format!("No endpoints found for {model} that match the request ({excluded_by})."),
+            json!({
+                "code": "constraint_filtered",
+                "retryable": false,
+                "requested_models": [model],
+                "excluded_by": [excluded_by],
+                "constraint": {"field": excluded_by, "detail": "No endpoint is left."},
+                "docs_url": docs_url("constraint_filtered"),
+            }),
+        )
+        .metadata("failed_routing_step", step)
+    }
+
     /// 404 `no_endpoints`: the model exists, and nobody serves it.
     pub fn no_endpoints(model: &str) -> Self {
         Self::unavailable(

@@ -1,5 +1,7 @@
 //! Reading scenarios from TOML.
 
+mod limit;
+mod model;
 mod spec;
 mod step;
 mod value;
@@ -106,6 +108,12 @@ impl File {
         if let Some(Time(now)) = self.now {
             builder = builder.now(now);
         }
+        if let Some(speed) = self.speed {
+            if !(speed.get_ref().is_finite() && *speed.get_ref() > 0.0) {
+                return Err(Wrong::at(&speed, "a number above 0"));
+            }
+            builder = builder.speed(speed.into_inner());
+        }
         if let Some(range) = self.answer_tokens {
             let [low, high] = *range.get_ref();
             if low > high || high > 1_000_000 {
@@ -131,6 +139,18 @@ impl File {
         if let Some(Wait(after)) = self.in_flight_retry_after {
             builder = builder.in_flight_retry_after(after);
         }
+        if let Some(Wait(after)) = self.admission_retry_after {
+            builder = builder.admission_retry_after(after);
+        }
+        if let Some(Wait(after)) = self.capacity_retry_after {
+            builder = builder.capacity_retry_after(after);
+        }
+        builder = self
+            .flag_words
+            .into_iter()
+            .fold(builder, Builder::flag_word);
+        let patterns = self.guardrail_patterns.into_iter();
+        builder = patterns.fold(builder, Builder::guardrail_pattern);
         if let Some(latency) = self.latency {
             let wait = |wait: Option<Wait>| wait.unwrap_or_default().0;
             builder = builder.latency(
@@ -153,7 +173,7 @@ impl File {
             builder = builder.budget(budget_of(budget)?);
         }
         for model in self.models {
-            builder = builder.model(model.model());
+            builder = builder.model(model.model()?);
         }
         for script in self.scripts {
             let mut on = match script.path {
@@ -186,7 +206,7 @@ impl File {
             } else {
                 keys.push((label.clone(), account, secret));
             }
-            builder = builder.key(key.key(label));
+            builder = builder.key(key.key(label)?);
         }
         Ok(Scenario {
             builder,
@@ -282,6 +302,13 @@ fn scheduled(builder: Builder, change: Spanned<ChangeSpec>) -> Result<Builder, W
             .add_credits
             .map(money)
             .map(|(id, usd)| Action::add_credits(id, usd)),
+        change
+            .set_provider_full
+            .map(|spec| Action::SetProviderFull {
+                provider: spec.provider,
+                model: spec.model,
+                full: spec.full,
+            }),
     ];
     let mut actions = actions.into_iter().flatten();
     let wrong = |message: &str| Wrong {

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::{Account, FreeTier, Window};
-use crate::clock::{Reset, Timestamp};
+use crate::account::{Account, FreeTier};
+use crate::clock::{Clock, Reset, Timestamp};
 use crate::fault::Fault;
 use crate::money::Money;
+use crate::world::meter::{Limits, Rolling};
 
 /// Calls of the free tier are counted in windows of a minute.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -19,12 +20,17 @@ pub(crate) struct AccountState {
     /// All credits ever bought; `None` for credit without end.
     bought: Option<Money>,
     spent: Money,
+    pub(crate) region: Option<String>,
+    pub(crate) data_regions: Vec<String>,
+    pub(crate) zdr: bool,
+    /// Calls under way, and above how many credit checks take too long.
+    pub(crate) running: u32,
+    pub(crate) admission_control: Option<u32>,
     in_flight_budget: Option<Money>,
     held: Money,
     settling: VecDeque<(Timestamp, Money)>,
     settling_sum: Money,
-    requests: Option<Rolling>,
-    tokens: Option<Rolling>,
+    pub(crate) limits: Limits,
     free_tier: FreeTier,
     free_minute: Rolling,
     /// The UTC day, and how many free calls it saw, refused ones too.
@@ -36,22 +42,23 @@ impl AccountState {
         let per_minute = u64::from(account.free_tier.per_minute);
         Self {
             user_id: format!("user_{}", account.id).into(),
-            id: account.id.into(),
             organization: account.organization,
+            region: account.region,
+            data_regions: account.data_regions,
+            zdr: account.zdr,
+            running: 0,
+            admission_control: account.admission_control,
             bought: account.balance,
             spent: Money::ZERO,
             in_flight_budget: account.in_flight_budget,
             held: Money::ZERO,
             settling: VecDeque::new(),
             settling_sum: Money::ZERO,
-            requests: account.requests.map(Rolling::new),
-            tokens: account.tokens.map(Rolling::new),
+            limits: Limits::new(&format!("account {}", account.id), account.limits),
             free_tier: account.free_tier,
-            free_minute: Rolling::new(Window {
-                limit: per_minute,
-                per: MINUTE,
-            }),
+            free_minute: Rolling::new(per_minute, MINUTE),
             free_day: (0, 0),
+            id: account.id.into(),
         }
     }
 
@@ -88,7 +95,7 @@ impl AccountState {
     }
 
     /// Counts a call of a free model, and refuses it when the day or the minute is used up.
-    pub(crate) fn take_free(&mut self, now: Timestamp) -> Result<(), Fault> {
+    pub(crate) fn take_free(&mut self, clock: &Clock, now: Timestamp) -> Result<(), Fault> {
         let (used, limit) = self.free_day(now);
         self.free_day = (Reset::Daily.period(now), used.saturating_add(1));
         if used >= limit {
@@ -96,38 +103,20 @@ impl AccountState {
                 "free_tier_daily",
                 "free-models-per-day",
                 limit,
-                now.next_day(),
-            ));
+                clock.told(now.next_day()),
+            )
+            .by(format!("account {}: {limit} free calls a day", self.id)));
         }
-        self.free_minute.admit(1, now).map_err(|reset| {
+        let fits = self.free_minute.admit(1, now).map_err(|reset| {
             let limit = self.free_tier.per_minute;
+            let reset = clock.told(reset);
             Fault::free_tier("free_tier_per_minute", "free-models-per-min", limit, reset)
-        })?;
-        self.free_minute.add(1, now);
-        Ok(())
-    }
-
-    /// Counts a call in the account's windows, both or neither.
-    pub(crate) fn take_windows(&mut self, prompt_tokens: u64, now: Timestamp) -> Result<(), Fault> {
-        for (window, amount) in [(&mut self.requests, 1), (&mut self.tokens, prompt_tokens)] {
-            if let Some(window) = window {
-                window
-                    .admit(amount, now)
-                    .map_err(|reset| Fault::account_rate_limit(window.window.limit, reset))?;
-            }
+                .by(format!("account {}: {limit} free calls a minute", self.id))
+        });
+        if fits.is_ok() || self.free_tier.refused_count_in_minute {
+            self.free_minute.add(1, now);
         }
-        if let Some(window) = &mut self.requests {
-            window.add(1, now);
-        }
-        self.add_tokens(prompt_tokens, now);
-        Ok(())
-    }
-
-    /// Counts tokens that were not known when the call was let in.
-    pub(crate) fn add_tokens(&mut self, tokens: u64, now: Timestamp) {
-        if let Some(window) = &mut self.tokens {
-            window.add(tokens, now);
-        }
+        fits
     }
 
     /// Holds the estimate of a call in the in-flight budget.
@@ -169,56 +158,6 @@ impl AccountState {
     }
 }
 
-/// Amounts in a rolling window, to the millisecond.
-struct Rolling {
-    window: Window,
-    entries: VecDeque<(Timestamp, u64)>,
-    sum: u64,
-}
-
-impl Rolling {
-    fn new(window: Window) -> Self {
-        Self {
-            window,
-            entries: VecDeque::new(),
-            sum: 0,
-        }
-    }
-
-    /// Whether `amount` fits now; if not, when it will.
-    fn admit(&mut self, amount: u64, now: Timestamp) -> Result<(), Timestamp> {
-        while let Some((at, entry)) = self.entries.front().copied() {
-            if at.plus(self.window.per) > now {
-                break;
-            }
-            self.entries.pop_front();
-            self.sum -= entry;
-        }
-        let mut sum = self.sum;
-        if sum.saturating_add(amount) <= self.window.limit {
-            return Ok(());
-        }
-        for (at, entry) in &self.entries {
-            sum -= entry;
-            if sum.saturating_add(amount) <= self.window.limit {
-                return Err(at.plus(self.window.per));
-            }
-        }
-        // Larger than the window: it never fits.
-        Err(now.plus(self.window.per))
-    }
-
-    fn add(&mut self, amount: u64, now: Timestamp) {
-        // Entries of one millisecond share a slot: a window holds at most as many as it has
-        // milliseconds.
-        match self.entries.back_mut() {
-            Some((at, entry)) if *at == now => *entry += amount,
-            _ => self.entries.push_back((now, amount)),
-        }
-        self.sum += amount;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,53 +166,21 @@ mod tests {
         Timestamp::from_unix_millis(millis)
     }
 
-    fn window(limit: u64) -> Rolling {
-        Rolling::new(Window {
-            limit,
-            per: Duration::from_millis(100),
-        })
-    }
-
-    #[test]
-    fn a_window_reopens_exactly_when_it_said() {
-        let mut rolling = window(2);
-        for now in [at(0), at(40)] {
-            assert_eq!(rolling.admit(1, now), Ok(()));
-            rolling.add(1, now);
-        }
-        assert_eq!(rolling.admit(1, at(50)), Err(at(100)));
-        assert_eq!(rolling.admit(1, at(99)), Err(at(100)));
-        assert_eq!(rolling.admit(1, at(100)), Ok(()));
-        rolling.add(1, at(100));
-        assert_eq!(rolling.admit(1, at(100)), Err(at(140)));
-    }
-
-    #[test]
-    fn a_large_amount_waits_until_enough_has_rolled_off() {
-        let mut rolling = window(10);
-        for now in [at(0), at(10), at(20)] {
-            assert_eq!(rolling.admit(3, now), Ok(()));
-            rolling.add(3, now);
-        }
-        assert_eq!(rolling.admit(1, at(30)), Ok(()));
-        assert_eq!(rolling.admit(5, at(30)), Err(at(110)));
-        assert_eq!(rolling.admit(11, at(30)), Err(at(130)));
-    }
-
     #[test]
     fn refused_free_calls_count_for_the_day() {
         let account = Account::new("a").free_tier(FreeTier::new(100, 2));
         let mut account = AccountState::new(account);
         let now = Timestamp::DEFAULT_START;
+        let clock = Clock::starting_at(now, 1.0);
         for _ in 0..2 {
-            assert!(account.take_free(now).is_ok());
+            assert!(account.take_free(&clock, now).is_ok());
         }
         assert_eq!(
-            account.take_free(now).unwrap_err().name(),
+            account.take_free(&clock, now).unwrap_err().name(),
             "free_tier_daily"
         );
         assert_eq!(account.free_day(now), (3, 2));
-        assert!(account.take_free(now.next_day()).is_ok());
+        assert!(account.take_free(&clock, now.next_day()).is_ok());
     }
 
     #[test]

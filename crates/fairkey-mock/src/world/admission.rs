@@ -2,15 +2,19 @@
 //!
 //! The order of the checks is OpenRouter's: guardrail budgets, workspace budgets, the key's own
 //! cap, the balance, what this request could cost against both, the in-flight budget; free models
-//! have quotas of their own instead. The account's window limits, which are this mock's own, come
-//! last.
+//! have quotas of their own instead. Admission control, and the limits of key and account, which
+//! are this mock's own, come last.
 
+use std::sync::Arc;
+
+use crate::catalog::Entry;
 use crate::clock::Timestamp;
 use crate::fault::Fault;
-use crate::key::BudgetOf;
 use crate::model::Model;
 use crate::money::Money;
-use crate::world::World;
+use crate::world::capacity::Place;
+use crate::world::meter::{Load, Refusal};
+use crate::world::{BudgetState, World};
 
 /// A call that was let in. It must be given back to [`World::settle`].
 #[derive(Debug)]
@@ -18,6 +22,10 @@ use crate::world::World;
 pub(crate) struct Admission {
     pub(crate) key: usize,
     pub(crate) hold: Money,
+    /// The model that it was let in for.
+    model: Arc<str>,
+    /// What it takes up where it is served.
+    pub(crate) place: Option<Place>,
 }
 
 impl World {
@@ -25,11 +33,12 @@ impl World {
     pub(crate) fn admit(
         &mut self,
         key: usize,
-        model: &Model,
+        entry: &Entry,
         prompt_tokens: u64,
         max_tokens: Option<u64>,
     ) -> Result<Admission, Fault> {
         let now = self.clock.now();
+        let model = &entry.model;
         self.check_budgets(key, now)?;
         self.check_cap(key, now)?;
         let account = self.keys[key].account;
@@ -41,57 +50,97 @@ impl World {
             None => false,
         };
         if broke {
-            return Err(Fault::credits_exhausted());
+            let by = format!("account {}: balance", self.accounts[account].id);
+            return Err(Fault::credits_exhausted().by(by));
         }
         let mut hold = Money::ZERO;
         if free {
-            self.accounts[account].take_free(now)?;
+            self.accounts[account].take_free(&self.clock, now)?;
         } else {
             let requested = max_tokens.unwrap_or(model.max_completion_tokens);
             self.check_affordable(key, model, prompt_tokens, requested, now)?;
             let held_tokens = self.rules.hold_tokens.min(max_tokens.unwrap_or(u64::MAX));
             let estimate = model.cost(prompt_tokens, held_tokens);
-            let retry_after = self.rules.hold_retry_after;
+            let retry_after = self.clock.told_wait(self.rules.hold_retry_after);
             hold = self.accounts[account].hold(estimate, retry_after, now)?;
         }
-        if let Err(fault) = self.accounts[account].take_windows(prompt_tokens, now) {
+        let load = Load {
+            model: &entry.id,
+            prompt_tokens,
+            now,
+        };
+        if let Err(fault) = self.check_limits(key, load) {
             self.accounts[account].release(hold, Money::ZERO, now);
             return Err(fault);
         }
-        Ok(Admission { key, hold })
+        self.accounts[account].running += 1;
+        Ok(Admission {
+            key,
+            hold,
+            model: Arc::clone(&entry.id),
+            place: None,
+        })
+    }
+
+    /// Counts a call in the limits of its key and account: in all of them, or in none but those
+    /// that count refused calls.
+    fn check_limits(&mut self, key: usize, load: Load<'_>) -> Result<(), Fault> {
+        let account = &mut self.accounts[self.keys[key].account];
+        if account
+            .admission_control
+            .is_some_and(|most| account.running >= most)
+        {
+            let hint = self.clock.told_wait(self.rules.admission_retry_after);
+            let by = format!("account {}: admission control", account.id);
+            return Err(Fault::admission_control(hint).by(by));
+        }
+        let key = &mut self.keys[key];
+        let fits = key.limits.check(load);
+        match fits.and_then(|()| account.limits.check(load)) {
+            Ok(()) => {
+                key.limits.take(load);
+                account.limits.take(load);
+                Ok(())
+            }
+            Err(refusal) => {
+                key.limits.count_refused(load);
+                account.limits.count_refused(load);
+                let reset = refusal.reset.map(|at| self.clock.told(at));
+                Err(rate_limit(refusal, reset))
+            }
+        }
     }
 
     fn check_budgets(&self, key: usize, now: Timestamp) -> Result<(), Fault> {
-        for workspaces in [false, true] {
-            for state in &self.budgets {
-                let is_workspace = matches!(state.budget.of, BudgetOf::Workspace(_));
-                if is_workspace != workspaces || !state.keys.contains(&key) {
-                    continue;
-                }
-                let reset = state.budget.reset;
-                let spent = state.spend.since(reset, now);
-                if spent < state.budget.limit {
-                    continue;
-                }
-                let (name, kind, scope) = match state.budget.of {
-                    BudgetOf::Workspace(_) => ("workspace_budget", "workspace", "workspace"),
-                    BudgetOf::Member(_) => ("guardrail_budget", "guardrail", "member"),
-                    BudgetOf::Key(_) => ("guardrail_budget", "guardrail", "api_key"),
-                };
-                let resets_at = reset.map(|reset| reset.next(now));
-                let limit = state.budget.limit.usd();
-                return Err(Fault::budget(
-                    name,
-                    kind,
-                    scope,
-                    limit,
-                    spent.usd(),
-                    resets_at,
-                    reset,
-                ));
+        for state in self.budgets_of(key) {
+            let (of, reset) = (&state.budget.of, state.budget.reset);
+            let spent = state.spent(&self.keys[key], now);
+            if spent < state.budget.limit {
+                continue;
             }
+            let (name, kind) = if of.is_workspace() {
+                ("workspace_budget", "workspace")
+            } else {
+                ("guardrail_budget", "guardrail")
+            };
+            let resets_at = reset.map(|reset| self.clock.told(reset.next(now)));
+            let (limit, spent) = (state.budget.limit.usd(), spent.usd());
+            let scope = of.scope();
+            let fault = Fault::budget(name, kind, scope, limit, spent, resets_at, reset);
+            return Err(fault.by(format!("budget: {of:?}")));
         }
         Ok(())
+    }
+
+    /// The budgets that a key draws on, in the order of the checks.
+    pub(super) fn budgets_of(&self, key: usize) -> Vec<&BudgetState> {
+        let mut budgets: Vec<_> = self
+            .budgets
+            .iter()
+            .filter(|state| state.keys.contains(&key))
+            .collect();
+        budgets.sort_by_key(|state| state.budget.of.rank());
+        budgets
     }
 
     fn check_cap(&self, key: usize, now: Timestamp) -> Result<(), Fault> {
@@ -103,12 +152,14 @@ impl World {
         if spent < limit {
             return Ok(());
         }
-        let resets_at = key.limit_reset.map(|reset| reset.next(now).to_string());
+        let resets_at = key.limit_reset.map(|reset| reset.next(now));
+        let resets_at = resets_at.map(|at| self.clock.told(at).to_string());
         Err(Fault::key_limit_spent(key.limit_reset)
             .metadata("scope", "key_limit")
             .metadata("limit_usd", limit.usd())
             .metadata("spend_usd", spent.usd())
-            .metadata("resets_at", resets_at))
+            .metadata("resets_at", resets_at)
+            .by(format!("key {}: cap", key.who.key)))
     }
 
     fn check_affordable(
@@ -125,13 +176,15 @@ impl World {
         if let Some(limit) = key.limit {
             let left = affordable(limit - key.spend.since(key.limit_reset, now));
             if left < requested {
-                return Err(Fault::key_limit_too_small(key.limit_reset, requested, left));
+                let fault = Fault::key_limit_too_small(key.limit_reset, requested, left);
+                return Err(fault.by(format!("key {}: cap", key.who.key)));
             }
         }
         if let Some(balance) = self.accounts[key.account].balance() {
             let left = affordable(balance);
             if left < requested {
-                return Err(Fault::request_too_big_for_balance(requested, left));
+                let fault = Fault::request_too_big_for_balance(requested, left);
+                return Err(fault.by(format!("account {}: balance", key.who.account)));
             }
         }
         Ok(())
@@ -140,21 +193,33 @@ impl World {
     /// Ends a call that was let in: gives back its hold and bills what it cost.
     pub(crate) fn settle(&mut self, admission: &Admission, cost: Money, completion_tokens: u64) {
         let now = self.clock.now();
+        if let Some(place) = &admission.place {
+            self.leave_place(place, completion_tokens, now);
+        }
         let key = &mut self.keys[admission.key];
         let account = &mut self.accounts[key.account];
         account.release(admission.hold, cost, now.plus(self.rules.settlement));
-        account.add_tokens(completion_tokens, now);
+        account.running = account.running.saturating_sub(1);
+        for limits in [&mut key.limits, &mut account.limits] {
+            limits.end(&admission.model, completion_tokens, now);
+        }
         if cost == Money::ZERO {
             return;
         }
         account.spend(cost);
         key.spend.add(cost, now);
-        for state in self
-            .budgets
-            .iter_mut()
-            .filter(|state| state.keys.contains(&admission.key))
-        {
-            state.spend.add(cost, now);
+        let mine = |state: &&mut BudgetState| state.keys.contains(&admission.key);
+        for state in self.budgets.iter_mut().filter(mine) {
+            state.add(key, cost, now);
         }
     }
+}
+
+/// A refusal by a limit of a key or an account.
+fn rate_limit(refusal: Refusal, reset: Option<Timestamp>) -> Fault {
+    match reset {
+        Some(reset) if !refusal.hidden => Fault::account_rate_limit(refusal.limit, reset),
+        _ => Fault::silent_rate_limit(),
+    }
+    .by(refusal.by)
 }

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use crate::clock::{Reset, Timestamp};
 use crate::fault::Fault;
-use crate::key::BudgetOf;
 use crate::money::Money;
 use crate::world::World;
 
@@ -40,10 +39,10 @@ impl World {
             "is_management_key": key.management,
             "is_provisioning_key": key.management,
             "creator_user_id": key.member,
-            "expires_at": key.expires_at.map(|at| at.to_string()),
+            "expires_at": key.expires_at.map(|at| self.clock.told(at).to_string()),
             "organization_id": account.organization,
             "workspace_id": key.workspace,
-            "allowed_data_regions": ["global"],
+            "allowed_data_regions": account.data_regions,
             "free_model_daily_requests": {
                 "used": used,
                 "limit": allowed,
@@ -72,7 +71,7 @@ impl World {
                     "spend_usd": spent.usd(),
                     "remaining_usd": remaining.usd(),
                     "reset_interval": reset.map(Reset::as_str),
-                    "resets_at": reset.map(|reset| reset.next(now).to_string()),
+                    "resets_at": reset.map(|reset| self.clock.told(reset.next(now)).to_string()),
                     "guardrail_id": guardrail.flatten(),
                     "budget_id": if scope == "workspace" { id } else { None },
                     "include_byok": false,
@@ -80,20 +79,15 @@ impl World {
                 (remaining, json)
             };
         let mut layers = Vec::new();
-        for workspaces in [false, true] {
-            for (number, state) in self.budgets.iter().enumerate() {
-                let scope = match state.budget.of {
-                    BudgetOf::Workspace(_) => "workspace",
-                    BudgetOf::Member(_) => "member",
-                    BudgetOf::Key(_) => "api_key",
-                };
-                if (scope == "workspace") == workspaces && state.keys.contains(&index) {
-                    let reset = state.budget.reset;
-                    let spent = state.spend.since(reset, now);
-                    let id = Some(format!("budget-{}", number + 1));
-                    layers.push(layer(scope, state.budget.limit, spent, reset, id));
-                }
-            }
+        for state in self.budgets_of(index) {
+            let spent = state.spent(&self.keys[index], now);
+            let number = self
+                .budgets
+                .iter()
+                .position(|other| std::ptr::eq(other, state));
+            let id = number.map(|number| format!("budget-{}", number + 1));
+            let (scope, limit) = (state.budget.of.scope(), state.budget.limit);
+            layers.push(layer(scope, limit, spent, state.budget.reset, id));
         }
         let key = &self.keys[index];
         if let Some(limit) = key.limit {

@@ -58,7 +58,8 @@ impl World {
         let mut key = Key::new(secret.as_str()).label(self.free_label(&name));
         key.limit = wish.limit.flatten();
         key.limit_reset = wish.limit_reset.flatten();
-        key.expires_at = wish.expires_at.flatten();
+        let expires_at = wish.expires_at.flatten();
+        key.expires_at = expires_at.map(|at| self.clock.heard(at));
         key.disabled = wish.disabled.unwrap_or(false);
         key.member = Some(
             wish.creator
@@ -143,7 +144,7 @@ impl World {
             "byok_usage_monthly": 0,
             "created_at": key.created_at.to_string(),
             "updated_at": key.updated_at.map(|at| at.to_string()),
-            "expires_at": key.expires_at.map(|at| at.to_string()),
+            "expires_at": key.expires_at.map(|at| self.clock.told(at).to_string()),
             "creator_user_id": key.member,
             "workspace_id": key.workspace.clone()
                 .unwrap_or_else(|| self.default_workspace(key.account)),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fairkey_mock::{Account, FreeTier, Key, MockOpenRouter};
+use fairkey_mock::{Account, Event, FreeTier, Key, Limit, MockOpenRouter, On, Step};
 use serde_json::json;
 
-use crate::support::{chat, get, post, with};
+use crate::support::{chat, get, post, try_post, with, within};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -129,4 +129,102 @@ async fn free_models_have_a_quota_per_minute_and_per_utc_day() {
     );
     mock.advance(mock.now().next_day().since(mock.now()));
     assert_eq!(status().await, (200, None));
+}
+
+#[tokio::test]
+async fn limits_of_account_key_and_model_hold_all_or_none_and_are_named_in_the_log() {
+    let mock = MockOpenRouter::builder()
+        .account(
+            Account::new("acme")
+                .limit(Limit::requests(4, HOUR))
+                .limit(Limit::requests(2, HOUR).of_model("openai/gpt-4o").hidden()),
+        )
+        .key(
+            Key::new("a")
+                .label("a")
+                .account("acme")
+                .limit(Limit::requests(2, HOUR)),
+        )
+        .key(Key::new("b").label("b").account("acme"))
+        .start()
+        .await
+        .unwrap();
+    let last = || {
+        let events = mock.log().events();
+        let by = events.iter().rev().find_map(fairkey_mock::Event::limit);
+        by.unwrap_or_default().to_owned()
+    };
+    for _ in 0..2 {
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, 429);
+        assert_eq!(last(), "key a: 2 requests in 3600s");
+    }
+    // What the key refused did not count for the account: two are left.
+    let large = with(chat("x"), json!({"model": "openai/gpt-4o"}));
+    for status in [200, 200, 429] {
+        assert_eq!(post(&mock, "b", &large).await.status, status);
+    }
+    assert_eq!(last(), "account acme: 4 requests in 3600s");
+    mock.advance(HOUR);
+    for status in [200, 200, 429] {
+        let answer = post(&mock, "b", &large).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("x-ratelimit-reset"), None, "it is hidden");
+    }
+    assert_eq!(last(), "account acme: 2 requests in 3600s, openai/gpt-4o");
+    assert_eq!(
+        post(&mock, "b", &chat("x")).await.status,
+        200,
+        "another model"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_calls_at_once_reopens_when_one_ends() {
+    let mock = MockOpenRouter::builder()
+        .account(Account::new("acme").limit(Limit::in_flight(1)))
+        .key(Key::new("a").account("acme"))
+        .start()
+        .await
+        .unwrap();
+    mock.script(On::any(), [Step::stall_after_chunks(1)]);
+    let streamed = with(chat("x"), json!({"stream": true}));
+    let log = mock.log();
+    let refused = tokio::select! {
+        answer = try_post(&mock, "a", &streamed) => panic!("answered: {answer:?}"),
+        answer = async {
+            within(log.wait_for(Event::is_stalled)).await;
+            post(&mock, "a", &chat("x")).await
+        } => answer,
+    };
+    assert_eq!((refused.status, refused.header("retry-after")), (429, None));
+    within(log.wait_for(Event::is_cancelled)).await;
+    for _ in 0..3 {
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn refused_calls_may_count_and_keep_a_limit_closed() {
+    for (counts, status) in [(false, 200), (true, 429)] {
+        let limit = Limit::requests(1, HOUR);
+        let limit = if counts {
+            limit.counts_refused()
+        } else {
+            limit
+        };
+        let mock = MockOpenRouter::builder()
+            .account(Account::new("acme").limit(limit))
+            .key(Key::new("a").account("acme"))
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, 200);
+        mock.advance(HOUR / 2);
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, 429);
+        mock.advance(HOUR / 2);
+        assert_eq!(post(&mock, "a", &chat("x")).await.status, status);
+    }
 }

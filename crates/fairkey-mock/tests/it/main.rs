@@ -1,6 +1,7 @@
 //! The mock over real sockets.
 
 mod auth;
+mod behavior;
 mod cancel;
 mod chance;
 mod clock;
@@ -10,6 +11,7 @@ mod http2;
 mod limits;
 mod management;
 mod money;
+mod routing;
 mod scenario;
 mod script;
 mod server;

@@ -6,23 +6,31 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Wrong;
+use super::limit::{LimitSpec, Placed};
+use super::model::ModelSpec;
 use super::step::StepSpec;
 use super::value::{Probability, ResetName, Time, Usd, Wait};
 use crate::account::{Account, FreeTier};
 use crate::key::{Budget, Key};
-use crate::model::Model;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) seed: Option<u64>,
     pub(super) now: Option<Time>,
+    pub(super) speed: Option<Spanned<f64>>,
     pub(super) answer_tokens: Option<Spanned<[u64; 2]>>,
     pub(super) comments: Option<usize>,
     pub(super) any_model: Option<bool>,
     pub(super) settlement: Option<Wait>,
     pub(super) in_flight_token_cap: Option<u64>,
     pub(super) in_flight_retry_after: Option<Wait>,
+    pub(super) admission_retry_after: Option<Wait>,
+    pub(super) capacity_retry_after: Option<Wait>,
+    #[serde(default)]
+    pub(super) flag_words: Vec<String>,
+    #[serde(default)]
+    pub(super) guardrail_patterns: Vec<String>,
     pub(super) latency: Option<LatencySpec>,
     #[serde(default)]
     pub(super) accounts: Vec<AccountSpec>,
@@ -57,9 +65,16 @@ pub(super) struct AccountSpec {
     pub(super) balance_usd: Option<Usd>,
     pub(super) requests: Option<WindowSpec>,
     pub(super) tokens: Option<WindowSpec>,
+    #[serde(default)]
+    pub(super) limits: Vec<Spanned<LimitSpec>>,
+    pub(super) admission_control_above: Option<u32>,
     pub(super) in_flight_budget_usd: Option<Usd>,
     pub(super) free_tier: Option<FreeTierSpec>,
     pub(super) organization: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) data_regions: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) zero_data_retention: bool,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +89,8 @@ pub(super) struct WindowSpec {
 pub(super) struct FreeTierSpec {
     pub(super) per_minute: u32,
     pub(super) per_day: u32,
+    #[serde(default)]
+    pub(super) refused_count_in_minute: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +108,8 @@ pub(super) struct KeySpec {
     pub(super) management: bool,
     pub(super) member: Option<String>,
     pub(super) workspace: Option<String>,
+    #[serde(default)]
+    pub(super) limits: Vec<Spanned<LimitSpec>>,
 }
 
 #[derive(Deserialize)]
@@ -99,21 +118,10 @@ pub(super) struct BudgetSpec {
     pub(super) member: Option<String>,
     pub(super) workspace: Option<String>,
     pub(super) key: Option<Spanned<String>>,
+    pub(super) each_member: Option<String>,
+    pub(super) each_key: Option<String>,
     pub(super) limit_usd: Usd,
     pub(super) reset: Option<ResetName>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ModelSpec {
-    pub(super) id: Spanned<String>,
-    pub(super) name: Option<String>,
-    pub(super) prompt_price: Option<Usd>,
-    pub(super) completion_price: Option<Usd>,
-    pub(super) context_length: Option<u64>,
-    pub(super) max_completion_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) providers: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +144,15 @@ pub(super) struct ChangeSpec {
     pub(super) enable_key: Option<Spanned<String>>,
     pub(super) set_balance: Option<MoneySpec>,
     pub(super) add_credits: Option<MoneySpec>,
+    pub(super) set_provider_full: Option<FullSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FullSpec {
+    pub(super) provider: String,
+    pub(super) model: Option<String>,
+    pub(super) full: bool,
 }
 
 #[derive(Deserialize)]
@@ -161,16 +178,30 @@ impl AccountSpec {
             window.check()?;
             account = account.tokens_per_window(*window.limit.get_ref(), window.per.get_ref().0);
         }
+        for limit in self.limits {
+            account = account.limit(limit.limit()?);
+        }
+        if let Some(calls) = self.admission_control_above {
+            account = account.admission_control_above(calls);
+        }
         if let Some(Usd(usd)) = self.in_flight_budget_usd {
             account = account.in_flight_budget_usd(usd);
         }
         if let Some(free) = self.free_tier {
-            account = account.free_tier(FreeTier::new(free.per_minute, free.per_day));
+            let mut tier = FreeTier::new(free.per_minute, free.per_day);
+            tier.refused_count_in_minute = free.refused_count_in_minute;
+            account = account.free_tier(tier);
         }
         if let Some(organization) = self.organization {
             account = account.organization(organization);
         }
-        Ok(account)
+        if let Some(region) = self.region {
+            account = account.region(region);
+        }
+        if let Some(regions) = self.data_regions {
+            account = account.data_regions(regions);
+        }
+        Ok(account.zero_data_retention(self.zero_data_retention))
     }
 }
 
@@ -184,7 +215,7 @@ impl WindowSpec {
 }
 
 impl KeySpec {
-    pub(super) fn key(self, label: String) -> Key {
+    pub(super) fn key(self, label: String) -> Result<Key, Wrong> {
         let mut key = Key::new(self.secret.into_inner())
             .label(label)
             .disabled(self.disabled);
@@ -194,10 +225,13 @@ impl KeySpec {
         key.expires_at = self.expires_at.map(|time| time.0);
         key.member = self.member;
         key.workspace = self.workspace;
-        match self.limit_usd {
+        for limit in self.limits {
+            key = key.limit(limit.limit()?);
+        }
+        Ok(match self.limit_usd {
             Some(Usd(usd)) => key.limit_usd(usd),
             None => key,
-        }
+        })
     }
 }
 
@@ -205,41 +239,25 @@ pub(super) fn budget_of(spec: Spanned<BudgetSpec>) -> Result<Budget, Wrong> {
     let at = spec.span().start;
     let spec = spec.into_inner();
     let limit = spec.limit_usd.0;
-    let budget = match (spec.member, spec.workspace, spec.key) {
-        (Some(member), None, None) => Budget::member(member, limit),
-        (None, Some(workspace), None) => Budget::workspace(workspace, limit),
-        (None, None, Some(key)) => Budget::key(key.into_inner(), limit),
-        _ => {
-            let message = "a budget needs exactly one of member, workspace and key".to_owned();
-            return Err(Wrong { at, message });
-        }
+    let key = spec.key.map(Spanned::into_inner);
+    let budgets = [
+        spec.member.map(|id| Budget::member(id, limit)),
+        spec.workspace.map(|id| Budget::workspace(id, limit)),
+        key.map(|name| Budget::key(name, limit)),
+        spec.each_member.map(|id| Budget::each_member(id, limit)),
+        spec.each_key.map(|id| Budget::each_key(id, limit)),
+    ];
+    let mut budgets = budgets.into_iter().flatten();
+    let (Some(budget), None) = (budgets.next(), budgets.next()) else {
+        let message = "a budget needs exactly one of member, workspace, key, each_member and \
+                       each_key";
+        let message = message.to_owned();
+        return Err(Wrong { at, message });
     };
     Ok(match spec.reset {
         Some(reset) => budget.resets(reset.0),
         None => budget,
     })
-}
-
-impl ModelSpec {
-    pub(super) fn model(self) -> Model {
-        let mut model = Model::new(self.id.into_inner());
-        if let Some(name) = self.name {
-            model = model.name(name);
-        }
-        if let Some(Usd(usd)) = self.prompt_price {
-            model = model.prompt_price(usd);
-        }
-        if let Some(Usd(usd)) = self.completion_price {
-            model = model.completion_price(usd);
-        }
-        if let Some(tokens) = self.context_length {
-            model = model.context_length(tokens);
-        }
-        if let Some(tokens) = self.max_completion_tokens {
-            model = model.max_completion_tokens(tokens);
-        }
-        self.providers.into_iter().fold(model, Model::provider)
-    }
 }
 
 impl ChangeSpec {
