@@ -11,6 +11,7 @@ mod http2;
 mod limits;
 mod management;
 mod money;
+mod reading;
 mod routing;
 mod scenario;
 mod script;
