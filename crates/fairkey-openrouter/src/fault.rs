@@ -49,7 +49,7 @@ use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
 
 pub(crate) use body::broken as malformed_json;
 pub use cause::Cause;
-pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy};
+pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy, UnknownWord};
 pub use retry_after::{RetryHint, parse_reset_stamp, parse_retry_after};
 pub use vocabulary::{AvailabilityCode, ErrorType, LimitSource};
 
@@ -88,6 +88,7 @@ struct Inner {
     availability: Option<Availability>,
     budget: Option<BudgetStatus>,
     provider: Option<String>,
+    provider_code: Option<String>,
     is_byok: Option<bool>,
     previous: Vec<PreviousError>,
     retry: RetryHint,
@@ -96,7 +97,9 @@ struct Inner {
     affordable_tokens: Option<u64>,
     message: String,
     provider_message: Option<String>,
+    remedy_hint: Option<String>,
     generation_id: Option<String>,
+    unknown: Vec<UnknownWord>,
 }
 
 /// What a client was waiting for when a deadline passed.
@@ -136,7 +139,7 @@ impl Fault {
     pub fn new(cause: Cause, message: &str) -> Self {
         let mut inner = Inner::new(cause, Evidence::Observed);
         inner.message = clean(message, MESSAGE_CHARS);
-        if inner.scope == Scope::Request || matches!(cause, Cause::KeyInvalid | Cause::ModelGone) {
+        if inner.scope == Scope::Request || cause.is_dead_key() || cause == Cause::ModelGone {
             inner.retry = RetryHint::Never;
         }
         Self(Box::new(inner))
@@ -256,6 +259,7 @@ impl Inner {
             availability: None,
             budget: None,
             provider: None,
+            provider_code: None,
             is_byok: None,
             previous: Vec::new(),
             retry: RetryHint::Unknown,
@@ -264,7 +268,9 @@ impl Inner {
             affordable_tokens: None,
             message: String::new(),
             provider_message: None,
+            remedy_hint: None,
             generation_id: None,
+            unknown: Vec::new(),
         }
     }
 }
@@ -331,6 +337,13 @@ impl Fault {
         self.0.provider.as_deref()
     }
 
+    /// Returns the provider's own code for the error, if the error has one. The vocabulary is the
+    /// provider's.
+    #[must_use]
+    pub fn provider_code(&self) -> Option<&str> {
+        self.0.provider_code.as_deref()
+    }
+
     /// Returns whether a provider key of the caller's own was in use, if the error says.
     #[must_use]
     pub fn is_byok(&self) -> Option<bool> {
@@ -390,6 +403,29 @@ impl Fault {
     #[must_use]
     pub fn provider_message(&self) -> Option<&str> {
         self.0.provider_message.as_deref()
+    }
+
+    /// Returns what OpenRouter suggests to people, in one line: for showing, not for deciding.
+    #[must_use]
+    pub fn remedy_hint(&self) -> Option<&str> {
+        self.0.remedy_hint.as_deref()
+    }
+
+    /// Returns the words in typed places of the error that this version does not know; at most 8.
+    ///
+    /// OpenRouter adds words without notice, and the fault is read without them:
+    ///
+    /// | field | an unknown word |
+    /// | --- | --- |
+    /// | `limit_source` | one that begins with `upstream_` is a provider's limit; else the budget in the metadata decides, if there is one, then the `error_type`, then the status |
+    /// | `availability` | `retryable` decides: a model that is out for a while, or a request that no endpoint takes; without it the `error_type` does |
+    /// | `error_type` | the status decides |
+    /// | `reason`, `scope` | as good as absent |
+    /// | `code`, `type` | where there is a status, it decides; else the message |
+    /// | `status` | counts as the first of its hundred: 400 or 500 |
+    #[must_use]
+    pub fn unknown_words(&self) -> &[UnknownWord] {
+        &self.0.unknown
     }
 
     /// Returns the identifier of the generation that failed, if there is one.

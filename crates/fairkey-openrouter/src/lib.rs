@@ -27,7 +27,7 @@ pub use catalog::{Model, ModelList, Pricing};
 pub use date::parse_iso8601;
 pub use fault::{
     Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
-    Phase, PreviousError, Remedy, RetryHint, parse_reset_stamp, parse_retry_after,
+    Phase, PreviousError, Remedy, RetryHint, UnknownWord, parse_reset_stamp, parse_retry_after,
 };
 pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
 pub use money::micro_usd;

@@ -36,6 +36,79 @@ pub(crate) fn clean(text: &str, chars: usize) -> String {
     cut
 }
 
+/// What stands for a text in a place of words that is none.
+const NO_WORD: &str = "(no word)";
+/// The longest word, in bytes.
+const WORD_BYTES: usize = 64;
+
+/// Returns `text` where it is a word (letters, digits and `_ - . : /` in ASCII, at most 64 of
+/// them, and no key), and a placeholder otherwise: what stands in the place of a word is shown and
+/// counted, and must be neither a sentence nor a secret.
+pub(crate) fn word(text: &str) -> String {
+    let is_word =
+        text.len() <= WORD_BYTES && text.bytes().all(|b| is_key_byte(b) || b".:/".contains(&b));
+    if is_word && redact(text) == text {
+        text.to_owned()
+    } else {
+        NO_WORD.to_owned()
+    }
+}
+
+/// Returns a cleaned message without what it quotes at length and without JSON: an error that
+/// quotes usually quotes the prompt. Names, options and single words in quotes stay.
+pub(crate) fn without_quotes(text: &str) -> String {
+    let opened = ["[{\"", "{\"", "[[\"", "[\""];
+    let text = match opened.iter().filter_map(|open| text.find(open)).min() {
+        Some(start) => {
+            let end = text.rfind(['}', ']']).filter(|end| *end > start);
+            let end = end.map_or(text.len(), |end| end + 1);
+            format!("{}[json]{}", &text[..start], &text[end..])
+        }
+        None => text.to_owned(),
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(['"', '\'', '`', '“', '‘', '«']) {
+        let (before, quoted) = rest.split_at(at);
+        out.push_str(before);
+        let open = quoted.chars().next().unwrap_or_default();
+        let inside = &quoted[open.len_utf8()..];
+        let close = match open {
+            '“' => '”',
+            '‘' => '’',
+            '«' => '»',
+            same => same,
+        };
+        // An apostrophe inside a word opens nothing.
+        let opens = open != '\'' || !out.ends_with(|c: char| c.is_alphanumeric());
+        // A quotation that was cut off reaches to the end.
+        let end = inside.find(close);
+        let content = &inside[..end.unwrap_or(inside.len())];
+        out.push(open);
+        if opens && is_passage(content) {
+            out.push_str("[text]");
+            rest = &inside[content.len()..];
+            if end.is_some() {
+                out.push(close);
+                rest = &rest[close.len_utf8()..];
+            }
+        } else if opens && end.is_some() {
+            out.push_str(content);
+            out.push(close);
+            rest = &inside[content.len() + close.len_utf8()..];
+        } else {
+            rest = inside;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Tells a passage of text from a name or an option.
+fn is_passage(quoted: &str) -> bool {
+    quoted.len() > WORD_BYTES || (quoted.len() > 16 && quoted.contains(' '))
+}
+
 /// Returns whether `c` takes no place on a screen, or turns the direction of writing: it has no
 /// business in a log line.
 fn is_invisible(c: char) -> bool {
@@ -148,6 +221,53 @@ mod tests {
         );
         check("Bearer token missing", "Bearer token missing");
         check("ask sk- for more", "ask sk- for more");
+    }
+
+    #[test]
+    fn passages_in_quotes_and_json_are_not_repeated() {
+        for (text, expected) in [
+            (
+                "'models' array must have 3 items or fewer.",
+                "'models' array must have 3 items or fewer.",
+            ),
+            (
+                "it's what the key doesn't allow",
+                "it's what the key doesn't allow",
+            ),
+            (
+                "bad value 'the quick brown fox' in messages",
+                "bad value '[text]' in messages",
+            ),
+            ("bad value \"the quick brown fox", "bad value \"[text]"),
+            ("bad value “the quick brown fox”.", "bad value “[text]”."),
+            (
+                "got {\"role\":\"user\",\"content\":\"hi\"} here",
+                "got [json] here",
+            ),
+            ("got [{\"content\":\"hi\"", "got [json]"),
+            ("a 5' wall and a \"", "a 5' wall and a \""),
+            (
+                "'a' and 'the quick brown fox' and \"b\"",
+                "'a' and '[text]' and \"b\"",
+            ),
+        ] {
+            assert_eq!(without_quotes(text), expected);
+        }
+        assert_eq!(without_quotes(&format!("`{}`", "x".repeat(65))), "`[text]`");
+    }
+
+    #[test]
+    fn only_a_word_is_a_word() {
+        assert_eq!(word("openrouter_moon_phase"), "openrouter_moon_phase");
+        for text in [
+            "two words",
+            "sk-or-v1-0123456789abcdef",
+            "é",
+            "a\u{0}b",
+            &"x".repeat(65),
+        ] {
+            assert_eq!(word(text), NO_WORD, "{text}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::endpoint;
 use crate::fault::classify::Place;
-use crate::fault::envelope::Envelope;
+use crate::fault::envelope::{Envelope, generation_id};
 use crate::fault::{Cause, Evidence, Fault};
 use crate::redaction::{NAME_CHARS, clean};
 use crate::response::ResponseMessage;
@@ -76,12 +77,12 @@ pub(super) fn in_body(body: &[u8]) -> Option<Fault> {
 /// See [`Fault::in_chat_body`].
 pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
     #[derive(Deserialize)]
-    struct Answer<'a> {
+    struct Chat<'a> {
         #[serde(borrow)]
-        choices: Option<Vec<AnswerChoice<'a>>>,
+        choices: Option<Vec<ChatChoice<'a>>>,
     }
     #[derive(Deserialize)]
-    struct AnswerChoice<'a> {
+    struct ChatChoice<'a> {
         #[serde(borrow)]
         finish_reason: Option<Cow<'a, str>>,
         message: Option<&'a RawValue>,
@@ -90,9 +91,7 @@ pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
         return Some(fault);
     }
     // Repeated members are the one thing that fails here; such an answer is left to the reader.
-    let choices = serde_json::from_slice::<Answer<'_>>(trim(body))
-        .ok()?
-        .choices;
+    let choices = serde_json::from_slice::<Chat<'_>>(trim(body)).ok()?.choices;
     let Some(first) = choices.as_deref().and_then(|choices| choices.first()) else {
         return Some(Fault::malformed("the answer has no choices"));
     };
@@ -109,9 +108,90 @@ pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
         .then(|| Fault::no_content("the answer has no content and no reason to have ended"))
 }
 
+/// See [`Fault::in_answer`].
+pub(super) fn in_answer(path: &str, body: &[u8]) -> Option<Fault> {
+    let path = path
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    if path.ends_with(endpoint::CHAT_COMPLETIONS) {
+        return in_chat_body(body);
+    }
+    if let Some(fault) = in_body(body) {
+        return Some(fault);
+    }
+    // What could be read once can be read again, but for repeated members: those are left alone.
+    let answer = serde_json::from_slice::<Answer<'_>>(trim(body)).ok()?;
+    let is_empty =
+        |list: Option<&RawValue>| list.is_none_or(|list| matches!(list.get(), "[]" | "null"));
+    if path.ends_with(endpoint::MESSAGES) {
+        match answer.content {
+            None => Some(Fault::malformed("the answer has no content")),
+            content if is_empty(content) && answer.stop_reason.is_none_or(is_silent) => Some(
+                Fault::no_content("the answer has no content and no reason to have stopped"),
+            ),
+            _ => None,
+        }
+    } else if path.ends_with(endpoint::RESPONSES) {
+        let status = answer.status.map_or("", RawValue::get).trim_matches('"');
+        let reason = answer.incomplete_details.map_or("null", RawValue::get);
+        match (answer.output, status) {
+            (None, _) => Some(Fault::malformed("the answer has no output")),
+            (_, "in_progress" | "queued") => Some(Fault::malformed(
+                "the answer is not finished, and will not be",
+            )),
+            (output, "incomplete") if is_empty(output) && reason == "null" => Some(
+                Fault::no_content("the answer is incomplete, empty, and does not say why"),
+            ),
+            _ => None,
+        }
+    } else if path.ends_with(endpoint::EMBEDDINGS) {
+        match answer.data {
+            None => Some(Fault::malformed("the answer has no data")),
+            data if is_empty(data) => Some(Fault::no_content("the answer has no embeddings")),
+            _ => None,
+        }
+    } else {
+        None
+    }
+}
+
+/// The members that an answer of some endpoint must have.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    stop_reason: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    output: Option<&'a RawValue>,
+    incomplete_details: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+}
+
+/// Tells whether a reason is none.
+fn is_silent(reason: &RawValue) -> bool {
+    matches!(reason.get(), "null" | "\"\"")
+}
+
 /// See [`Fault::from_frame`].
 pub(super) fn in_frame(data: &[u8]) -> Option<Fault> {
     in_value(&serde_json::from_slice(data).ok()?)
+}
+
+/// See [`Fault::from_event`].
+pub(super) fn in_event(name: Option<&str>, data: &[u8]) -> Option<Fault> {
+    let parsed = serde_json::from_slice::<Value>(data);
+    if let Some(fault) = parsed.as_ref().ok().and_then(in_value) {
+        return Some(fault);
+    }
+    if !matches!(name, Some("error" | "response.error" | "response.failed")) {
+        return None;
+    }
+    Some(match parsed {
+        Ok(root) => Fault::from_envelope(None, Envelope::of_error(&root), Place::InBand),
+        Err(error) => Fault::malformed_frame(&error),
+    })
 }
 
 /// Reads a failure in an answer or a frame.
@@ -140,6 +220,7 @@ pub(super) fn in_value(root: &Value) -> Option<Fault> {
     };
     let mut fault = Fault::new(Cause::ErrorIn200, &message).with_evidence(Evidence::Typed);
     fault.0.provider = beside;
+    fault.0.generation_id = generation_id(&root["id"]);
     Some(fault)
 }
 

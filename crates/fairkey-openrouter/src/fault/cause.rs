@@ -20,9 +20,16 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The key is missing, invalid, disabled, expired or deleted.
+    /// The key is missing, invalid or deleted.
     KeyInvalid,
-    /// The key lacks a permission: a management key that is used for inference, for one.
+    /// The key is past its end.
+    KeyExpired,
+    /// The key is turned off; its administrator can turn it on again.
+    KeyDisabled,
+    /// The key is one for administration, and is refused for inference.
+    ManagementKey,
+    /// The key lacks a permission: a 403 that says nothing else. It counts as a failure of the key,
+    /// not as a refusal, since there is no proof: the request may be at fault as well.
     KeyForbidden,
     /// The key's own spending cap is used up.
     KeyCapSpent,
@@ -93,7 +100,7 @@ pub enum Cause {
     /// The route is for management keys, and the key is none. Charged to the request: nothing is
     /// wrong with the key.
     ManagementKeyRequired,
-    /// The request may not do what it asks, whoever asks.
+    /// The request may not do what it asks, whoever asks: the model is not open to the caller.
     PermissionDenied,
     /// The request is malformed or out of range.
     BadRequest,
@@ -160,7 +167,10 @@ const TABLE: &[Row] = {
 
     &[
         Row(C::KeyInvalid, "key_invalid", Key, Refused, ANY_KEY, SHORT),
-        Row(C::KeyForbidden, "key_forbidden", Key, Refused, ANY_KEY, SHORT),
+        Row(C::KeyExpired, "key_expired", Key, Refused, ANY_KEY, SHORT),
+        Row(C::KeyDisabled, "key_disabled", Key, Refused, ANY_KEY, SHORT),
+        Row(C::ManagementKey, "management_key", Key, Refused, ANY_KEY, SHORT),
+        Row(C::KeyForbidden, "key_forbidden", Key, Failed, ANY_KEY, SHORT),
         Row(C::KeyCapSpent, "key_cap_spent", Key, Exhausted, ANY_KEY, MONTH),
         Row(C::KeyCapTooSmall, "key_cap_too_small", Key, Throttled,
             Remedy { smaller_max_tokens: true, ..ANY_KEY }, MINUTE),
@@ -200,7 +210,7 @@ const TABLE: &[Row] = {
             Remedy { other_model: true, ..ACCOUNT }, SHORT),
         Row(C::RoutingFailed, "routing_failed", Request, Failed, MODEL, SHORT),
         Row(C::ManagementKeyRequired, "management_key_required", Request, Refused, NONE, SHORT),
-        Row(C::PermissionDenied, "permission_denied", Request, Refused, NONE, SHORT),
+        Row(C::PermissionDenied, "permission_denied", Request, Refused, MODEL, SHORT),
         Row(C::BadRequest, "bad_request", Request, Failed, NONE, SHORT),
         Row(C::RejectedByProvider, "rejected_by_provider", Request, Failed, MODEL, SHORT),
         Row(C::ContextTooLong, "context_too_long", Request, Failed, SMALLER_OR_MODEL, SHORT),
@@ -258,6 +268,16 @@ impl Cause {
     #[must_use]
     pub fn max_wait(self) -> Duration {
         self.row().5
+    }
+
+    /// Returns whether the key itself is no good, and `GET /key` would be refused as well: invalid,
+    /// expired, disabled.
+    #[must_use]
+    pub fn is_dead_key(self) -> bool {
+        matches!(
+            self,
+            Self::KeyInvalid | Self::KeyExpired | Self::KeyDisabled
+        )
     }
 
     /// Returns whether only calls of free models are concerned: a gate on the account's free

@@ -9,6 +9,7 @@ use crate::fault::details::Evidence::{self, Phrase, Status, Typed};
 use crate::fault::envelope::Envelope;
 use crate::fault::phrases::Phrases;
 use crate::fault::vocabulary::{AvailabilityCode, ErrorType, LimitSource};
+use crate::key_info::BudgetScope;
 
 /// Where an error was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,27 @@ pub(crate) enum Place {
 
 /// Decides the cause of an error, and from what.
 pub(crate) fn classify(status: Option<u16>, e: &Envelope, place: Place) -> (Cause, Evidence) {
+    let (cause, evidence) = decide(status, e, place, e.phrases());
+    // What typed fields say counts as typed as long as words change nothing about the scope; what
+    // a status says, as long as words change nothing.
+    let (wordless, _) = decide(status, e, place, Phrases::none());
+    let by_words = match evidence {
+        Typed => wordless.scope() != cause.scope(),
+        _ => wordless != cause,
+    };
+    (cause, if by_words { Phrase } else { evidence })
+}
+
+fn decide(status: Option<u16>, e: &Envelope, place: Place, phrases: Phrases) -> (Cause, Evidence) {
     let reading = Reading {
         status,
         e,
         place,
-        phrases: e.phrases(),
+        phrases,
     };
     reading
         .by_limit()
+        .or_else(|| reading.by_budget())
         .or_else(|| reading.by_availability())
         .or_else(|| reading.by_metadata())
         .or_else(|| {
@@ -89,6 +103,25 @@ impl Reading<'_> {
             (Some(LimitSource::SharedCapacity), _) => Cause::SharedCapacity,
             (Some(LimitSource::AdmissionControl), _) => Cause::AdmissionControl,
             (Some(LimitSource::ProviderPool), _) => Cause::ProviderPool,
+            (Some(LimitSource::Other(new)), _) if new.starts_with("upstream_") => {
+                Cause::ProviderRateLimited
+            }
+            _ => return None,
+        };
+        Some((cause, Typed))
+    }
+
+    /// A budget in the metadata, where no known source names it: what it applies to says whose it
+    /// is.
+    fn by_budget(&self) -> Option<(Cause, Evidence)> {
+        if !matches!(self.status, None | Some(402 | 403 | 429)) {
+            return None;
+        }
+        let scope = self.e.budget.as_ref()?.scope.as_ref()?;
+        let cause = match scope {
+            BudgetScope::KeyLimit => Cause::KeyCapSpent,
+            BudgetScope::Workspace => Cause::WorkspaceBudget,
+            known if known.is_known() => Cause::GuardrailBudget,
             _ => return None,
         };
         Some((cause, Typed))
@@ -143,7 +176,7 @@ impl Reading<'_> {
             | T::ImageNotFound => Cause::BadRequest,
             T::Authentication => self.unauthorized(),
             T::PaymentRequired => self.payment(),
-            T::PermissionDenied => self.forbidden(true),
+            T::PermissionDenied => self.forbidden(),
             T::NotFound => self.not_found(),
             T::PreconditionFailed => Cause::Conflict,
             T::PayloadTooLarge => Cause::TooLarge,
@@ -163,7 +196,7 @@ impl Reading<'_> {
             400 | 422 => self.bad_request(),
             401 => self.unauthorized(),
             402 => self.payment(),
-            403 => self.forbidden(false),
+            403 => self.forbidden(),
             404 => self.not_found(),
             408 => Cause::RequestTimeout,
             409 | 412 => Cause::Conflict,
@@ -174,6 +207,8 @@ impl Reading<'_> {
             503 if self.has_provider() || self.phrases.has("overloaded") => Cause::Overloaded,
             503 => Cause::ModelUnavailable,
             504 | 524 => Cause::ProviderTimeout,
+            // The edge's own: it could not reach OpenRouter.
+            520..=523 | 525..=527 | 530 => Cause::EdgeFailed,
             529 => Cause::Overloaded,
             405..=499 => Cause::BadRequest,
             500 | 501 | 505..=599 if self.has_provider() => Cause::ProviderError,
@@ -212,6 +247,9 @@ impl Reading<'_> {
             Cause::ContextTooLong
         } else if self.has_provider() && p.is_about_content() {
             Cause::Moderation
+        } else if self.has_provider() && p.has_any(&["api key not valid", "invalid api key"]) {
+            // Some providers refuse a credential with a 400.
+            Cause::ProviderAuth
         } else if self.has_provider() {
             Cause::RejectedByProvider
         } else {
@@ -222,6 +260,10 @@ impl Reading<'_> {
     fn unauthorized(&self) -> Cause {
         if self.has_provider() {
             Cause::ProviderAuth
+        } else if self.phrases.is_about_expiry() {
+            Cause::KeyExpired
+        } else if self.phrases.is_about_disabling() {
+            Cause::KeyDisabled
         } else {
             Cause::KeyInvalid
         }
@@ -244,8 +286,8 @@ impl Reading<'_> {
         }
     }
 
-    /// `is_typed`: the error type says that a permission is missing, not only the status 403.
-    fn forbidden(&self, is_typed: bool) -> Cause {
+    /// Neither the status nor the type says whose permission is missing: every 403 has both.
+    fn forbidden(&self) -> Cause {
         let p = &self.phrases;
         if p.names_key_limit() {
             Cause::KeyCapSpent
@@ -256,7 +298,7 @@ impl Reading<'_> {
         } else if p.has_any(&["only management keys", "only provisioning keys"]) {
             Cause::ManagementKeyRequired
         } else if p.has_any(&["management key", "provisioning key"]) {
-            Cause::KeyForbidden
+            Cause::ManagementKey
         } else if p.has_any(&["region", "country"]) {
             Cause::RegionRestricted
         } else if p.is_about_content() {
@@ -265,10 +307,10 @@ impl Reading<'_> {
             Cause::ProviderAuth
         } else if p.is_about_policy() {
             Cause::PolicyRestricted
-        } else if is_typed {
-            Cause::KeyForbidden
-        } else {
+        } else if self.place == Place::InBand || p.has_any(&["model", "endpoint"]) {
             Cause::PermissionDenied
+        } else {
+            Cause::KeyForbidden
         }
     }
 
@@ -289,8 +331,10 @@ impl Reading<'_> {
         let p = &self.phrases;
         let previous = &self.e.previous;
         if self.has_provider() {
+            let code = self.e.provider_code.as_deref();
             return match self.e.native {
                 Some(ErrorType::PaymentRequired) => Cause::ProviderQuota,
+                _ if code == Some("insufficient_quota") => Cause::ProviderQuota,
                 _ if p.has("insufficient_quota") => Cause::ProviderQuota,
                 _ => Cause::ProviderRateLimited,
             };

@@ -41,15 +41,41 @@ impl Remedy {
     }
 }
 
+/// A word in a typed place of an error that this version does not know, such as a new
+/// `limit_source`.
+///
+/// It never decides anything: the next piece of evidence does, as
+/// [`Fault::unknown_words`](crate::Fault::unknown_words) says. Count it, so that somebody sees it.
+/// Fit for a metric's label: one of a few field names, and a word of at most 64 letters, digits
+/// and signs; anything else that stands in such a place is the word `(no word)`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct UnknownWord {
+    /// The field: `limit_source`, `error_type`, `availability`, `reason`, `scope`, `code`, `type`
+    /// or `status`.
+    pub field: &'static str,
+    /// The word.
+    pub word: String,
+}
+
+impl UnknownWord {
+    pub(crate) fn new(field: &'static str, word: &str) -> Self {
+        Self {
+            field,
+            word: word.to_owned(),
+        }
+    }
+}
+
 /// What a fault was read from: how far its scope can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Evidence {
-    /// From fields with a documented vocabulary.
+    /// From fields with a documented vocabulary, which name the scope.
     Typed,
     /// From the status, and which fields are there.
     Status,
-    /// From the words of a message.
+    /// From the words of a message: without them, the fault would have another cause.
     Phrase,
     /// From what this process saw itself: a broken connection, a deadline, a cut stream.
     Observed,

@@ -5,16 +5,27 @@
 use serde_json::Value;
 
 use crate::date;
-use crate::fault::details::{Availability, BudgetStatus, PreviousError};
+use crate::fault::details::{Availability, BudgetStatus, PreviousError, UnknownWord};
 use crate::fault::phrases::Phrases;
 use crate::fault::retry_after::{Hints, seconds_in};
 use crate::fault::vocabulary::{AvailabilityCode, ErrorType, LimitSource};
 use crate::key_info::BudgetScope;
 use crate::lenient::number;
-use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
+use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean, without_quotes, word};
 
 /// The most entries that are kept of any list.
 const MAX_ENTRIES: usize = 16;
+/// How much of a message is searched for hints: more than is shown of it.
+const PROSE_CHARS: usize = 2000;
+
+/// A word of an open enumeration, where this version does not know it.
+macro_rules! unknown {
+    ($word:expr) => {
+        $word
+            .filter(|word| !word.is_known())
+            .map(|word| word.as_str())
+    };
+}
 
 /// An error envelope in one form.
 #[derive(Debug, Default)]
@@ -28,6 +39,8 @@ pub(crate) struct Envelope {
     pub(crate) reason: Option<String>,
     pub(crate) availability: Option<Availability>,
     pub(crate) provider: Option<String>,
+    /// The provider's own code for it.
+    pub(crate) provider_code: Option<String>,
     pub(crate) is_byok: Option<bool>,
     pub(crate) budget: Option<BudgetStatus>,
     pub(crate) hints: Hints,
@@ -39,13 +52,25 @@ pub(crate) struct Envelope {
     pub(crate) previous: Vec<PreviousError>,
     pub(crate) message: String,
     pub(crate) provider_message: Option<String>,
+    pub(crate) remedy_hint: Option<String>,
+    pub(crate) generation_id: Option<String>,
+    /// Words in typed places that this version does not know.
+    pub(crate) unknown: Vec<UnknownWord>,
+    /// There is an error of the API's shape, not only a status.
+    pub(crate) is_api: bool,
+    /// It is the edge's own JSON: the API never saw the call.
+    pub(crate) is_edge: bool,
+    /// The messages as they are searched: longer than they are shown, and with what they quote.
+    prose: String,
 }
 
 impl Envelope {
     /// Reads the envelope in `root`, where it holds an error.
     pub(crate) fn find(root: &Value) -> Option<Self> {
         let (error, beside) = locate(root)?;
-        Some(Self::read(error, beside))
+        let mut this = Self::read(error, beside, root);
+        this.is_api = true;
+        Some(this)
     }
 
     /// Reads the envelope in `root`, which is known to be an error: without one, the root itself
@@ -56,38 +81,57 @@ impl Envelope {
             .as_array()
             .and_then(|list| list.first())
             .unwrap_or(root);
-        Self::find(root).unwrap_or_else(|| Self::read(root, root))
+        Self::find(root).unwrap_or_else(|| Self::read(root, root, root))
     }
 
-    /// Reads an error and what stands beside it.
-    fn read(error: &Value, beside: &Value) -> Self {
+    /// Reads an error and what stands beside it, there and in the `root`.
+    fn read(error: &Value, beside: &Value, root: &Value) -> Self {
         let metadata = [&error["metadata"], &beside["metadata"]]
             .into_iter()
             .find(|metadata| metadata.is_object())
             .unwrap_or(&Value::Null);
         let one_of = |places: &[&Value]| places.iter().find_map(|place| name(place));
+        let word_of = |places: &[&Value]| places.iter().find_map(|place| typed(place));
 
         let mut this = Self {
-            error_type: one_of(&[
+            error_type: word_of(&[
                 &metadata["error_type"],
                 &error["error_type"],
                 &beside["error_type"],
+                &root["error_type"],
             ])
             .map(|text| ErrorType::from(text.as_str())),
-            limit_source: one_of(&[&metadata["limit_source"], &error["limit_source"]])
+            limit_source: word_of(&[&metadata["limit_source"], &error["limit_source"]])
                 .map(|text| LimitSource::from(text.as_str())),
-            reason: name(&metadata["reason"]),
-            availability: [&error["availability"], &beside["availability"]]
-                .into_iter()
-                .find_map(availability),
+            reason: typed(&metadata["reason"]),
+            availability: [
+                &error["availability"],
+                &beside["availability"],
+                &root["availability"],
+            ]
+            .into_iter()
+            .find_map(availability),
             provider: one_of(&[&metadata["provider_name"], &error["provider_name"]]),
+            provider_code: ["provider_code", "provider_error_code"]
+                .into_iter()
+                .find_map(|member| code_text(&metadata[member])),
             is_byok: metadata["is_byok"].as_bool(),
             budget: budget(metadata),
-            hints: Hints::of_metadata(&metadata["headers"]),
+            hints: Hints::of_metadata(&metadata["headers"])
+                .or(Hints::of_members(&[metadata, error, beside])),
             has_patterns: is_list(&metadata["patterns"]),
             has_reasons: is_list(&metadata["reasons"]) || metadata["flagged_input"].is_string(),
             routing_step: name(&metadata["failed_routing_step"]),
             previous: previous(&metadata["previous_errors"]),
+            remedy_hint: name(&metadata["remedy_hint"]),
+            generation_id: [
+                &beside["request_id"],
+                &beside["id"],
+                &metadata["generation_id"],
+            ]
+            .into_iter()
+            .find_map(generation_id),
+            is_edge: beside["cloudflare_error"] == true,
             ..Self::default()
         };
         // The HTTP status in a body: `code` in the error or beside it, `http_status` in the newest
@@ -106,28 +150,70 @@ impl Envelope {
         this.native = this
             .native
             .or_else(|| ErrorType::from_native(error["type"].as_str()?));
-        let text = error
-            .as_str()
-            .or(error["message"].as_str())
-            .or(beside["message"].as_str());
-        this.message = clean(
-            &without_prompt(text.unwrap_or_default(), metadata),
-            MESSAGE_CHARS,
-        );
-        this.provider_message = provider_message(&metadata["raw"])
-            .map(|text| clean(&without_prompt(&text, metadata), MESSAGE_CHARS))
-            .filter(|text| !text.is_empty());
+        // `title` and `detail` are those of RFC 9457, which the edge speaks.
+        let text = [
+            error,
+            &error["message"],
+            &beside["message"],
+            &error["detail"],
+            &error["title"],
+        ]
+        .into_iter()
+        .find_map(Value::as_str)
+        .map(|text| without_prompt(text, metadata))
+        .unwrap_or_default();
+        let raw = provider_message(&metadata["raw"]).map(|raw| without_prompt(&raw, metadata));
+        this.prose = clean(&text, PROSE_CHARS);
+        this.message = clean(&without_quotes(&this.prose), MESSAGE_CHARS);
+        if let Some(raw) = raw {
+            this.prose.push('\n');
+            this.prose.push_str(&clean(&raw, PROSE_CHARS));
+            this.provider_message =
+                Some(clean(&raw, MESSAGE_CHARS)).filter(|text| !text.is_empty());
+        }
+        // What is no error inside something has a `type` that names the event, or nothing of ours.
+        let kind = (!std::ptr::eq(error, beside)).then(|| &error["type"]);
+        this.unknown = this.unknown_words(&error["code"], kind.unwrap_or(&Value::Null));
         this
     }
 
     /// The prose of it, ready to be searched.
     pub(crate) fn phrases(&self) -> Phrases {
-        match &self.provider_message {
-            Some(raw) => Phrases::new(&format!("{}\n{raw}", self.message)),
-            None => Phrases::new(&self.message),
-        }
+        Phrases::new(&self.prose)
+    }
+
+    /// Lists what stands in a typed place and is not known.
+    fn unknown_words(&self, code: &Value, kind: &Value) -> Vec<UnknownWord> {
+        let availability = self.availability.as_ref().map(|found| &found.code);
+        let scope = self.budget.as_ref().and_then(|found| found.scope.as_ref());
+        let reason = self
+            .reason
+            .as_deref()
+            .filter(|text| !REASONS.contains(text));
+        // A code or a type that is a text, no status, and none of the other formats' words.
+        let native = |value: &Value| {
+            typed(value)
+                .filter(|text| status(value).is_none() && ErrorType::from_native(text).is_none())
+        };
+        let (native_code, native_type) = (native(code), native(kind));
+        let words = [
+            ("limit_source", unknown!(self.limit_source.as_ref())),
+            ("error_type", unknown!(self.error_type.as_ref())),
+            ("availability", unknown!(availability)),
+            ("reason", reason),
+            ("scope", unknown!(scope)),
+            ("code", native_code.as_deref()),
+            ("type", native_type.as_deref()),
+        ];
+        words
+            .into_iter()
+            .filter_map(|(field, text)| Some(UnknownWord::new(field, text?)))
+            .collect()
     }
 }
+
+/// The words of `metadata.reason` that go with a `limit_source`.
+const REASONS: [&str; 2] = ["in_flight_budget_exhausted", "weight_exceeds_budget"];
 
 /// Finds the error in a body, a frame or an event, and what stands beside it.
 fn locate(root: &Value) -> Option<(&Value, &Value)> {
@@ -147,16 +233,36 @@ fn locate(root: &Value) -> Option<(&Value, &Value)> {
     }
     let kind = root["type"].as_str().unwrap_or_default();
     let failed = |value: &Value| value["status"] == "failed";
-    if matches!(kind, "error" | "response.failed" | "response.error") || failed(root) {
-        return Some((root, root));
+    if failed(response) || (kind == "response.failed" && response.is_object()) {
+        return Some((response, response));
     }
-    failed(response).then_some((response, response))
+    let says_so = matches!(kind, "error" | "response.failed" | "response.error");
+    (says_so || failed(root)).then_some((root, root))
 }
 
 /// A text that names something: not empty, without control characters, of bounded length.
 fn name(value: &Value) -> Option<String> {
     let text = clean(value.as_str()?, NAME_CHARS);
     (!text.is_empty()).then_some(text)
+}
+
+/// The identifier of a generation: other identifiers stand in the same places.
+pub(super) fn generation_id(value: &Value) -> Option<String> {
+    name(value).filter(|id| id.starts_with("gen-"))
+}
+
+/// A word in a typed place.
+fn typed(value: &Value) -> Option<String> {
+    let text = value.as_str()?.trim();
+    (!text.is_empty()).then(|| word(text))
+}
+
+/// A code: a text or a number.
+fn code_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        value => typed(value),
+    }
 }
 
 /// A status: an integer, a float or digits, within the range of HTTP.
@@ -184,7 +290,7 @@ fn names(value: &Value) -> Vec<String> {
 }
 
 fn availability(value: &Value) -> Option<Availability> {
-    let code = name(&value["code"])?;
+    let code = typed(&value["code"])?;
     Some(Availability {
         code: AvailabilityCode::from(code.as_str()),
         retryable: value["retryable"].as_bool(),
@@ -198,7 +304,7 @@ fn availability(value: &Value) -> Option<Availability> {
 
 fn budget(metadata: &Value) -> Option<BudgetStatus> {
     let budget = BudgetStatus {
-        scope: name(&metadata["scope"]).map(|text| BudgetScope::from(text.as_str())),
+        scope: typed(&metadata["scope"]).map(|text| BudgetScope::from(text.as_str())),
         limit_usd: number(&metadata["limit_usd"]),
         spend_usd: number(&metadata["spend_usd"]),
         resets_at: metadata["resets_at"].as_str().and_then(date::parse_iso8601),

@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::fault::body;
 use crate::fault::classify::{Place, classify};
 use crate::fault::envelope::Envelope;
+use crate::fault::phrases::Phrases;
 use crate::fault::retry_after::Hints;
-use crate::fault::{Cause, ErrorType, Evidence, Fault, Inner, RetryHint};
+use crate::fault::{Cause, ErrorType, Evidence, Fault, Inner, RetryHint, UnknownWord};
 use crate::key_info::ResetInterval;
 use crate::redaction::{NAME_CHARS, clean};
 
@@ -22,22 +23,30 @@ impl Fault {
     /// charged to the service. A status below 400 is read like [`in_body`](Self::in_body).
     #[must_use]
     pub fn from_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let mut fault = if status.as_u16() < 400 {
-            Self::in_body(body).unwrap_or_else(|| {
+        let mut fault = match status.as_u16() {
+            // The API redirects nobody: whoever does stands before it, or the base URL is wrong.
+            300..400 => Self::new(
+                Cause::EdgeBlocked,
+                "the answer is a redirect: check the base URL, and what stands before it",
+            )
+            .with_evidence(Evidence::Status)
+            .with_status(status.as_u16()),
+            ..400 => Self::in_body(body).unwrap_or_else(|| {
                 Self::new(
                     Cause::Unknown,
                     &format!("unexpected status {}", status.as_u16()),
                 )
-            })
-        } else {
-            Self::refusal(status.as_u16(), headers, body)
+            }),
+            status => Self::refusal(status, headers, body),
         };
         let id = headers
             .get("x-generation-id")
-            .and_then(|value| value.to_str().ok());
-        fault.0.generation_id = id
+            .and_then(|value| value.to_str().ok())
             .map(|id| clean(id, NAME_CHARS))
             .filter(|id| !id.is_empty());
+        if id.is_some() {
+            fault.0.generation_id = id;
+        }
         fault
     }
 
@@ -55,21 +64,20 @@ impl Fault {
         };
         let mut envelope = Envelope::of_error(&root);
         envelope.hints = hints.or(envelope.hints);
+        if envelope.is_edge {
+            let message = std::mem::take(&mut envelope.message);
+            return Self::of_edge(status, envelope.hints, &message);
+        }
         Self::from_envelope(Some(status), envelope, Place::Response)
     }
 
     /// Reads an answer that is not the API's: text or a page of whatever stands before it.
     fn from_edge(status: u16, hints: Hints, headers: &HeaderMap, text: &str) -> Self {
-        let cause = match status {
-            // Sending the same body again would be turned away again.
-            413 => Cause::TooLarge,
-            408 | 500.. => Cause::EdgeFailed,
-            _ => Cause::EdgeBlocked,
-        };
         let kind = headers
             .get(http::header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let short = text.chars().nth(200).is_none() && !text.contains('<');
+        // A page is no message, and broken JSON may quote anything.
+        let short = text.chars().nth(200).is_none() && !text.contains(['<', '{', '[']);
         let message = if short {
             format!("the answer is not JSON: {text}")
         } else {
@@ -78,12 +86,26 @@ impl Fault {
                 "the answer is not JSON ({kind}): check the base URL, and what stands before it"
             )
         };
-        let mut fault = Self::new(cause, &message).with_evidence(Evidence::Status);
+        Self::of_edge(status, hints, &message)
+    }
+
+    /// Returns the fault of an answer of whatever stands before the API.
+    fn of_edge(status: u16, hints: Hints, message: &str) -> Self {
+        let cause = match status {
+            // Sending the same body again would be turned away again.
+            413 => Cause::TooLarge,
+            // The edge reached OpenRouter, and got no answer in time: a provider was slow.
+            504 | 524 => Cause::ProviderTimeout,
+            408 | 500.. => Cause::EdgeFailed,
+            _ => Cause::EdgeBlocked,
+        };
+        let mut fault = Self::new(cause, message).with_evidence(Evidence::Status);
         fault.0.status = Some(status);
         if fault.0.scope != Scope::Request {
             fault.0.retry = hints
                 .retry_after
-                .or(|| hints.reset.map_or(RetryHint::Unknown, RetryHint::At));
+                .or(|| hints.reset.map_or(RetryHint::Unknown, RetryHint::At))
+                .or(|| Phrases::new(message).when());
         }
         fault
     }
@@ -105,6 +127,23 @@ impl Fault {
         body::in_chat_body(body)
     }
 
+    /// The same for an answer to a request to `path`, such as `/api/v1/messages`: what an answer of
+    /// that endpoint must have is looked for as well.
+    ///
+    /// | endpoint | also a failure |
+    /// | --- | --- |
+    /// | `/chat/completions` | no choices; neither content nor a reason to have ended |
+    /// | `/messages` | no content member; neither content nor a reason to have stopped |
+    /// | `/responses` | no output member; not finished; incomplete without a reason, and empty |
+    /// | `/embeddings` | no list of data, or an empty one |
+    ///
+    /// An answer that ends early and says why (its length, a content filter) is none: it is what
+    /// was asked for, and nobody is at fault.
+    #[must_use]
+    pub fn in_answer(path: &str, body: &[u8]) -> Option<Self> {
+        body::in_answer(path, body)
+    }
+
     /// Reads a failure in the data of one event of a stream, in any format of the API; `None`:
     /// there is none.
     #[must_use]
@@ -112,11 +151,24 @@ impl Fault {
         body::in_frame(data)
     }
 
+    /// Reads a failure in an event of a stream, by its name and its data; `None`: there is none.
+    ///
+    /// An event that is named `error`, `response.error` or `response.failed` is a failure whatever
+    /// its data says; of others the data decides, as [`from_frame`](Self::from_frame) does.
+    #[must_use]
+    pub fn from_event(name: Option<&str>, data: &[u8]) -> Option<Self> {
+        body::in_event(name, data)
+    }
+
     pub(super) fn from_envelope(status: Option<u16>, envelope: Envelope, place: Place) -> Self {
         let implied = || envelope.error_type.as_ref().and_then(ErrorType::status);
         let status = status.or(envelope.code).or_else(implied);
-        let (cause, evidence) = classify(status, &envelope, place);
+        let (cause, mut evidence) = classify(status, &envelope, place);
         let phrases = envelope.phrases();
+        if cause == Cause::KeyForbidden && evidence == Evidence::Typed {
+            // The type only repeats the status.
+            evidence = Evidence::Status;
+        }
         let mut inner = Inner::new(cause, evidence);
         inner.status = status;
         inner.affordable_tokens = phrases.affordable_tokens();
@@ -129,6 +181,13 @@ impl Fault {
         if inner.scope == Scope::Budget && one_key.is_some_and(|scope| scope.is_one_key()) {
             inner.scope = Scope::Key;
             inner.remedy = Cause::KeyCapSpent.remedy();
+        }
+        // A key is out for good only with proof. Inside a 200 a provider had begun, and a lossy
+        // word of its own is none; nor is an empty body, or a sentence: then it is out for a while.
+        let proof = evidence == Evidence::Typed
+            || (place == Place::Response && envelope.is_api && cause.is_dead_key());
+        if inner.scope == Scope::Key && inner.kind == FaultKind::Refused && !proof {
+            inner.kind = FaultKind::Throttled;
         }
         // A limit per day on a busy model is used up; one per minute passes.
         if cause == Cause::SharedCapacity && phrases.has_any(&["limit_rpd/", "limit_tpd/"]) {
@@ -144,45 +203,46 @@ impl Fault {
             (FaultKind::Exhausted, Some(interval)) => interval.clone(),
             _ => None,
         };
-        inner.retry = hint(
-            &inner,
-            &envelope,
-            place,
-            phrases.wait(),
-            interval == Some(None),
-        );
+        inner.retry = hint(&inner, &envelope, phrases.when(), interval == Some(None));
 
         inner.error_type = envelope.error_type.or(envelope.native);
         inner.limit_source = envelope.limit_source;
         inner.availability = envelope.availability;
         inner.budget = envelope.budget;
         inner.provider = envelope.provider;
+        inner.provider_code = envelope.provider_code;
         inner.is_byok = envelope.is_byok;
         inner.previous = envelope.previous;
         inner.message = envelope.message;
         inner.provider_message = envelope.provider_message;
+        inner.remedy_hint = envelope.remedy_hint;
+        inner.generation_id = envelope.generation_id;
+        inner.unknown = envelope.unknown;
+        if let Some(new) = status.filter(|status| *status >= 400 && !KNOWN.contains(status)) {
+            inner
+                .unknown
+                .push(UnknownWord::new("status", &new.to_string()));
+        }
         Self(Box::new(inner))
     }
 }
 
-/// Decides when trying again makes sense.
-fn hint(
-    fault: &Inner,
-    e: &Envelope,
-    place: Place,
-    wait: Option<Duration>,
-    never_resets: bool,
-) -> RetryHint {
+/// The statuses that are known to mean something.
+const KNOWN: [u16; 28] = [
+    400, 401, 402, 403, 404, 405, 408, 409, 410, 412, 413, 422, 429, 500, 501, 502, 503, 504, 520,
+    521, 522, 523, 524, 525, 526, 527, 529, 530,
+];
+
+/// Decides when trying again makes sense. See [`RetryHint`].
+fn hint(fault: &Inner, e: &Envelope, words: RetryHint, never_resets: bool) -> RetryHint {
     let retryable = e
         .availability
         .as_ref()
         .and_then(|availability| availability.retryable);
     let never = match fault.cause {
         Cause::ModelGone => true,
-        // For good only with proof: inside a 200 a provider had begun, and a lossy word of its own
-        // is none. If the key is dead, the next call says so with a 401.
-        Cause::KeyInvalid => place == Place::Response || fault.evidence == Evidence::Typed,
-        Cause::KeyForbidden => fault.evidence == Evidence::Typed,
+        // What is no proof is no refusal. If the key is dead, the next call says so with a 401.
+        _ if fault.scope == Scope::Key => fault.kind == FaultKind::Refused,
         _ => fault.scope == Scope::Request && retryable != Some(true),
     };
     if never {
@@ -203,12 +263,14 @@ fn hint(
     };
     let found = match fault.kind {
         // What is used up comes back at its stamp; a pause beside it is shorter and in vain.
-        FaultKind::Exhausted => stamp().or(pause).or(|| after(wait)),
-        _ => pause().or(stamp).or(|| after(wait)),
+        FaultKind::Exhausted => stamp().or(pause).or(|| words),
+        _ => pause().or(stamp).or(|| words),
     };
     found.or(|| match fault.cause {
         Cause::FreePerMinute => RetryHint::After(Duration::from_secs(60)),
-        Cause::KeyCapSpent if never_resets => RetryHint::Never,
+        Cause::KeyCapSpent | Cause::GuardrailBudget | Cause::WorkspaceBudget if never_resets => {
+            RetryHint::Never
+        }
         _ => RetryHint::Unknown,
     })
 }

@@ -5,8 +5,38 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use serde_json::Value;
 
-/// When trying again can make sense, as the upstream says it. Not yet bounded: see
-/// [`Cause::max_wait`](crate::Cause::max_wait).
+/// When trying again can make sense, as the upstream says it.
+///
+/// # Where it comes from
+///
+/// The first of these that says something:
+///
+/// 1. what the fault proves: a dead key, a cap that never starts anew, a model that is gone and
+///    everything that is the request's own fault are [`Never`](Self::Never), unless
+///    `availability.retryable` says otherwise;
+/// 2. for what is used up (a cap, a budget, a quota) a stamp: `resets_at` in the metadata, then
+///    `X-RateLimit-Reset`, from the headers before the body; for everything else a pause first:
+///    `Retry-After` (seconds or a date), `Retry-After-Ms`, then the same in `metadata.headers`,
+///    then `retry_after` in the body, then in the `availability`; after that the other of the two;
+/// 3. the words of the message: "try again in 12s", "resets at 2026-11-01T00:00:00Z";
+/// 4. a minute for the free requests of the minute.
+///
+/// Nothing is added for what is not said. Where the message names an interval, or the cause has
+/// one, [`Fault::resets`](crate::Fault::resets) has it, and the calendar gives the time.
+///
+/// # What it means
+///
+/// | hint | for the call | for whoever is at fault |
+/// | --- | --- | --- |
+/// | `Never` | the same attempt will fail again | out until somebody changes something |
+/// | `After` | not before that long | out for that long, counted from the answer |
+/// | `At` | not before that time of day | out until then |
+/// | `Unknown` | the schedule of whoever asks | the gate's own schedule |
+///
+/// It is what the upstream says, not what is believed: [`Fault::wait`](crate::Fault::wait) turns
+/// it into a wait from now on, and bounds it by [`Fault::max_wait`](crate::Fault::max_wait), the
+/// longest that such a fault can mean. A stamp in the past, or a wait of nothing, means what it
+/// says there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum RetryHint {
     /// Nothing is said.
@@ -59,6 +89,13 @@ pub(crate) fn seconds(text: &str) -> Option<Duration> {
     from_secs_f64(text.parse().ok()?)
 }
 
+/// Reads the value of a `Retry-After-Ms` header, which some providers send beside the other.
+fn parse_millis(value: &str) -> RetryHint {
+    seconds(value.trim()).map_or(RetryHint::Unknown, |thousandfold| {
+        RetryHint::After(thousandfold / 1000)
+    })
+}
+
 fn from_secs_f64(seconds: f64) -> Option<Duration> {
     if seconds.is_nan() || seconds < 0.0 {
         return None;
@@ -107,8 +144,11 @@ pub(crate) struct Hints {
 impl Hints {
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let millis = || text("retry-after-ms").map_or(RetryHint::Unknown, parse_millis);
         Self {
-            retry_after: text("retry-after").map_or(RetryHint::Unknown, parse_retry_after),
+            retry_after: text("retry-after")
+                .map_or(RetryHint::Unknown, parse_retry_after)
+                .or(millis),
             reset: text("x-ratelimit-reset").and_then(parse_reset_stamp),
             is_platform: headers
                 .keys()
@@ -134,6 +174,19 @@ impl Hints {
             hints.is_platform |= prefix.eq_ignore_ascii_case("x-ratelimit-");
         }
         hints
+    }
+
+    /// Reads a pause that stands as a member of its own: `retry_after`, in seconds.
+    pub(crate) fn of_members(places: &[&Value]) -> Self {
+        let found = places.iter().find_map(|place| {
+            ["retry_after", "retry_after_seconds"]
+                .iter()
+                .find_map(|member| seconds_in(&place[member]))
+        });
+        Self {
+            retry_after: found.map_or(RetryHint::Unknown, RetryHint::After),
+            ..Self::default()
+        }
     }
 
     /// These hints, completed by `other`.
@@ -198,6 +251,25 @@ mod tests {
         for value in ["", "60", "-1791800000", "1e400", "NaN", "1791800000000000"] {
             assert_eq!(parse_reset_stamp(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn pauses_come_in_milliseconds_and_as_members_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after-ms", "1500".parse().unwrap());
+        let wait = |millis| RetryHint::After(Duration::from_millis(millis));
+        assert_eq!(Hints::of_headers(&headers).retry_after, wait(1500));
+        headers.insert("retry-after", "3".parse().unwrap());
+        assert_eq!(Hints::of_headers(&headers).retry_after, wait(3000));
+        let members = serde_json::json!({"retry_after": "2"});
+        assert_eq!(
+            Hints::of_members(&[&Value::Null, &members]).retry_after,
+            wait(2000)
+        );
+        assert_eq!(
+            Hints::of_members(&[&Value::Null]).retry_after,
+            RetryHint::Unknown
+        );
     }
 
     #[test]
