@@ -200,9 +200,13 @@ mod tests {
         for cause in Cause::all() {
             use Cause as C;
             let expected = match cause {
-                C::KeyInvalid | C::KeyForbidden | C::KeyCapSpent | C::KeyCapTooSmall => {
-                    Verdict::OtherKey
-                }
+                C::KeyInvalid
+                | C::KeyExpired
+                | C::KeyDisabled
+                | C::ManagementKey
+                | C::KeyForbidden
+                | C::KeyCapSpent
+                | C::KeyCapTooSmall => Verdict::OtherKey,
                 C::GuardrailBudget | C::WorkspaceBudget | C::BalanceExhausted => {
                     Verdict::OtherAccount
                 }
