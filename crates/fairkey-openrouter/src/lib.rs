@@ -12,6 +12,7 @@ mod lenient;
 pub mod management;
 mod money;
 mod open_enum;
+mod open_object;
 mod redaction;
 mod request;
 mod response;
@@ -32,9 +33,12 @@ pub use fault::{
 pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
 pub use money::micro_usd;
 pub use request::{
-    ChatRequest, Content, ContentPart, Cutoff, DataCollection, FunctionCall, MaxPrice, Message,
-    ModelId, ModelIdError, Partition, Price, ProviderPreferences, Quantization, Sort, SortBy,
-    ToolCall, Variant,
+    CacheControl, CacheTtl, ChatRequest, Content, ContentPart, Cutoff, DataCollection,
+    DebugOptions, Effort, FunctionCall, FunctionDefinition, ImageDetail, JsonSchema, MAX_MODELS,
+    MaxPrice, Message, Modality, ModelId, ModelIdError, Partition, PdfEngine, Percentiles, Plugin,
+    Prediction, Price, PromptCacheOptions, ProviderPreferences, Quantization, Reasoning,
+    ResponseFormat, Route, ServiceTier, Sort, SortBy, Stop, StopCondition, StreamOptions,
+    SummaryVerbosity, Tool, ToolCall, ToolChoice, Trace, Variant, Verbosity,
 };
 pub use response::{
     ChatChunk, ChatResponse, Choice, ChunkChoice, CompletionTokensDetails, CostDetails, Delta,

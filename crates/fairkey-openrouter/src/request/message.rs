@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{ContentPart, ToolCall};
+use crate::response::ResponseMessage;
+
 /// One message of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -20,6 +23,22 @@ pub struct Message {
     /// The call that a `tool` message answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
+    /// What the assistant refused, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// The assistant's reasoning, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The assistant's reasoning in the provider's blocks: sent back unchanged, so that the model
+    /// goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_details: Option<Vec<Value>>,
+    /// Images that the assistant made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<Value>>,
+    /// Audio that the assistant made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Value>,
     /// Every other field.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -42,6 +61,12 @@ impl Message {
         Self::new("system", content)
     }
 
+    /// Returns a developer message, which some models read in place of a system message.
+    #[must_use]
+    pub fn developer(content: impl Into<Content>) -> Self {
+        Self::new("developer", content)
+    }
+
     /// Returns a user message.
     #[must_use]
     pub fn user(content: impl Into<Content>) -> Self {
@@ -54,6 +79,16 @@ impl Message {
         Self::new("assistant", content)
     }
 
+    /// Returns an assistant message that says nothing and calls tools.
+    #[must_use]
+    pub fn tool_calls(calls: impl IntoIterator<Item = ToolCall>) -> Self {
+        Self {
+            role: "assistant".to_owned(),
+            tool_calls: Some(calls.into_iter().collect()),
+            ..Self::default()
+        }
+    }
+
     /// Returns the result of a tool call.
     #[must_use]
     pub fn tool(call_id: impl Into<String>, content: impl Into<Content>) -> Self {
@@ -63,10 +98,38 @@ impl Message {
         }
     }
 
+    /// Sets the speaker's name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Returns the text of the message, the text parts of it joined.
     #[must_use]
     pub fn text(&self) -> String {
         self.content.as_ref().map(Content::text).unwrap_or_default()
+    }
+}
+
+impl From<ResponseMessage> for Message {
+    /// Makes an answer a part of the conversation, with its tool calls and its reasoning.
+    fn from(answer: ResponseMessage) -> Self {
+        let role = match answer.role {
+            role if role.is_empty() => "assistant".to_owned(),
+            role => role,
+        };
+        Self {
+            role,
+            content: answer.content,
+            tool_calls: answer.tool_calls,
+            refusal: answer.refusal,
+            reasoning: answer.reasoning,
+            reasoning_details: answer.reasoning_details,
+            images: answer.images,
+            audio: answer.audio,
+            ..Self::default()
+        }
     }
 }
 
@@ -112,113 +175,16 @@ impl From<String> for Content {
     }
 }
 
+impl<const N: usize> From<[ContentPart; N]> for Content {
+    fn from(parts: [ContentPart; N]) -> Self {
+        Self::Parts(parts.into())
+    }
+}
+
 impl From<Vec<ContentPart>> for Content {
     fn from(parts: Vec<ContentPart>) -> Self {
         Self::Parts(parts)
     }
-}
-
-/// One part of a message's content: its `type`, and the fields that go with it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ContentPart {
-    /// `text`, `image_url`, `input_audio`, `file`, `video_url` or one of a later day.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The fields of that kind.
-    #[serde(flatten)]
-    pub fields: Map<String, Value>,
-}
-
-impl ContentPart {
-    fn new(kind: &str, field: &str, value: Value) -> Self {
-        let mut fields = Map::new();
-        fields.insert(field.to_owned(), value);
-        Self {
-            kind: kind.to_owned(),
-            fields,
-        }
-    }
-
-    /// Returns a text.
-    #[must_use]
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::new("text", "text", Value::String(text.into()))
-    }
-
-    /// Returns an image, by its `https:` or `data:` URL.
-    #[must_use]
-    pub fn image_url(url: impl Into<String>) -> Self {
-        Self::new(
-            "image_url",
-            "image_url",
-            serde_json::json!({ "url": url.into() }),
-        )
-    }
-
-    /// Returns audio as base64, with its format (`wav`, `mp3`, …).
-    #[must_use]
-    pub fn input_audio(base64: impl Into<String>, format: impl Into<String>) -> Self {
-        let audio = serde_json::json!({ "data": base64.into(), "format": format.into() });
-        Self::new("input_audio", "input_audio", audio)
-    }
-
-    /// Returns a file by its name and its `https:` or `data:` URL.
-    #[must_use]
-    pub fn file(name: impl Into<String>, url: impl Into<String>) -> Self {
-        let file = serde_json::json!({ "filename": name.into(), "file_data": url.into() });
-        Self::new("file", "file", file)
-    }
-
-    /// Returns a video, by its `https:` or `data:` URL.
-    #[must_use]
-    pub fn video_url(url: impl Into<String>) -> Self {
-        Self::new(
-            "video_url",
-            "video_url",
-            serde_json::json!({ "url": url.into() }),
-        )
-    }
-
-    /// Returns the text, if this part is one.
-    #[must_use]
-    pub fn as_text(&self) -> Option<&str> {
-        if self.kind == "text" {
-            self.fields.get("text")?.as_str()
-        } else {
-            None
-        }
-    }
-}
-
-/// A call of a tool by the model; in a stream, a piece of one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
-    /// In a stream: which call this piece belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<u64>,
-    /// Names the call, for the message that answers it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// `function`, or one of a later day.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// The function and its arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub function: Option<FunctionCall>,
-    /// Every other field.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-/// The function that a [`ToolCall`] calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FunctionCall {
-    /// The function's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The arguments as JSON text, written by the model: it may be broken JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<String>,
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ open_enum! {
     }
 }
 
+/// The most models that a request may name in `models`. A fourth is answered with 400, which is
+/// observed and not documented.
+pub const MAX_MODELS: usize = 3;
+
 /// A model identifier: `author/slug`, `author/slug:variant`, `~author/family-latest`,
 /// `@preset/name`, `author/slug@preset/name`.
 ///

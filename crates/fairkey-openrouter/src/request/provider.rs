@@ -4,182 +4,80 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::open_enum::open_enum;
+use crate::open_object::open_object;
 
-/// What a request says on providers.
-///
-/// Provider names are slugs in lower case (`anthropic`, `google-vertex`, `amazon-bedrock`), not
-/// display names. A base slug matches all endpoints of the provider (regions, `/turbo`), a full
-/// slug (`google-vertex/us-east5`, `deepinfra/turbo`) only one; endpoints of a service tier
-/// (`openai/priority`) are never matched by the base slug.
-///
-/// A *hard* field removes endpoints; when it removes all, the answer is a 404. A *soft* field only
-/// orders them.
-///
-/// OpenRouter may refuse names that it does not know here; [`extra`](Self::extra) is for fields
-/// newer than this version.
-///
-/// ```
-/// use fairkey_openrouter::{MaxPrice, ProviderPreferences, SortBy};
-///
-/// let preferences = ProviderPreferences::new()
-///     .only(["anthropic", "amazon-bedrock"])
-///     .ignore(["azure"])
-///     .sort(SortBy::Throughput)
-///     .max_price(MaxPrice::new().prompt(1.0).completion(4.0));
-/// let json = serde_json::to_value(&preferences)?;
-/// assert_eq!(json["sort"], "throughput");
-/// assert_eq!(json["max_price"]["prompt"], 1.0);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ProviderPreferences {
-    /// Providers to try first, in this order; the others follow unless
-    /// [`allow_fallbacks`](Self::allow_fallbacks) is off. Switches off load balancing by price,
-    /// sticky routing and the service tiers of variants. Soft. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order: Option<Vec<String>>,
-    /// The only providers that may serve the call. It *intersects* the account's own list. Hard.
-    /// Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<Vec<String>>,
-    /// Providers that must not serve the call, in addition to the account's own list. Hard.
-    /// Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ignore: Option<Vec<String>>,
-    /// Whether others may serve when the first choice fails; if not, its error is returned.
-    /// Default: true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow_fallbacks: Option<bool>,
-    /// Whether only endpoints that support every parameter of the request may serve. Hard when
-    /// true. When false, unsupported sampling parameters are dropped silently, while tools and
-    /// response formats still act as soft filters. Default: false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub require_parameters: Option<bool>,
-    /// Whether providers that may store or train on prompts may serve. Hard when `deny`. Default:
-    /// `allow`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data_collection: Option<DataCollection>,
-    /// Whether only endpoints with zero data retention may serve. Hard when true; false cannot
-    /// relax what the account demands. Default: unset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zdr: Option<bool>,
-    /// Whether only models whose text may be distilled may serve. Hard when true. Default: unset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enforce_distillable_text: Option<bool>,
-    /// The quantizations that may serve. Hard. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quantizations: Option<Vec<Quantization>>,
-    /// How to order providers in place of load balancing by price. Soft. Default: load balancing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sort: Option<Sort>,
-    /// Tokens per second over the last 5 minutes that a provider should reach. Soft: the others
-    /// come last. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preferred_min_throughput: Option<Cutoff>,
-    /// Seconds to the first token over the last 5 minutes that a provider should stay below. Soft.
-    /// Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preferred_max_latency: Option<Cutoff>,
-    /// The most that the call may cost. Hard. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_price: Option<MaxPrice>,
-    /// Options passed to the provider that serves, by its slug. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub options: Option<Map<String, Value>>,
-    /// Every other field.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl ProviderPreferences {
-    /// Returns preferences that say nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the providers to try first.
-    #[must_use]
-    pub fn order<P: Into<String>>(mut self, providers: impl IntoIterator<Item = P>) -> Self {
-        self.order = Some(providers.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the only providers that may serve.
-    #[must_use]
-    pub fn only<P: Into<String>>(mut self, providers: impl IntoIterator<Item = P>) -> Self {
-        self.only = Some(providers.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the providers that must not serve.
-    #[must_use]
-    pub fn ignore<P: Into<String>>(mut self, providers: impl IntoIterator<Item = P>) -> Self {
-        self.ignore = Some(providers.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets whether others may serve when the first choice fails.
-    #[must_use]
-    pub fn allow_fallbacks(mut self, allow: bool) -> Self {
-        self.allow_fallbacks = Some(allow);
-        self
-    }
-
-    /// Sets whether every parameter of the request has to be supported.
-    #[must_use]
-    pub fn require_parameters(mut self, require: bool) -> Self {
-        self.require_parameters = Some(require);
-        self
-    }
-
-    /// Sets whether providers that keep prompts may serve.
-    #[must_use]
-    pub fn data_collection(mut self, collection: DataCollection) -> Self {
-        self.data_collection = Some(collection);
-        self
-    }
-
-    /// Sets whether only endpoints with zero data retention may serve.
-    #[must_use]
-    pub fn zdr(mut self, zdr: bool) -> Self {
-        self.zdr = Some(zdr);
-        self
-    }
-
-    /// Sets the quantizations that may serve.
-    #[must_use]
-    pub fn quantizations(mut self, all: impl IntoIterator<Item = Quantization>) -> Self {
-        self.quantizations = Some(all.into_iter().collect());
-        self
-    }
-
-    /// Sets how providers are ordered.
-    #[must_use]
-    pub fn sort(mut self, sort: impl Into<Sort>) -> Self {
-        self.sort = Some(sort.into());
-        self
-    }
-
-    /// Sets the throughput that a provider should reach, in tokens per second.
-    #[must_use]
-    pub fn preferred_min_throughput(mut self, cutoff: impl Into<Cutoff>) -> Self {
-        self.preferred_min_throughput = Some(cutoff.into());
-        self
-    }
-
-    /// Sets the latency that a provider should stay below, in seconds.
-    #[must_use]
-    pub fn preferred_max_latency(mut self, cutoff: impl Into<Cutoff>) -> Self {
-        self.preferred_max_latency = Some(cutoff.into());
-        self
-    }
-
-    /// Sets the most that the call may cost.
-    #[must_use]
-    pub fn max_price(mut self, price: MaxPrice) -> Self {
-        self.max_price = Some(price);
-        self
+open_object! {
+    /// What a request says on providers.
+    ///
+    /// Provider names are slugs in lower case (`anthropic`, `google-vertex`, `amazon-bedrock`), not
+    /// display names. A base slug matches all endpoints of the provider (regions, `/turbo`), a full
+    /// slug (`google-vertex/us-east5`, `deepinfra/turbo`) only one; endpoints of a service tier
+    /// (`openai/priority`) are never matched by the base slug.
+    ///
+    /// A *hard* field removes endpoints; when it removes all, the answer is a 404. A *soft* field only
+    /// orders them.
+    ///
+    /// OpenRouter may refuse names that it does not know here; [`extra`](Self::extra) is for fields
+    /// newer than this version.
+    ///
+    /// ```
+    /// use fairkey_openrouter::{MaxPrice, ProviderPreferences, SortBy};
+    ///
+    /// let preferences = ProviderPreferences::new()
+    ///     .only(["anthropic", "amazon-bedrock"])
+    ///     .ignore(["azure"])
+    ///     .sort(SortBy::Throughput)
+    ///     .max_price(MaxPrice::new().prompt(1.0).completion(4.0));
+    /// let json = serde_json::to_value(&preferences)?;
+    /// assert_eq!(json["sort"], "throughput");
+    /// assert_eq!(json["max_price"]["prompt"], 1.0);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub struct ProviderPreferences as in "ProviderPreferences::new()" {
+        /// Providers to try first, in this order; the others follow unless
+        /// [`allow_fallbacks`](field@Self::allow_fallbacks) is off. Switches off load balancing by
+        /// price, sticky routing and the service tiers of variants. Soft. Default: none.
+        order: list String = ["anthropic", "amazon-bedrock"] => ["anthropic", "amazon-bedrock"];
+        /// The only providers that may serve the call. It *intersects* the account's own list.
+        /// Hard. Default: all.
+        only: list String = ["deepinfra/turbo"] => ["deepinfra/turbo"];
+        /// Providers that must not serve the call, in addition to the account's own list. Hard.
+        /// Default: none.
+        ignore: list String = ["azure"] => ["azure"];
+        /// Whether others may serve when the first choice fails; if not, its error is returned.
+        /// Hard when false. Default: true.
+        allow_fallbacks: value bool = false => false;
+        /// Whether only endpoints that support every parameter of the request may serve. Hard when
+        /// true. When false, unsupported sampling parameters are dropped silently, while tools,
+        /// response formats and verbosity still act as soft filters. Default: false.
+        require_parameters: value bool = true => true;
+        /// Whether providers that may store or train on prompts may serve. Hard when `deny`.
+        /// Default: `allow`.
+        data_collection: into DataCollection = DataCollection::Deny => "deny";
+        /// Whether only endpoints with zero data retention may serve. Hard when true; false cannot
+        /// relax what the account demands. Default: unset.
+        zdr: value bool = true => true;
+        /// Whether only models whose text may be distilled may serve. Hard when true. Default:
+        /// unset.
+        enforce_distillable_text: value bool = true => true;
+        /// The quantizations that may serve. Hard. Default: all.
+        quantizations: list Quantization = [Quantization::Fp8] => ["fp8"];
+        /// How to order providers in place of load balancing by price. Soft. Default: load
+        /// balancing.
+        sort: into Sort = SortBy::Price => "price";
+        /// Tokens per second over the last 5 minutes that a provider should reach. Soft: the
+        /// others come last. Default: none.
+        preferred_min_throughput: into Cutoff = 50.0 => 50.0;
+        /// Seconds to the first token over the last 5 minutes that a provider should stay below.
+        /// Soft. Default: none.
+        preferred_max_latency: into Cutoff = Cutoff::percentiles().p90(2.5) => {"p90": 2.5};
+        /// The most that the call may cost. Hard. Default: none.
+        max_price: value MaxPrice = MaxPrice::new().prompt(1.0) => {"prompt": 1.0};
+        /// Options passed to the provider that serves, by its slug: `{"openai": {…}}`. Soft.
+        /// Default: none.
+        options: into Map<String, Value> =
+            json!({"openai": {"x": 1}}).as_object().cloned().unwrap_or_default()
+            => {"openai": {"x": 1}};
     }
 }
 
@@ -255,12 +153,58 @@ pub enum Sort {
     By(SortBy),
     /// By one measure, within a partition.
     Within {
-        /// The measure.
-        by: SortBy,
+        /// The measure; `None`: load balancing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<SortBy>,
         /// What is ordered together; `None`: each model on its own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         partition: Option<Partition>,
+        /// Every other field.
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
+}
+
+impl Sort {
+    /// Returns an order by a measure, within a partition.
+    ///
+    /// ```
+    /// use fairkey_openrouter::{Partition, ProviderPreferences, Sort, SortBy};
+    ///
+    /// let fastest = Sort::within(SortBy::Throughput, Partition::None);
+    /// let preferences = ProviderPreferences::new().sort(fastest);
+    /// assert_eq!(serde_json::to_value(&preferences)?["sort"]["partition"], "none");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn within(by: SortBy, partition: Partition) -> Self {
+        Self::Within {
+            by: Some(by),
+            partition: Some(partition),
+            extra: Map::new(),
+        }
+    }
+
+    /// Returns the measure.
+    #[must_use]
+    pub fn by(&self) -> Option<&SortBy> {
+        match self {
+            Self::By(by) => Some(by),
+            Self::Within { by, .. } => by.as_ref(),
+        }
+    }
+
+    /// Returns what is ordered together.
+    #[must_use]
+    pub fn partition(&self) -> &Partition {
+        match self {
+            Self::Within {
+                partition: Some(partition),
+                ..
+            } => partition,
+            _ => &Partition::Model,
+        }
+    }
 }
 
 impl From<SortBy> for Sort {
@@ -271,26 +215,33 @@ impl From<SortBy> for Sort {
 
 /// A bound on a measure of the last 5 minutes: of its median, or of several percentiles, all of
 /// which have to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Cutoff {
     /// Of the median.
     Median(f64),
     /// Of several percentiles.
-    Percentiles {
-        /// The median.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        p50: Option<f64>,
-        /// Three quarters.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        p75: Option<f64>,
-        /// Nine of ten.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        p90: Option<f64>,
-        /// 99 of a hundred.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        p99: Option<f64>,
-    },
+    Percentiles(Percentiles),
+}
+
+impl Cutoff {
+    /// Returns bounds on no percentile.
+    #[must_use]
+    pub fn percentiles() -> Percentiles {
+        Percentiles::new()
+    }
+
+    /// Returns the bounds, each with its percentile.
+    pub fn bounds(&self) -> impl Iterator<Item = (u8, f64)> {
+        let bounds = match self {
+            Self::Median(bound) => [Some(*bound), None, None, None],
+            Self::Percentiles(of) => [of.p50, of.p75, of.p90, of.p99],
+        };
+        [50, 75, 90, 99]
+            .into_iter()
+            .zip(bounds)
+            .filter_map(|(percentile, bound)| Some((percentile, bound?)))
+    }
 }
 
 impl From<f64> for Cutoff {
@@ -299,49 +250,40 @@ impl From<f64> for Cutoff {
     }
 }
 
-/// The most that a call may cost, in US dollars: per million tokens for prompt and completion, per
-/// unit for the rest. Endpoints above it are removed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct MaxPrice {
-    /// Per million prompt tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Price>,
-    /// Per million completion tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completion: Option<Price>,
-    /// Per request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Price>,
-    /// Per image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<Price>,
-    /// Per unit of audio.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio: Option<Price>,
-    /// Every other field.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+impl From<Percentiles> for Cutoff {
+    fn from(bounds: Percentiles) -> Self {
+        Self::Percentiles(bounds)
+    }
 }
 
-impl MaxPrice {
-    /// Returns a bound on nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+open_object! {
+    /// Bounds on percentiles of a measure. All that are given have to hold.
+    pub struct Percentiles as in "Percentiles::new()" {
+        /// On the median.
+        p50: value f64 = 1.5 => 1.5;
+        /// On three quarters.
+        p75: value f64 = 1.5 => 1.5;
+        /// On nine of ten.
+        p90: value f64 = 1.5 => 1.5;
+        /// On 99 of a hundred.
+        p99: value f64 = 1.5 => 1.5;
     }
+}
 
-    /// Sets the most per million prompt tokens.
-    #[must_use]
-    pub fn prompt(mut self, usd: impl Into<Price>) -> Self {
-        self.prompt = Some(usd.into());
-        self
-    }
-
-    /// Sets the most per million completion tokens.
-    #[must_use]
-    pub fn completion(mut self, usd: impl Into<Price>) -> Self {
-        self.completion = Some(usd.into());
-        self
+open_object! {
+    /// The most that a call may cost, in US dollars: per million tokens for prompt and completion,
+    /// per unit for the rest. Endpoints above it are removed. Numbers and texts do.
+    pub struct MaxPrice as in "MaxPrice::new()" {
+        /// Per million prompt tokens.
+        prompt: into Price = 1.25 => 1.25;
+        /// Per million completion tokens.
+        completion: into Price = "3.50" => "3.50";
+        /// Per request.
+        request: into Price = 0.01 => 0.01;
+        /// Per image.
+        image: into Price = 0.01 => 0.01;
+        /// Per unit of audio.
+        audio: into Price = 0.01 => 0.01;
     }
 }
 
