@@ -32,6 +32,9 @@ const MOCK_COOLDOWN: CooldownConfig = CooldownConfig {
     exhausted_cap: Duration::from_secs(60),
     refused: None,
     failed_cap: Duration::from_secs(60),
+    throttled_longest: Duration::from_secs(4),
+    exhausted_longest: Duration::from_secs(8),
+    ..CooldownConfig::DEFAULT
 };
 
 /// For the same reason, the longest backoff.

@@ -194,6 +194,12 @@ impl KeySet {
         &self.fresh_accounts
     }
 
+    /// Returns the key in the slot of that index, if one is there.
+    #[must_use]
+    pub fn at(&self, index: usize) -> Option<Candidate<'_>> {
+        self.get(Slot(u32::try_from(index).ok()?))
+    }
+
     /// Returns the account slot of that index; there need not be an account in it.
     #[must_use]
     #[inline]

@@ -5,31 +5,34 @@ mod state;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
-use fairkey_core::sync::{Ordering, lock};
 use fairkey_core::{
-    At, Candidate, Denied, FaultKind, Gate, KeySet, Outcome, Report, Scopes, Seeds, SlotBits,
-    Slots, Ticket, Timestamp, Turn,
+    At, Candidate, Denied, Detail, FaultKind, Gate, KeySet, Outcome, Report, Scopes, Seeds,
+    SlotBits, Slots, Ticket, Timestamp, Turn,
 };
 
-use self::state::{Heard, Inner, Phase, State, Word};
-use crate::Group;
+use self::state::State;
+use crate::recovery::{Course, Heard, Inner, Step, Word, jittered};
 use crate::window::Slice;
+use crate::{Group, Status};
 
 pub use self::config::{BreakerConfig, BreakerConfigError};
 
-/// Takes a key, or an account, out after failures of its scope; lets exactly one probe through
+/// Takes a key, an account, or all keys out after failures of their scope; lets exactly one probe through
 /// when the time is over; and lets load back in steps after it.
 ///
 /// - **Closed**: calls pass without a lock; their ends are counted in a sliding window. A trip is
 ///   decided when a failure arrives, never by a success.
 /// - **Open** until a time: everything is denied. Each further trip doubles the time, up to a cap,
 ///   less some jitter.
-/// - **Probe**: the first call after that time is the probe, and the only one. If it succeeds the
-///   ramp begins; if it fails the breaker is open again; if it is given up, or fails by somebody
-///   else's fault, its permit goes back and the next call is the probe.
-/// - **Ramp**: two calls at a time, four, eight; then closed. A failure opens it again.
+/// - **Probe**: the first call after that time is the probe, and the only one. Its first content
+///   is success enough, so that a long stream keeps nobody waiting. If it succeeds the ramp begins;
+///   if it fails the breaker is open again; if it is given up, or fails by somebody else's fault,
+///   its permit goes back and the next call is the probe. A probe of which nothing is heard for
+///   [`BreakerConfig::probe_timeout`] bars no longer: one more call may pass, and whichever is
+///   heard of first decides.
+/// - **Ramp**: two calls at a time, four, eight, of those that wait for their first content; then
+///   closed. A failure opens it again.
 ///
 /// Every ticket carries the generation of the state that gave it. An answer to a call that began
 /// before the last transition changes nothing: it can neither close nor trip what came after.
@@ -58,6 +61,7 @@ pub use self::config::{BreakerConfig, BreakerConfigError};
 pub struct SlidingWindowBreaker {
     config: BreakerConfig,
     slice: Slice,
+    course: Course,
     group: Group,
     hears: Scopes,
     states: Slots<State>,
@@ -100,6 +104,11 @@ impl SlidingWindowBreaker {
         }
         Self {
             slice: Slice::of(config.window),
+            course: Course {
+                probe_timeout: config.probe_timeout,
+                ramp: config.ramp,
+                all_at_once: false,
+            },
             config,
             group,
             hears: Scopes::of(group.scope()),
@@ -131,10 +140,20 @@ impl SlidingWindowBreaker {
     pub fn clear(&self, key: Candidate<'_>) {
         let index = self.group.index(key);
         if let Some(state) = self.states.get(index) {
-            let mut inner = lock(&state.inner);
-            inner.trips = 0;
-            self.close(index, state, &mut inner);
+            let mut inner = state.track.lock();
+            inner.recovery.make_well();
+            self.settle_well(index, state, &mut inner);
         }
+    }
+
+    /// Returns how the group that `key` belongs to is.
+    #[must_use]
+    pub fn status(&self, key: Candidate<'_>, now: Timestamp) -> Status {
+        self.states
+            .get(self.group.index(key))
+            .map_or(Status::WELL, |state| {
+                state.track.lock().recovery.status(now)
+            })
     }
 
     /// Returns whether the breaker of the group that `key` belongs to is closed: neither open,
@@ -143,66 +162,54 @@ impl SlidingWindowBreaker {
     pub fn is_closed(&self, key: Candidate<'_>) -> bool {
         self.states
             .get(self.group.index(key))
-            .is_none_or(|state| state.word().is_closed())
+            .is_none_or(|state| state.track.word().is_well())
     }
 
-    /// Tells whether a call may pass one that is not closed. Under its lock.
-    fn admit(&self, inner: &Inner, now: Timestamp) -> Result<(), Denied> {
-        let by = self.group.scope();
-        match inner.phase {
-            Phase::Closed => Ok(()),
-            Phase::Open { until } if now < until => Err(Denied::until(by, until)),
-            Phase::Open { .. } => Ok(()),
-            // The end of the probe decides, not a time.
-            Phase::Probe => Err(Denied::for_good(by)),
-            Phase::Ramp {
-                limit, in_flight, ..
-            } if in_flight >= limit => Err(Denied::for_good(by)),
-            Phase::Ramp { .. } => Ok(()),
-        }
-    }
-
-    /// Tells the same without a lock where the state is closed or open for long.
     fn look(&self, index: usize, now: Timestamp) -> Result<(), Denied> {
-        let Some(state) = self.states.get(index) else {
-            return Ok(());
-        };
-        if state.word().is_closed() {
-            return Ok(());
+        match self.states.get(index) {
+            Some(state) => state.track.look(self.group.scope(), now),
+            None => Ok(()),
         }
-        // Relaxed: a hint. It is zero, or a time before which this generation stays open.
-        let until = Timestamp::from_nanos(state.until.load(Ordering::Relaxed));
-        if now < until {
-            return Err(Denied::until(self.group.scope(), until));
-        }
-        self.admit(&lock(&state.inner), now)
     }
 
-    fn trip(&self, index: usize, state: &State, inner: &mut Inner, now: Timestamp) {
-        inner.trips = inner.trips.saturating_add(1);
-        let doublings = (inner.trips - 1).min(31);
-        // At most what a clock can tell: the product of the longest duration and a part of it may
-        // not fit a duration.
+    fn trip(&self, index: usize, state: &State, inner: &mut Inner<u32>, now: Timestamp) {
+        inner.more = inner.more.saturating_add(1);
+        let doublings = (inner.more - 1).min(31);
         let full = self
             .config
             .open_for
             .saturating_mul(1 << doublings)
-            .min(self.config.open_cap)
-            .min(Duration::from_nanos(u64::MAX));
-        let part = 1.0 - self.config.jitter * self.seeds.draw().unit();
-        let until = now + full.mul_f64(part).max(Duration::from_nanos(1));
-        inner.phase = Phase::Open { until };
-        state.advance(inner);
-        state.until.store(until.as_nanos(), Ordering::Relaxed);
+            .min(self.config.open_cap);
+        let wait = jittered(full, self.config.jitter, self.seeds.draw().unit());
+        // The end of time is for what is out for good, which a breaker never is.
+        let until = (now + wait).min(Timestamp::from_nanos(u64::MAX - 1));
+        inner.recovery.take_out(until, now);
+        state.track.publish(inner);
         self.special.insert(index);
     }
 
-    fn close(&self, index: usize, state: &State, inner: &mut Inner) {
-        inner.phase = Phase::Closed;
-        state.until.store(0, Ordering::Relaxed);
-        state.advance(inner);
+    /// Makes public that the breaker is closed.
+    fn settle_well(&self, index: usize, state: &State, inner: &mut Inner<u32>) {
+        inner.more = 0;
+        state.track.publish(inner);
         self.special
-            .remove_unless(index, || !state.word().is_closed());
+            .remove_unless(index, || !state.track.word().is_well());
+    }
+
+    /// Acts on what came of a call that passed while it was not closed.
+    fn carry_out(
+        &self,
+        step: Step,
+        index: usize,
+        state: &State,
+        inner: &mut Inner<u32>,
+        now: Timestamp,
+    ) {
+        match step {
+            Step::Same | Step::Proven => state.track.publish(inner),
+            Step::Well => self.settle_well(index, state, inner),
+            Step::Failed => self.trip(index, state, inner, now),
+        }
     }
 
     /// Counts the end of a call that a closed breaker let through.
@@ -235,85 +242,11 @@ impl SlidingWindowBreaker {
                 && f64::from(counts.failures) >= ratio * f64::from(counts.calls)
         });
         if by_run || by_count || by_ratio {
-            let mut inner = lock(&state.inner);
+            let mut inner = state.track.lock();
             // Somebody else may have tripped it since.
-            if inner.generation == word.generation() && matches!(inner.phase, Phase::Closed) {
+            if inner.recovery.word() == word {
                 self.trip(index, state, &mut inner, now);
             }
-        }
-    }
-
-    /// Takes back a permit that a breaker gave out while it was not closed.
-    fn give_back(&self, index: usize, state: &State, ticket: Word, kind: Heard, now: Timestamp) {
-        let mut inner = lock(&state.inner);
-        if inner.generation != ticket.generation() {
-            // A straggler: its permit was of a state that is gone.
-            return;
-        }
-        match (inner.phase, kind) {
-            (Phase::Probe, Heard::Success) if self.config.ramp <= 1 => {
-                inner.trips = 0;
-                self.close(index, state, &mut inner);
-            }
-            (Phase::Probe, Heard::Success) => {
-                inner.phase = Phase::Ramp {
-                    limit: 2,
-                    in_flight: 0,
-                    succeeded: 0,
-                };
-                state.advance(&mut inner);
-            }
-            (Phase::Probe, Heard::Neutral) => {
-                // The permit goes back. The generation stays: nothing was learned.
-                inner.phase = Phase::Open {
-                    until: Timestamp::ZERO,
-                };
-            }
-            (
-                Phase::Ramp {
-                    limit,
-                    in_flight,
-                    succeeded,
-                },
-                Heard::Success,
-            ) => {
-                let (in_flight, succeeded) = (in_flight.saturating_sub(1), succeeded + 1);
-                if succeeded < limit {
-                    inner.phase = Phase::Ramp {
-                        limit,
-                        in_flight,
-                        succeeded,
-                    };
-                } else if limit.saturating_mul(2) > self.config.ramp {
-                    inner.trips = 0;
-                    self.close(index, state, &mut inner);
-                } else {
-                    inner.phase = Phase::Ramp {
-                        limit: limit * 2,
-                        in_flight,
-                        succeeded: 0,
-                    };
-                }
-            }
-            (
-                Phase::Ramp {
-                    limit,
-                    in_flight,
-                    succeeded,
-                },
-                Heard::Neutral,
-            ) => {
-                let in_flight = in_flight.saturating_sub(1);
-                inner.phase = Phase::Ramp {
-                    limit,
-                    in_flight,
-                    succeeded,
-                };
-            }
-            (Phase::Probe | Phase::Ramp { .. }, Heard::Failure) => {
-                self.trip(index, state, &mut inner, now);
-            }
-            (Phase::Closed | Phase::Open { .. }, _) => {}
         }
     }
 }
@@ -331,30 +264,24 @@ impl Gate for SlidingWindowBreaker {
         self.group.narrow(
             turn,
             |word| self.special.word(word),
-            |index| self.look(index, now).is_ok(),
+            |index| self.look(index, now),
         );
     }
 
     fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
-        let index = self.group.index(at.key);
         let by = self.group.scope();
-        let state = self.states.get(index).ok_or(Denied::for_good(by))?;
-        let word = state.word();
-        if word.is_closed() {
-            return Ok(Ticket(word.0));
+        let state = self.states.get(self.group.index(at.key));
+        let state = state.ok_or(Denied::for_good(by))?;
+        state.track.enter(by, at.now, self.course)
+    }
+
+    fn first_content(&self, key: Candidate<'_>, ticket: Ticket, at: Timestamp) {
+        let (index, ticket) = (self.group.index(key), Word(ticket.0));
+        if let (false, Some(state)) = (ticket.is_well(), self.states.get(index)) {
+            let mut inner = state.track.lock();
+            let step = inner.recovery.first_content(ticket, self.course);
+            self.carry_out(step, index, state, &mut inner, at);
         }
-        let mut inner = lock(&state.inner);
-        self.admit(&inner, at.now)?;
-        match &mut inner.phase {
-            Phase::Open { .. } => {
-                inner.phase = Phase::Probe;
-                state.until.store(0, Ordering::Relaxed);
-                state.advance(&mut inner);
-            }
-            Phase::Ramp { in_flight, .. } => *in_flight += 1,
-            Phase::Closed | Phase::Probe => {}
-        }
-        Ok(Ticket(state.word().0))
     }
 
     fn leave(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
@@ -372,9 +299,14 @@ impl Gate for SlidingWindowBreaker {
             Outcome::Fault { kind, .. } => (Heard::Failure, Some(kind)),
             _ => (Heard::Neutral, None),
         };
-        if !ticket.is_closed() {
-            self.give_back(index, state, ticket, heard, report.ended);
-        } else if !matches!(heard, Heard::Neutral) && state.word() == ticket {
+        if !ticket.is_well() {
+            let had_content = report.first_content.is_some();
+            let mut inner = state.track.lock();
+            let step = inner
+                .recovery
+                .leave(ticket, heard, had_content, self.course);
+            self.carry_out(step, index, state, &mut inner, report.ended);
+        } else if heard != Heard::Neutral && state.track.word() == ticket {
             self.count(index, state, ticket, kind, report.ended);
         }
     }
@@ -387,15 +319,28 @@ impl Gate for SlidingWindowBreaker {
         self.hears
     }
 
+    fn detail(&self, at: &At<'_>) -> Detail {
+        self.status(at.key, at.now).detail()
+    }
+
+    fn name(&self) -> &'static str {
+        match self.group {
+            Group::Key => "SlidingWindowBreaker(key)",
+            Group::Account => "SlidingWindowBreaker(account)",
+            Group::Service => "SlidingWindowBreaker(service)",
+            Group::Network => "SlidingWindowBreaker(network)",
+        }
+    }
+
     fn rekey(&self, keys: &KeySet) {
         let len = self.group.len(keys);
         self.states.grow(len, State::new);
         self.special.grow(len);
         self.group.for_each_fresh(keys, |index| {
             if let Some(state) = self.states.get(index) {
-                let mut inner = lock(&state.inner);
-                inner.trips = 0;
-                self.close(index, state, &mut inner);
+                let mut inner = state.track.lock();
+                inner.recovery.make_well();
+                self.settle_well(index, state, &mut inner);
             }
         });
     }

@@ -1,31 +1,40 @@
 //! What a gate's state belongs to: [`Group`].
 
-use fairkey_core::{Candidate, KeySet, Scope, Turn};
+use fairkey_core::{Candidate, Denied, KeySet, Scope, Turn};
 
-/// What a gate keeps one state for: each key, or each account.
+/// What a gate keeps one state for: each key, each account, or all keys together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
     /// Each key by itself.
     Key,
     /// All keys of an account together. A key without an account is one by itself.
     Account,
+    /// All keys together, for faults of the service. While it is out nothing is to be had from
+    /// any key: the whole turn is closed, and no key is blamed.
+    Service,
+    /// All keys together, for faults of the way to the service.
+    Network,
 }
 
 impl Group {
-    /// Returns the scope that a refusal of this group names.
+    /// Returns the scope that a refusal of this group names, and whose faults it hears.
     #[must_use]
     pub const fn scope(self) -> Scope {
         match self {
             Self::Key => Scope::Key,
             Self::Account => Scope::Account,
+            Self::Service => Scope::Service,
+            Self::Network => Scope::Network,
         }
     }
 
     /// Returns where the state for `key` is.
+    #[inline]
     pub(crate) fn index(self, key: Candidate<'_>) -> usize {
         match self {
             Self::Key => key.slot().index(),
             Self::Account => key.account().index(),
+            Self::Service | Self::Network => 0,
         }
     }
 
@@ -34,6 +43,7 @@ impl Group {
         match self {
             Self::Key => keys.slots(),
             Self::Account => keys.account_slots(),
+            Self::Service | Self::Network => 1,
         }
     }
 
@@ -45,17 +55,33 @@ impl Group {
                 .fresh_accounts()
                 .iter()
                 .for_each(|slot| f(slot.index())),
+            // What all keys share is older than any of them.
+            Self::Service | Self::Network => {}
+        }
+    }
+
+    /// Returns a key that the state at `index` is for: any one of several.
+    pub(crate) fn representative(self, keys: &KeySet, index: usize) -> Option<Candidate<'_>> {
+        match self {
+            Self::Key => keys.at(index),
+            Self::Account => {
+                let (word, members) = keys.members(keys.account_at(index)).first()?;
+                let bit = members.trailing_zeros();
+                keys.at((word * 64 + bit) as usize)
+            }
+            Self::Service | Self::Network => keys.iter().next(),
         }
     }
 
     /// Takes the keys out of `turn` whose state's bit is set in `bits` (words of 64, as
-    /// [`SlotBits`](fairkey_core::SlotBits) has them) and for which `keep` of the state's index
-    /// says no. Each account is asked once, whatever the number of its keys.
+    /// [`SlotBits`](fairkey_core::SlotBits) has them) and that `look` denies by the state's index;
+    /// closes the turn where the state is that of all keys. Each state is asked once, whatever the
+    /// number of its keys.
     pub(crate) fn narrow(
         self,
         turn: &mut Turn<'_>,
         bits: impl Fn(usize) -> u64,
-        mut keep: impl FnMut(usize) -> bool,
+        mut look: impl FnMut(usize) -> Result<(), Denied>,
     ) {
         let keys = turn.keys();
         for word in 0..self.len(keys).div_ceil(64) {
@@ -68,9 +94,9 @@ impl Group {
                 let bit = left.trailing_zeros() as usize;
                 left &= left - 1;
                 let index = word * 64 + bit;
-                if keep(index) {
+                let Err(denied) = look(index) else {
                     continue;
-                }
+                };
                 match self {
                     Self::Key => gone |= 1 << bit,
                     Self::Account => {
@@ -79,6 +105,7 @@ impl Group {
                             turn.mask(at as usize, !members);
                         }
                     }
+                    Self::Service | Self::Network => turn.close(denied),
                 }
             }
             if gone != 0 {

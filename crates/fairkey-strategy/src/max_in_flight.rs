@@ -9,7 +9,7 @@ use fairkey_core::{
 
 use crate::Group;
 
-/// Admits at most so many calls at a time for each key, or for each account.
+/// Admits at most so many calls at a time for each key, for each account, or in all.
 ///
 /// The cap is hard: two threads cannot pass it together. It is ours and nobody's fault, so a
 /// refusal names [`Scope::Local`] and no time; the end of any call opens it.
@@ -74,7 +74,11 @@ impl Gate for MaxInFlight {
                 if !full {
                     self.full.remove_unless(index, || self.is_full(index));
                 }
-                !full
+                if full {
+                    Err(Denied::for_good(Scope::Local))
+                } else {
+                    Ok(())
+                }
             },
         );
     }

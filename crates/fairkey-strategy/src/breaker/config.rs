@@ -33,6 +33,9 @@ pub struct BreakerConfig {
     /// each stage that succeeds, until this many; then the breaker closes. Default 16; 0 or 1
     /// closes at once.
     pub ramp: u32,
+    /// How long a probe of which nothing is heard, neither content nor an end, bars all others.
+    /// Then one more call may pass. Default 60 s, above 0.
+    pub probe_timeout: Duration,
 }
 
 impl Default for BreakerConfig {
@@ -47,6 +50,7 @@ impl Default for BreakerConfig {
             open_cap: Duration::from_secs(300),
             jitter: 0.5,
             ramp: 16,
+            probe_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -88,6 +92,9 @@ impl BreakerConfig {
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             return err("breaker jitter is not between 0 and 1");
+        }
+        if self.probe_timeout.is_zero() {
+            return err("breaker probe_timeout is 0");
         }
         if self.open_for.is_zero() || self.open_for > self.open_cap {
             return err("breaker open_for is not above 0 and at most open_cap");

@@ -11,7 +11,6 @@ use fairkey_testkit::law::{gate, strategy as law};
 use fairkey_testkit::{Twice, assert_broken, assert_holds};
 
 type MakeStrategy = fn() -> Box<dyn Strategy>;
-type MakeGate = fn() -> Arc<dyn Gate>;
 
 const STRATEGIES: [(&str, MakeStrategy); 7] = [
     ("round robin", || Box::new(RoundRobin::new())),
@@ -37,9 +36,13 @@ fn breaker(config: BreakerConfig) -> SlidingWindowBreaker {
 fn gated(strategy: Box<dyn Strategy>) -> Box<dyn Strategy> {
     let guarded = breaker(BreakerConfig::default())
         .guarding(strategy)
-        .gate(Cooldown::per_account(CooldownConfig::default()))
+        .gate(Cooldown::per_account(CooldownConfig::default()).seed(3))
         .gate(MaxInFlight::per_key(1_000));
-    Box::new(Cooldown::per_key(CooldownConfig::default()).guarding(guarded))
+    Box::new(
+        Cooldown::per_key(CooldownConfig::default())
+            .seed(3)
+            .guarding(guarded),
+    )
 }
 
 #[test]
@@ -208,32 +211,88 @@ fn a_breaker_hears_what_it_is_told_to() {
     assert_broken(gate::only_own_scope_is_heard(everything, key), law);
 }
 
+/// Settings of cooldowns: what comes out of the box, all at once as of old, and the ends of every
+/// range.
+fn cooldowns() -> [CooldownConfig; 4] {
+    let seconds = std::time::Duration::from_secs;
+    let default = CooldownConfig::default;
+    [
+        default(),
+        CooldownConfig {
+            ramp: 0,
+            ..default()
+        },
+        CooldownConfig {
+            ramp: 1,
+            jitter: 1.0,
+            refused: Some(seconds(900)),
+            ..default()
+        },
+        CooldownConfig {
+            ramp: 5,
+            check_wait: seconds(3),
+            probe_timeout: seconds(1),
+            ..default()
+        },
+    ]
+}
+
 #[test]
 fn every_cooldown_obeys_the_laws_of_gates() {
-    let make: [(Group, MakeGate); 2] = [
-        (Group::Key, || {
-            Arc::new(Cooldown::per_key(CooldownConfig::default()))
-        }),
-        (Group::Account, || {
-            Arc::new(Cooldown::per_account(CooldownConfig::default()))
-        }),
-    ];
-    for (group, make) in make {
-        println!("{group:?}");
+    for config in cooldowns() {
+        println!("{config:?}");
+        let make = || -> Arc<dyn Gate> { Arc::new(Cooldown::per_key(config.clone()).seed(3)) };
         assert_holds(gate::check(make));
         assert_holds(gate::never_shrinks_without_evidence(make));
-        let scopes = match group {
-            Group::Key => Scopes::of(Scope::Key).and(Scope::Budget),
-            Group::Account => Scopes::of(Scope::Account),
-        };
+        assert_holds(gate::closes_its_key_and_no_other(make));
+        let scopes = Scopes::of(Scope::Key).and(Scope::Budget);
         assert_holds(gate::only_own_scope_is_heard(make, scopes));
-        match group {
-            Group::Key => assert_holds(gate::closes_its_key_and_no_other(make)),
-            Group::Account => assert_holds(gate::closes_its_account_and_no_other(make)),
+        if config.ramp == 0 {
+            assert_broken(gate::at_most_one_probe(make), "at_most_one_probe");
+        } else {
+            assert_holds(gate::at_most_one_probe(make));
         }
-        // It does not probe: when the time is over, all come back.
-        assert_broken(gate::at_most_one_probe(make), "at_most_one_probe");
     }
+}
+
+#[test]
+fn a_cooldown_of_accounts_obeys_them_too() {
+    for config in cooldowns() {
+        let make = || -> Arc<dyn Gate> { Arc::new(Cooldown::per_account(config.clone()).seed(3)) };
+        assert_holds(gate::check(make));
+        assert_holds(gate::closes_its_account_and_no_other(make));
+        assert_holds(gate::only_own_scope_is_heard(
+            make,
+            Scopes::of(Scope::Account),
+        ));
+    }
+}
+
+#[test]
+fn what_stands_for_all_keys_closes_all_of_them() {
+    for group in [Group::Service, Group::Network] {
+        let makes: [Box<dyn Fn() -> Arc<dyn Gate>>; 2] = [
+            Box::new(move || {
+                Arc::new(Cooldown::per(group, CooldownConfig::default()).seed(3)) as Arc<dyn Gate>
+            }),
+            Box::new(move || {
+                Arc::new(SlidingWindowBreaker::per(group, breakers().remove(2)).seed(3))
+            }),
+        ];
+        for make in &makes {
+            assert_holds(gate::check_of_all(make));
+            assert_holds(gate::closes_everything(make));
+            assert_holds(gate::never_shrinks_without_evidence(make));
+            assert_holds(gate::at_most_one_probe(make));
+            let scopes = Scopes::of(group.scope());
+            assert_holds(gate::only_own_scope_is_heard(make, scopes));
+            // A key that joins a service that is out finds it out.
+            let law = "a_new_key_inherits_nothing";
+            assert_broken(gate::check(make), law);
+        }
+    }
+    let per_key = || -> Arc<dyn Gate> { Arc::new(Cooldown::per_key(CooldownConfig::default())) };
+    assert_broken(gate::closes_everything(per_key), "closes_everything");
 }
 
 #[test]

@@ -108,10 +108,18 @@ fn the_defaults_are_those_that_are_documented() {
         (seconds(5), seconds(300))
     );
     assert_eq!((config.jitter, config.ramp), (0.5, 16));
+    assert_eq!(config.probe_timeout, seconds(60));
 }
 
 #[test]
 fn explanations_call_it_by_its_name() {
-    let breaker = SlidingWindowBreaker::new(BreakerConfig::default());
-    assert_eq!(breaker.name(), "SlidingWindowBreaker");
+    for (group, name) in [
+        (Group::Key, "SlidingWindowBreaker(key)"),
+        (Group::Account, "SlidingWindowBreaker(account)"),
+        (Group::Service, "SlidingWindowBreaker(service)"),
+        (Group::Network, "SlidingWindowBreaker(network)"),
+    ] {
+        let breaker = SlidingWindowBreaker::per(group, BreakerConfig::default());
+        assert_eq!(breaker.name(), name);
+    }
 }

@@ -27,7 +27,7 @@ struct Model {
 enum State {
     Closed,
     Open { until: Duration },
-    Probing,
+    Probing { deadline: Duration, out: u32 },
     Ramp { limit: u32, inside: u32, done: u32 },
 }
 
@@ -47,19 +47,33 @@ impl Model {
         match self.state {
             State::Closed => true,
             State::Open { until } => now >= until,
-            State::Probing => false,
+            State::Probing { deadline, .. } => now >= deadline,
             State::Ramp { limit, inside, .. } => inside < limit,
         }
     }
 
-    /// Lets a call in; returns its epoch.
-    fn enter(&mut self) -> u32 {
-        match &mut self.state {
-            State::Open { .. } => self.go(State::Probing),
-            State::Ramp { inside, .. } => *inside += 1,
-            _ => {}
-        }
-        self.epoch
+    /// Lets a call in; returns its epoch, and whether it is a probe.
+    fn enter(&mut self, now: Duration) -> (u32, bool) {
+        let new_deadline = now + self.config.probe_timeout;
+        let is_probe = match &mut self.state {
+            State::Open { .. } => {
+                self.state = State::Probing {
+                    deadline: new_deadline,
+                    out: 1,
+                };
+                true
+            }
+            State::Probing { deadline, out } => {
+                (*deadline, *out) = (new_deadline, *out + 1);
+                true
+            }
+            State::Ramp { inside, .. } => {
+                *inside += 1;
+                false
+            }
+            State::Closed => false,
+        };
+        (self.epoch, is_probe)
     }
 
     fn go(&mut self, state: State) {
@@ -81,27 +95,29 @@ impl Model {
         self.go(State::Open { until });
     }
 
-    fn end(&mut self, epoch: u32, outcome: Outcome, now: Duration) {
+    fn end(&mut self, (epoch, is_probe): (u32, bool), outcome: Outcome, now: Duration) {
         if epoch != self.epoch {
+            return;
+        }
+        if is_probe && matches!(self.state, State::Ramp { .. }) && !is_failure(outcome) {
+            // Another probe has opened the ramp.
             return;
         }
         let failure = match outcome {
             Outcome::Success => None,
-            Outcome::Fault {
-                scope: Scope::Key,
-                kind,
-                ..
-            } if kind != FaultKind::Exhausted => Some(kind),
+            Outcome::Fault { kind, .. } if is_failure(outcome) => Some(kind),
             _ => return self.end_silent(now),
         };
         match (self.state, failure) {
             (State::Closed, failure) => self.count(failure, now),
-            (State::Probing, None) if self.config.ramp < 2 => self.close(),
-            (State::Probing, None) => self.go(State::Ramp {
-                limit: 2,
-                inside: 0,
-                done: 0,
-            }),
+            (State::Probing { .. }, None) if self.config.ramp < 2 => self.close(),
+            (State::Probing { .. }, None) => {
+                self.state = State::Ramp {
+                    limit: 2,
+                    inside: 0,
+                    done: 0,
+                };
+            }
             (
                 State::Ramp {
                     limit,
@@ -128,14 +144,15 @@ impl Model {
                     }
                 }
             }
-            (State::Probing | State::Ramp { .. }, Some(_)) => self.trip(now),
+            (State::Probing { .. } | State::Ramp { .. }, Some(_)) => self.trip(now),
             (State::Open { .. }, _) => {}
         }
     }
 
     fn end_silent(&mut self, now: Duration) {
         match &mut self.state {
-            State::Probing => self.state = State::Open { until: now },
+            State::Probing { out, .. } if *out > 1 => *out -= 1,
+            State::Probing { .. } => self.state = State::Open { until: now },
             State::Ramp { inside, .. } => *inside -= 1,
             _ => {}
         }
@@ -176,6 +193,10 @@ impl Model {
     }
 }
 
+fn is_failure(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Fault { scope: Scope::Key, kind, .. } if kind != FaultKind::Exhausted)
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Begin,
@@ -214,17 +235,21 @@ fn configs() -> impl proptest::strategy::Strategy<Value = BreakerConfig> {
         option::of(1_u32..10),
         1_u32..6,
     );
-    (rules, 1_u64..12, 1_u64..20, 1_u64..60, 0_u32..10).prop_map(
-        |((consecutive, count, ratio, min_calls), window, open_for, more, ramp)| BreakerConfig {
-            consecutive,
-            count,
-            ratio: ratio.map(|tenths| f64::from(tenths) / 10.0),
-            min_calls,
-            window: Duration::from_secs(5 * window),
-            open_for: Duration::from_secs(open_for),
-            open_cap: Duration::from_secs(open_for + more),
-            jitter: 0.0,
-            ramp,
+    let times = (1_u64..12, 1_u64..20, 1_u64..60, 1_u64..30);
+    (rules, times, 0_u32..10).prop_map(
+        |((consecutive, count, ratio, min_calls), (window, open_for, more, probe), ramp)| {
+            BreakerConfig {
+                consecutive,
+                count,
+                ratio: ratio.map(|tenths| f64::from(tenths) / 10.0),
+                min_calls,
+                window: Duration::from_secs(5 * window),
+                open_for: Duration::from_secs(open_for),
+                open_cap: Duration::from_secs(open_for + more),
+                jitter: 0.0,
+                ramp,
+                probe_timeout: Duration::from_secs(probe),
+            }
         },
     )
 }
@@ -236,7 +261,7 @@ proptest! {
     fn it_does_what_a_naive_one_does(config in configs(), ops in ops()) {
         let rig = Rig::new(SlidingWindowBreaker::new(config.clone()));
         let mut model = Model::new(config);
-        let mut calls: Vec<(Lease, u32)> = Vec::new();
+        let mut calls: Vec<(Lease, (u32, bool))> = Vec::new();
         for op in ops {
             let now = rig.pool.now().since(fairkey_core::Timestamp::ZERO);
             match op {
@@ -244,7 +269,7 @@ proptest! {
                     let lease = rig.select(0);
                     prop_assert_eq!(lease.is_ok(), model.admits(now), "{:?} at {:?}", lease, now);
                     if let Ok(lease) = lease {
-                        calls.push((lease, model.enter()));
+                        calls.push((lease, model.enter(now)));
                     }
                 }
                 Op::End(n, outcome) if !calls.is_empty() => {
@@ -254,7 +279,7 @@ proptest! {
                 }
                 Op::Advance(by) => rig.advance(by),
                 Op::Wait => {
-                    if let State::Open { until } = model.state {
+                    if let State::Open { until } | State::Probing { deadline: until, .. } = model.state {
                         rig.advance_to(fairkey_core::Timestamp::ZERO + until);
                     }
                 }
@@ -268,7 +293,7 @@ proptest! {
             let now = rig.pool.now().since(fairkey_core::Timestamp::ZERO);
             prop_assert_eq!(rig.is_closed(), model.state == State::Closed, "at {:?}", now);
             let until = match model.state {
-                State::Open { until } if until > now => Some(until),
+                State::Open { until } | State::Probing { deadline: until, .. } if until > now => Some(until),
                 _ => None,
             };
             let said = rig.until(0).flatten();

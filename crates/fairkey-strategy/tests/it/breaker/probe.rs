@@ -1,6 +1,8 @@
 //! Exactly one probe.
 
-use fairkey_core::{FaultKind, Gated, Outcome, Pool, Scope};
+use std::time::Duration;
+
+use fairkey_core::{FaultKind, Gated, Outcome, Pool, Scope, Timestamp};
 use fairkey_strategy::{BreakerConfig, RoundRobin, SlidingWindowBreaker};
 use fairkey_testkit::SpyGate;
 
@@ -14,15 +16,112 @@ fn one_call_is_the_probe_and_nobody_else_gets_in() {
     let probe = rig.select(0).unwrap();
     let refused = rig.select(0).unwrap_err();
     assert_eq!(refused.by, Some(Scope::Key));
-    assert_eq!(
-        refused.retry_at, None,
-        "the end of the probe decides, not a time"
-    );
-    rig.advance(secs(3_600));
-    assert!(rig.select(0).is_err(), "however long it takes");
+    let deadline = rig.pool.now() + secs(60);
+    assert_eq!(refused.retry_at, Some(deadline), "or sooner");
+    let denied = rig.pool.explain(&fairkey_core::Ask::new()).keys[0].denied[0];
+    assert!(denied.denied.may_open_sooner);
+    assert_eq!(denied.detail.what, Some("a probe is under way"));
+    assert_eq!(denied.detail.since, Some(Timestamp::ZERO));
+    rig.advance_to(deadline - Duration::from_nanos(1));
+    assert!(rig.select(0).is_err());
     probe.finish(Outcome::Success);
     assert!(rig.is_closed());
     assert_eq!(rig.capacity(), 100);
+}
+
+#[test]
+fn a_probe_that_is_never_heard_of_bars_for_its_timeout_and_no_longer() {
+    let rig = rig(touchy());
+    rig.trip_and_wait();
+    let lost = rig.select(0).unwrap();
+    rig.advance(secs(60));
+    let second = rig.select(0).unwrap();
+    assert!(rig.select(0).is_err(), "one more, and not everybody");
+    rig.advance(secs(60));
+    let third = rig.select(0).unwrap();
+    // One that gives up leaves the deadline of the last one.
+    drop(second);
+    assert!(rig.select(0).is_err());
+    drop(third);
+    assert!(
+        rig.select(0).is_err(),
+        "the first one may still be heard of"
+    );
+    // And so it is: it began after the trip, so it counts.
+    lost.finish(Outcome::Success);
+    assert!(rig.is_closed());
+}
+
+#[test]
+fn a_late_probe_that_fails_opens_it_again() {
+    for late_is_first in [true, false] {
+        let rig = rig(BreakerConfig {
+            ramp: 16,
+            ..touchy()
+        });
+        rig.trip_and_wait();
+        let lost = rig.select(0).unwrap();
+        rig.advance(secs(60));
+        let second = rig.select(0).unwrap();
+        let (one, other) = if late_is_first {
+            (lost, second)
+        } else {
+            (second, lost)
+        };
+        one.finish(Outcome::Success);
+        assert_eq!(
+            rig.capacity(),
+            2,
+            "the ramp, on which neither holds a place"
+        );
+        other.finish(failed());
+        assert_eq!(rig.open_for(), Some(secs(20)));
+    }
+}
+
+#[test]
+fn the_first_content_of_a_probe_is_success_enough_to_go_on() {
+    let rig = rig(BreakerConfig {
+        ramp: 4,
+        ..touchy()
+    });
+    rig.trip_and_wait();
+    let mut probe = rig.select(0).unwrap();
+    probe.note_first_content();
+    assert_eq!(rig.capacity(), 2, "its ten minutes keep nobody waiting");
+    // On the ramp the same: what streams holds no place.
+    let mut streams: Vec<_> = (0..2).map(|_| rig.select(0).unwrap()).collect();
+    assert!(rig.select(0).is_err());
+    streams
+        .iter_mut()
+        .for_each(|stream| stream.note_first_content());
+    assert_eq!(rig.capacity(), 4);
+    streams.extend((0..4).map(|_| rig.select(0).unwrap()));
+    streams
+        .iter_mut()
+        .for_each(|stream| stream.note_first_content());
+    assert!(rig.is_closed());
+    // What ends after that belongs to another generation.
+    drop((probe, streams));
+    assert_eq!(rig.capacity(), 100);
+}
+
+#[test]
+fn a_stream_that_breaks_behind_its_first_content_ends_the_ramp() {
+    let rig = rig(BreakerConfig {
+        ramp: 16,
+        ..touchy()
+    });
+    rig.trip_and_wait();
+    let mut probe = rig.select(0).unwrap();
+    probe.note_first_content();
+    let mut other = rig.select(0).unwrap();
+    other.note_first_content();
+    other.finish(Outcome::Success);
+    let counted_once = rig.capacity();
+    assert_eq!(counted_once, 2, "one success of two, not two");
+    probe.finish(failed());
+    assert_eq!(rig.open_for(), Some(secs(20)));
 }
 
 #[test]

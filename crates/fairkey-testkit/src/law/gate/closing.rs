@@ -94,6 +94,20 @@ pub fn closes_its_account_and_no_other(make: impl Fn() -> Arc<dyn Gate>) -> Verd
     })
 }
 
+/// The failures of one key's calls close all keys: what is out is what they share.
+///
+/// # Errors
+///
+/// How the law is broken.
+pub fn closes_everything(make: impl Fn() -> Arc<dyn Gate>) -> Verdict {
+    let mut specs = plain_keys(4);
+    specs[0].account = Some(0);
+    specs[1].account = Some(0);
+    once("closes_everything", || {
+        only_closes(&make, &specs, 2, &[true; 4])
+    })
+}
+
 fn only_closes(
     make: super::door::Make<'_>,
     specs: &[KeySpec],
