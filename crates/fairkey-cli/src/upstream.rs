@@ -253,15 +253,19 @@ fn with_strategy(builder: ClientBuilder, config: &Config, seed: Option<u64>) -> 
         return builder.default_gates(true);
     }
     let mut breaker = SlidingWindowBreaker::new(config.breaker.clone().unwrap_or_default());
+    let cooldown = config.cooldown.clone().unwrap_or_default();
+    let mut per_key = Cooldown::per_key(cooldown.clone());
+    let mut per_account = Cooldown::per_account(cooldown);
     if let Some(seed) = seed {
         breaker = breaker.seed(seed);
+        per_key = per_key.seed(seed ^ 1);
+        per_account = per_account.seed(seed ^ 2);
     }
-    let cooldown = config.cooldown.clone().unwrap_or_default();
     builder
         .default_gates(false)
         .gate(breaker)
-        .gate(Cooldown::per_key(cooldown.clone()))
-        .gate(Cooldown::per_account(cooldown))
+        .gate(per_key)
+        .gate(per_account)
 }
 
 #[cfg(test)]

@@ -274,8 +274,8 @@ impl ClientBuilder {
         if default_gates {
             pool = pool
                 .gate(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed))
-                .gate(Cooldown::per_key(CooldownConfig::default()))
-                .gate(Cooldown::per_account(CooldownConfig::default()));
+                .gate(Cooldown::per_key(CooldownConfig::default()).seed(seed ^ 1))
+                .gate(Cooldown::per_account(CooldownConfig::default()).seed(seed ^ 2));
         }
         let free_quota = Arc::new(FreeQuota::default());
         pool = pool.shared_gate(Arc::<FreeQuota>::clone(&free_quota));
