@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde_json::Value;
 
 /// Reads a JSON object. Without this a list would do for any struct, its members in order.
@@ -40,6 +40,125 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
         value => value.as_f64(),
     }
 }
+
+/// Reads what is no `T` as nothing: in a list of thousands, one odd member costs only itself.
+pub(crate) fn odd_is_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    Ok(T::deserialize(Value::deserialize(from)?).ok())
+}
+
+/// Reads what is no `T` as its default.
+pub(crate) fn odd_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    Ok(odd_is_none(from)?.unwrap_or_default())
+}
+
+/// Reads the items of a list that are `T`s; what is no list has none.
+pub(crate) fn items<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let list = match Value::deserialize(from)? {
+        Value::Array(list) => list,
+        _ => Vec::new(),
+    };
+    Ok(list
+        .into_iter()
+        .filter_map(|item| T::deserialize(item).ok())
+        .collect())
+}
+
+/// Reads an optional number in any dress; what is none is nothing.
+pub(crate) fn optional_amount<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    Ok(amount(Value::deserialize(from)?).unwrap_or_default())
+}
+
+/// Reads an optional count in any dress; what is none, or negative, is nothing.
+pub(crate) fn optional_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Ok(optional_amount(from)?
+        .filter(|n| *n >= 0.0)
+        .map(|n| n as u64))
+}
+
+/// Defines a struct that is read leniently, member by member, with what is unknown kept in `extra`.
+/// Each line is a member: `name: kind Type;` where `kind` is `some` (an option), `plain` (its default
+/// where absent), `items` (those items of a list that read), `count` or `number` (options, in any
+/// dress).
+macro_rules! lenient_object {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : $kind:ident $ty:ty;)*
+        }
+    ) => {
+        crate::lenient::lenient_object!(@struct [$(#[$meta])*] $name {}
+            $($(#[$fmeta])* $field $(= $wire)? : $kind $ty;)*);
+    };
+    (@struct [$($meta:tt)*] $name:ident { $($done:tt)* }) => {
+        $($meta)*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        pub struct $name {
+            $($done)*
+            /// Every other field.
+            #[serde(flatten)]
+            pub extra: serde_json::Map<String, serde_json::Value>,
+        }
+    };
+    (@struct $meta:tt $name:ident { $($done:tt)* }
+        $(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : some $ty:ty; $($rest:tt)*) => {
+        crate::lenient::lenient_object!(@struct $meta $name { $($done)*
+            $(#[$fmeta])*
+            #[serde($(rename = $wire,)? default, skip_serializing_if = "Option::is_none",
+                deserialize_with = "crate::lenient::odd_is_none")]
+            pub $field: Option<$ty>,
+        } $($rest)*);
+    };
+    (@struct $meta:tt $name:ident { $($done:tt)* }
+        $(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : plain $ty:ty; $($rest:tt)*) => {
+        crate::lenient::lenient_object!(@struct $meta $name { $($done)*
+            $(#[$fmeta])*
+            #[serde($(rename = $wire,)? default,
+                deserialize_with = "crate::lenient::odd_is_default")]
+            pub $field: $ty,
+        } $($rest)*);
+    };
+    (@struct $meta:tt $name:ident { $($done:tt)* }
+        $(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : items $ty:ty; $($rest:tt)*) => {
+        crate::lenient::lenient_object!(@struct $meta $name { $($done)*
+            $(#[$fmeta])*
+            #[serde($(rename = $wire,)? default, skip_serializing_if = "Vec::is_empty",
+                deserialize_with = "crate::lenient::items")]
+            pub $field: Vec<$ty>,
+        } $($rest)*);
+    };
+    (@struct $meta:tt $name:ident { $($done:tt)* }
+        $(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : count $ty:ty; $($rest:tt)*) => {
+        crate::lenient::lenient_object!(@struct $meta $name { $($done)*
+            $(#[$fmeta])*
+            #[serde($(rename = $wire,)? default, skip_serializing_if = "Option::is_none",
+                deserialize_with = "crate::lenient::optional_count")]
+            pub $field: Option<$ty>,
+        } $($rest)*);
+    };
+    (@struct $meta:tt $name:ident { $($done:tt)* }
+        $(#[$fmeta:meta])* $field:ident $(= $wire:literal)? : number $ty:ty; $($rest:tt)*) => {
+        crate::lenient::lenient_object!(@struct $meta $name { $($done)*
+            $(#[$fmeta])*
+            #[serde($(rename = $wire,)? default, skip_serializing_if = "Option::is_none",
+                deserialize_with = "crate::lenient::optional_amount")]
+            pub $field: Option<$ty>,
+        } $($rest)*);
+    };
+}
+
+pub(crate) use lenient_object;
 
 struct Number;
 

@@ -24,7 +24,11 @@ pub use attribution::{
     AppAttribution, AttributionError, HTTP_REFERER, MAX_CATEGORIES, MAX_CATEGORY_CHARS,
     X_OPENROUTER_CATEGORIES, X_OPENROUTER_TITLE,
 };
-pub use catalog::{Model, ModelList, Pricing};
+pub use catalog::{
+    AliasTarget, Architecture, Conditions, Endpoint, Model, ModelEndpoints, ModelFilter, ModelList,
+    ModelOrder, ModelReasoning, Pricing, PricingOverride, Provider, ProviderList, Statistics,
+    TopProvider, ZdrEndpoints,
+};
 pub use date::parse_iso8601;
 pub use fault::{
     Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
