@@ -4,8 +4,12 @@
 //! rounded up. Of a prompt, the text of all messages counts (string contents and `text` parts);
 //! images and other parts count nothing.
 
+mod text;
+
 use serde::Deserialize;
 use serde_json::Value;
+
+pub(crate) use text::of_document;
 
 use crate::fault::Fault;
 use crate::model::{PARAMETERS, Task};
@@ -26,15 +30,24 @@ pub(crate) enum Shape {
     Chat,
     Text,
     Embeddings,
+    Messages,
+    Responses,
+    Rerank,
 }
 
 impl Shape {
     /// The models that it is for.
     pub(crate) fn task(self) -> Task {
         match self {
-            Self::Chat | Self::Text => Task::Chat,
+            Self::Chat | Self::Text | Self::Messages | Self::Responses => Task::Chat,
             Self::Embeddings => Task::Embed,
+            Self::Rerank => Task::Rerank,
         }
+    }
+
+    /// Whether a model writes an answer.
+    pub(crate) fn generates(self) -> bool {
+        self.task() == Task::Chat
     }
 }
 
@@ -54,6 +67,10 @@ pub(crate) struct Ask {
     pub(crate) providers: Preferences,
     /// The inputs of an embeddings call.
     pub(crate) inputs: Vec<u64>,
+    /// The documents of a rerank call, and how many of them it wants back.
+    pub(crate) documents: Vec<Value>,
+    pub(crate) top_n: Option<usize>,
+    pub(crate) query: String,
 }
 
 /// What kind of answer.
@@ -69,10 +86,24 @@ pub(crate) enum Want {
     },
 }
 
+/// A body of any inference endpoint; the members of the others are not looked at.
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
     models: Option<Vec<String>>,
+    /// Of `/messages`.
+    fallbacks: Option<Vec<Fallback>>,
+    system: Option<Value>,
+    /// Of `/responses`.
+    instructions: Option<String>,
+    max_output_tokens: Option<u64>,
+    store: Option<bool>,
+    previous_response_id: Option<Value>,
+    text: Option<Value>,
+    /// Of `/rerank`.
+    query: Option<String>,
+    documents: Option<Vec<Value>>,
+    top_n: Option<usize>,
     messages: Option<Vec<Message>>,
     prompt: Option<Value>,
     input: Option<Value>,
@@ -83,6 +114,11 @@ struct Body {
     tool_choice: Option<Value>,
     response_format: Option<Value>,
     provider: Option<Preferences>,
+}
+
+#[derive(Deserialize)]
+struct Fallback {
+    model: String,
 }
 
 #[derive(Deserialize)]
@@ -106,23 +142,21 @@ impl Ask {
             .models
             .as_ref()
             .is_some_and(|models| models.len() > MAX_MODELS)
+            || body
+                .fallbacks
+                .as_ref()
+                .is_some_and(|models| models.len() > MAX_MODELS)
         {
             return Err(Fault::too_many_models());
         }
-        let texts = match shape {
-            Shape::Chat => {
-                let messages = body.messages.as_deref().unwrap_or_default();
-                if messages.is_empty() {
-                    return Err(Fault::bad_request("Input required: specify \"messages\""));
-                }
-                messages
-                    .iter()
-                    .flat_map(|message| texts_of(&message.content))
-                    .collect()
-            }
-            Shape::Text => required_texts(body.prompt.as_ref(), "prompt")?,
-            Shape::Embeddings => required_texts(body.input.as_ref(), "input")?,
-        };
+        if shape == Shape::Responses
+            && (body.store == Some(true) || body.previous_response_id.is_some())
+        {
+            let message = "The Responses API is stateless: store and previous_response_id are not \
+                           supported";
+            return Err(Fault::bad_request(message));
+        }
+        let texts = text::texts(&body, shape)?;
         let mut hashed = 0_u64;
         let mut bytes = 0;
         for text in &texts {
@@ -134,17 +168,25 @@ impl Ask {
             .map_or_else(String::new, |text| first_words(text));
         let inputs = texts.iter().map(|text| hash(text.as_bytes())).collect();
         let mut models: Vec<String> = body.model.into_iter().collect();
-        for model in body.models.into_iter().flatten() {
+        let fallbacks = body.fallbacks.into_iter().flatten();
+        let fallbacks = fallbacks.map(|fallback| fallback.model);
+        for model in body.models.into_iter().flatten().chain(fallbacks) {
             if !models.contains(&model) {
                 models.push(model);
             }
         }
+        let format = body
+            .text
+            .as_ref()
+            .and_then(|text| text.get("format"))
+            .cloned();
         Ok(Self {
             models,
-            stream: body.stream.unwrap_or(false) && shape != Shape::Embeddings,
+            stream: body.stream.unwrap_or(false) && shape.generates(),
             max_tokens: body
                 .max_completion_tokens
                 .or(body.max_tokens)
+                .or(body.max_output_tokens)
                 .map(|max| max.max(1)),
             prompt_tokens: tokens(bytes),
             prompt_hash: hashed,
@@ -152,10 +194,13 @@ impl Ask {
             want: want(
                 body.tools.as_deref(),
                 body.tool_choice.as_ref(),
-                body.response_format,
+                body.response_format.or(format),
             ),
             providers: body.provider.unwrap_or_default(),
             inputs,
+            documents: body.documents.unwrap_or_default(),
+            top_n: body.top_n,
+            query: body.query.unwrap_or_default(),
         })
     }
 }
@@ -167,31 +212,6 @@ fn parameters(body: &[u8]) -> Vec<String> {
     names
         .filter(|name| PARAMETERS.contains(&name.as_str()))
         .collect()
-}
-
-fn texts_of(content: &Value) -> Vec<&str> {
-    match content {
-        Value::String(text) => vec![text],
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part.get("text").and_then(Value::as_str))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn required_texts<'a>(value: Option<&'a Value>, name: &str) -> Result<Vec<&'a str>, Fault> {
-    let texts = match value {
-        Some(Value::String(text)) => vec![text.as_str()],
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    if texts.is_empty() {
-        return Err(Fault::bad_request(format!(
-            "Input required: specify \"{name}\""
-        )));
-    }
-    Ok(texts)
 }
 
 /// Up to six words, of at most 48 bytes in all.
@@ -211,11 +231,11 @@ fn first_words(text: &str) -> String {
 
 fn want(tools: Option<&[Value]>, choice: Option<&Value>, format: Option<Value>) -> Want {
     if let Some(tool) = forced_tool(tools.unwrap_or_default(), choice) {
-        let text = |name: &str| tool.get(name).cloned().unwrap_or(Value::Null);
-        let name = text("name").as_str().unwrap_or_default().to_owned();
+        let name = tool.get("name").and_then(Value::as_str).unwrap_or_default();
+        let schema = tool.get("parameters").or_else(|| tool.get("input_schema"));
         return Want::Tool {
-            name,
-            parameters: text("parameters"),
+            name: name.to_owned(),
+            parameters: schema.cloned().unwrap_or(Value::Null),
         };
     }
     let Some(format) = format else {
@@ -223,19 +243,30 @@ fn want(tools: Option<&[Value]>, choice: Option<&Value>, format: Option<Value>) 
     };
     match format.get("type").and_then(Value::as_str) {
         Some("json_object") => Want::Json(None),
-        Some("json_schema") => Want::Json(format.pointer("/json_schema/schema").cloned()),
+        Some("json_schema") => {
+            let nested = format.pointer("/json_schema/schema");
+            Want::Json(nested.or_else(|| format.get("schema")).cloned())
+        }
         _ => Want::Text,
     }
 }
 
-/// The `function` object of the tool that `tool_choice` forces.
+/// The tool that `tool_choice` forces: the `function` object of chat, or the tool itself where
+/// formats are flat.
 fn forced_tool<'a>(tools: &'a [Value], choice: Option<&Value>) -> Option<&'a Value> {
-    let functions = || tools.iter().filter_map(|tool| tool.get("function"));
+    let mut functions = tools.iter().filter_map(|tool| {
+        let named = tool.get("name").is_some().then_some(tool);
+        tool.get("function").or(named)
+    });
     match choice? {
-        Value::String(word) if word == "required" => functions().next(),
+        Value::String(word) if word == "required" => functions.next(),
         Value::Object(choice) => {
-            let name = choice.get("function")?.get("name")?;
-            functions().find(|function| function.get("name") == Some(name))
+            if choice.get("type").is_some_and(|kind| kind == "any") {
+                return functions.next();
+            }
+            let nested = choice.get("function").and_then(|chosen| chosen.get("name"));
+            let name = nested.or_else(|| choice.get("name"))?;
+            functions.find(|function| function.get("name") == Some(name))
         }
         _ => None,
     }

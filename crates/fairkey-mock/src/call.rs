@@ -28,6 +28,7 @@ pub(crate) struct Call {
     chunks: u64,
     stalled: bool,
     ended: bool,
+    speaks_messages: bool,
 }
 
 /// What a dispatched call owes when it ends.
@@ -70,9 +71,19 @@ impl Call {
             chunks: 0,
             stalled: false,
             ended: false,
+            speaks_messages: false,
         };
         call.log(kind, Money::ZERO);
         call
+    }
+
+    /// Its errors are written as `/messages` writes them.
+    pub(crate) fn speak_messages(&mut self) {
+        self.speaks_messages = true;
+    }
+
+    pub(crate) fn speaks_messages(&self) -> bool {
+        self.speaks_messages
     }
 
     /// A script answers it, byte for byte, with this status.

@@ -21,6 +21,7 @@ use crate::reply::{Raw, ReplyKind};
 use crate::route::{Query, Route};
 use crate::script::{Break, Spoil};
 use crate::server::Shared;
+use crate::wire::messages;
 use crate::world::Credential;
 
 /// Answers one request. An error breaks the connection off (of HTTP/2, the stream).
@@ -61,6 +62,9 @@ pub(crate) async fn answer(
     };
     let model = model.map(|model| model.as_str().into());
     let mut call = Call::received(&shared, begun.who, model, received);
+    if route.speaks_messages() {
+        call.speak_messages();
+    }
     let mut spoil = begun.spoil.unwrap_or_default();
     if !spoil.delay.is_zero() {
         tokio::time::sleep(spoil.delay).await;
@@ -82,7 +86,8 @@ pub(crate) async fn answer(
                 fault.status()
             };
             call.fault(status, fault.name());
-            let mut response = fault_response(&shared, &fault, user_id.as_deref());
+            let mut response =
+                fault_response(&shared, &fault, user_id.as_deref(), route.speaks_messages());
             *response.status_mut() = status_code(status);
             return Ok(response);
         }
@@ -168,9 +173,10 @@ pub(crate) fn refuse(
 ) -> Response<MockBody> {
     call.refuse(fault);
     if shared.hints_in_headers {
-        return fault_response(shared, fault, user_id);
+        return fault_response(shared, fault, user_id, call.speaks_messages());
     }
-    fault_response(shared, &fault.clone().without_headers(), user_id)
+    let fault = fault.clone().without_headers();
+    fault_response(shared, &fault, user_id, call.speaks_messages())
 }
 
 /// A fault as an HTTP error.
@@ -178,9 +184,14 @@ pub(crate) fn fault_response(
     shared: &Shared,
     fault: &Fault,
     user_id: Option<&str>,
+    speaks_messages: bool,
 ) -> Response<MockBody> {
     let (content_type, body) = match fault.place() {
         Place::Page { content_type, body } => (*content_type, Bytes::from(body.clone())),
+        _ if speaks_messages => (
+            "application/json",
+            messages::error(fault, None).to_string().into(),
+        ),
         _ => (
             "application/json",
             fault.envelope(user_id).to_string().into(),

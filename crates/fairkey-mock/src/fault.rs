@@ -283,6 +283,23 @@ impl Fault {
         self
     }
 
+    /// The value of `error_type`, wherever it stands. A provider's failure inside a 200 has one in
+    /// `/messages` and `/responses` even where chat tells none.
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        let typed = self.0.metadata.get("error_type");
+        let typed = typed.or(self.0.extra.get("error_type"));
+        let implied = self.is_in_200().then_some("provider_unavailable");
+        typed.and_then(Value::as_str).or(implied)
+    }
+
+    /// The message; where the chat format has none, what the others say instead.
+    pub(crate) fn text(&self) -> &str {
+        if self.0.message.is_empty() {
+            return "Provider returned error";
+        }
+        &self.0.message
+    }
+
     /// The value of `limit_source`, for the log.
     pub(crate) fn limit_source(&self) -> Option<&str> {
         self.0.metadata.get("limit_source").and_then(Value::as_str)

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, next_delta};
-use crate::ask::{Ask, Shape};
+use crate::ask::{Ask, Shape, of_document};
 use crate::body::{BrokenOff, MockBody};
 use crate::call::{Bill, Call};
 use crate::catalog::Entry;
@@ -16,12 +16,12 @@ use crate::clock::Timestamp;
 use crate::connection::Link;
 use crate::endpoints::{break_off, fault_response, json_response, refuse, response};
 use crate::fault::{Fault, Place};
-use crate::random::Rng;
+use crate::random::{Rng, hash};
 use crate::routing::{Variant, route};
 use crate::script::Spoil;
 use crate::server::Shared;
 use crate::stream::{AnswerStream, Phase};
-use crate::wire::{self, Preamble, Usage};
+use crate::wire::{self, Preamble, Usage, messages, responses};
 use crate::world::Admission;
 
 /// A call with a good key, before anything else of it was looked at.
@@ -81,7 +81,12 @@ pub(crate) async fn answer(
                 Failed::Rules(fault) => refuse(shared, call, &fault, Some(&dispatch.user_id)),
                 Failed::Providers(fault) => {
                     call.fault(fault.status(), fault.name());
-                    fault_response(shared, &fault, Some(&dispatch.user_id))
+                    fault_response(
+                        shared,
+                        &fault,
+                        Some(&dispatch.user_id),
+                        call.speaks_messages(),
+                    )
                 }
             });
         }
@@ -107,10 +112,10 @@ pub(crate) async fn answer(
         provider: Arc::clone(&entry.providers[routed.provider]),
         shape: dispatch.shape,
     };
-    let completion_tokens = if dispatch.shape == Shape::Embeddings {
-        0
-    } else {
+    let completion_tokens = if dispatch.shape.generates() {
         answer.tokens()
+    } else {
+        0
     };
     let usage = Usage::new(
         &entry,
@@ -144,7 +149,12 @@ pub(crate) async fn answer(
     }
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.is_in_200()) {
         call.fault(fault.status(), fault.name());
-        return Ok(fault_response(shared, fault, Some(&dispatch.user_id)));
+        return Ok(fault_response(
+            shared,
+            fault,
+            Some(&dispatch.user_id),
+            call.speaks_messages(),
+        ));
     }
     let id = Arc::clone(&preamble.id);
     let mut response = if ask.stream {
@@ -160,6 +170,7 @@ pub(crate) async fn answer(
             latency,
             rng: let_in.rng,
             at: Phase::Comments(0),
+            sequence: 0,
         };
         let body = MockBody::stream(stream, call).spoiled(&spoil, dispatch.link);
         let mut response = response(shared, 200, "text/event-stream", body);
@@ -179,6 +190,10 @@ pub(crate) async fn answer(
             Shape::Embeddings => {
                 let vectors: Vec<_> = ask.inputs.iter().map(|input| vector(*input)).collect();
                 wire::embeddings(&preamble, &vectors, &usage)
+            }
+            Shape::Rerank => {
+                let ranked = ranked(&ask);
+                wire::rerank(&preamble, &ranked, &ask.documents, &usage)
             }
             _ => whole(
                 &preamble,
@@ -234,10 +249,10 @@ fn readable(dispatch: &Dispatch<'_>, ask: Result<Ask, Fault>) -> Result<(Ask, Ve
 }
 
 fn let_in(dispatch: &Dispatch<'_>, ask: &Ask, entry: &Entry) -> Result<LetIn, Fault> {
-    let max_tokens = if dispatch.shape == Shape::Embeddings {
-        Some(0)
-    } else {
+    let max_tokens = if dispatch.shape.generates() {
         ask.max_tokens
+    } else {
+        Some(0)
     };
     let mut world = dispatch.shared.world();
     let admission = world.admit(dispatch.key, entry, ask.prompt_tokens, max_tokens)?;
@@ -356,6 +371,13 @@ fn whole(
 ) -> Vec<u8> {
     if let Some(fault) = fault {
         match fault.place() {
+            _ if preamble.shape == Shape::Messages => {
+                let body = messages::error(fault, Some(&preamble.id));
+                return body.to_string().into_bytes();
+            }
+            _ if preamble.shape == Shape::Responses => {
+                return responses::failed(preamble, fault).to_string().into_bytes();
+            }
             Place::BareError { .. } => {
                 return fault.envelope(Some(user_id)).to_string().into_bytes();
             }
@@ -369,7 +391,36 @@ fn whole(
             Place::Head | Place::Page { .. } => {}
         }
     }
-    preamble.whole(&answer, usage, fault, metadata)
+    match preamble.shape {
+        Shape::Messages => messages::whole(preamble, &answer, usage, metadata),
+        Shape::Responses => responses::whole(preamble, &answer, usage, metadata),
+        _ => return preamble.whole(&answer, usage, fault, metadata),
+    }
+    .to_string()
+    .into_bytes()
+}
+
+/// The documents of a rerank call by falling relevance: those that share more words with the query
+/// first, others by what their text draws.
+fn ranked(ask: &Ask) -> Vec<(usize, f64)> {
+    let query = ask.query.to_lowercase();
+    let score = |document: &Value| {
+        let text = of_document(document).to_lowercase();
+        let words = query.split_whitespace();
+        let (mut shared, mut all) = (0.0, 0.0);
+        for word in words {
+            all += 1.0;
+            if text.contains(word) {
+                shared += 1.0;
+            }
+        }
+        let drawn = Rng::new(&[hash(text.as_bytes()), hash(query.as_bytes())]).unit();
+        (0.9 * shared / f64::max(all, 1.0) + 0.1 * drawn).clamp(0.0, 1.0)
+    };
+    let mut ranked: Vec<_> = ask.documents.iter().map(score).enumerate().collect();
+    ranked.sort_by(|(_, left), (_, right)| right.total_cmp(left));
+    ranked.truncate(ask.top_n.unwrap_or(usize::MAX).max(1));
+    ranked
 }
 
 fn generation_id(now: Timestamp, rng: &mut Rng) -> Arc<str> {

@@ -246,6 +246,11 @@ pub(crate) fn default_catalog() -> Vec<Model> {
             .context_length(8_192)
             .provider("OpenAI")
             .embeds(),
+        model("cohere/rerank-v3.5", 1.0, 0.0)
+            .name("Rerank v3.5")
+            .context_length(32_768)
+            .provider("Cohere")
+            .reranks(),
     ]
 }
 

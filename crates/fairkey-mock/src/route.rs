@@ -61,6 +61,11 @@ impl Route {
         matches!(self, Self::Inference(_))
     }
 
+    /// How its errors are written.
+    pub(crate) fn speaks_messages(&self) -> bool {
+        *self == Self::Inference(Shape::Messages)
+    }
+
     /// Whether it answers without a key.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self, Self::Models | Self::ModelCount)
@@ -79,6 +84,13 @@ const FIXED: &[(Method, &str, Route)] = &[
         "/embeddings",
         Route::Inference(Shape::Embeddings),
     ),
+    (Method::POST, "/messages", Route::Inference(Shape::Messages)),
+    (
+        Method::POST,
+        "/responses",
+        Route::Inference(Shape::Responses),
+    ),
+    (Method::POST, "/rerank", Route::Inference(Shape::Rerank)),
     (Method::GET, "/key", Route::Key),
     (Method::GET, "/auth/key", Route::Key),
     (Method::GET, "/credits", Route::Credits),

@@ -23,7 +23,8 @@ use crate::reply::Reply;
 
 /// Which calls a script is for: any, or by key, model or path, or by several of these together.
 ///
-/// Without a path only inference calls match (`/chat/completions`, `/completions`, `/embeddings`).
+/// Without a path only inference calls match (`/chat/completions`, `/messages`, `/responses`,
+/// `/completions`, `/embeddings`, `/rerank`).
 /// `Debug` does not show the key, which may be named by its secret.
 #[derive(Clone, Default)]
 pub struct On {

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::answer::{Answer, next_delta};
-use crate::ask::tokens;
+use crate::ask::{Shape, tokens};
 use crate::body::Piece;
 use crate::chance::Latency;
 use crate::fault::{Fault, Place};
 use crate::random::Rng;
-use crate::wire::{Preamble, Usage};
+use crate::wire::{Preamble, Usage, messages, responses};
 
 /// Makes the pieces of a stream one by one, as they are asked for.
 pub(crate) struct AnswerStream {
@@ -27,6 +27,8 @@ pub(crate) struct AnswerStream {
     pub(crate) latency: Latency,
     pub(crate) rng: Rng,
     pub(crate) at: Phase,
+    /// The number of the next event, where events are numbered.
+    pub(crate) sequence: u64,
 }
 
 /// What comes next.
@@ -71,26 +73,28 @@ impl AnswerStream {
             }
             Phase::Role => {
                 let content = Phase::Content { from: 0, chunks: 0 };
-                (self.frame(&self.preamble.role_chunk()), content)
+                (self.start(), content)
             }
             Phase::Content { from, chunks } => return Some(self.content(from, chunks)),
-            Phase::Finish => match &self.fault {
+            Phase::Finish => match self.fault.take() {
                 Some(fault) => {
-                    let after = match fault.place() {
-                        Place::NativeFinish { .. } => Phase::Usage,
+                    let natively = matches!(fault.place(), Place::NativeFinish { .. });
+                    let after = match self.preamble.shape {
+                        // Its error event is its last.
+                        Shape::Messages => Phase::End,
+                        Shape::Responses => Phase::Done,
+                        _ if natively => Phase::Usage,
                         _ => Phase::Done,
                     };
-                    (self.frame(&self.preamble.error_chunk(fault)), after)
+                    (self.error(&fault), after)
                 }
-                None => {
-                    let finish = self.answer.finish_reason;
-                    (
-                        self.frame(&self.preamble.finish_chunk(finish, finish, None)),
-                        Phase::Usage,
-                    )
-                }
+                None => (self.finish(), Phase::Usage),
             },
-            Phase::Usage => (self.frame(&self.usage_chunk()), Phase::Done),
+            Phase::Usage => {
+                let messages = self.preamble.shape == Shape::Messages;
+                let next = if messages { Phase::End } else { Phase::Done };
+                (self.usage_event(), next)
+            }
             Phase::Done => {
                 let end = if self.crlf {
                     "data: [DONE]\r\n\r\n"
@@ -155,21 +159,125 @@ impl AnswerStream {
 
     fn content(&mut self, from: usize, chunks: usize) -> Piece {
         let delta = next_delta(&self.answer.text[from..]);
-        let json = match &self.answer.tool {
-            Some(name) => self
-                .preamble
-                .tool_chunk((chunks == 0).then_some(name), delta),
-            None => self.preamble.content_chunk(delta),
-        };
         let bytes = delta.len();
         self.at = Phase::Content {
             from: from + bytes,
             chunks: chunks + 1,
         };
         Piece {
-            bytes: self.frame(&json),
+            bytes: self.delta(from, bytes, chunks == 0),
             content: Some(bytes),
         }
+    }
+
+    /// What comes before the content.
+    fn start(&mut self) -> Bytes {
+        match self.preamble.shape {
+            Shape::Messages => {
+                let events = messages::start(&self.preamble, &self.answer, &self.usage);
+                self.named(&events)
+            }
+            Shape::Responses => {
+                let events = responses::start(&self.preamble, &self.answer);
+                self.numbered(events)
+            }
+            _ => self.frame(&self.preamble.role_chunk()),
+        }
+    }
+
+    /// `bytes` bytes of content.
+    fn delta(&mut self, from: usize, bytes: usize, first: bool) -> Bytes {
+        let text = &self.answer.text[from..from + bytes];
+        match (self.preamble.shape, &self.answer.tool) {
+            (Shape::Messages, _) => {
+                let event = messages::delta(&self.answer, text);
+                self.named(&[event])
+            }
+            (Shape::Responses, _) => {
+                let event = responses::delta(&self.preamble, &self.answer, text);
+                self.numbered(vec![event])
+            }
+            (_, Some(name)) => {
+                let name = first.then_some(name.as_str());
+                self.frame(&self.preamble.tool_chunk(name, text))
+            }
+            (_, None) => self.frame(&self.preamble.content_chunk(text)),
+        }
+    }
+
+    /// The end of the content.
+    fn finish(&mut self) -> Bytes {
+        match self.preamble.shape {
+            Shape::Messages => {
+                let metadata = self.metadata.as_ref();
+                self.named(&messages::finish(&self.answer, &self.usage, metadata))
+            }
+            Shape::Responses => {
+                let events = responses::finish(&self.preamble, &self.answer);
+                self.numbered(events)
+            }
+            _ => {
+                let finish = self.answer.finish_reason;
+                self.frame(&self.preamble.finish_chunk(finish, finish, None))
+            }
+        }
+    }
+
+    /// What comes last but for `[DONE]`.
+    fn usage_event(&mut self) -> Bytes {
+        match self.preamble.shape {
+            Shape::Messages => self.named(&[messages::stop()]),
+            Shape::Responses => {
+                let metadata = self.metadata.as_ref();
+                let (preamble, answer) = (&self.preamble, &self.answer);
+                let event = responses::completed(preamble, answer, &self.usage, metadata);
+                self.numbered(vec![event])
+            }
+            _ => self.frame(&self.usage_chunk()),
+        }
+    }
+
+    /// The failure that a stream ends in.
+    fn error(&mut self, fault: &Fault) -> Bytes {
+        let begun = !matches!(fault.place(), Place::BareError { .. });
+        match self.preamble.shape {
+            Shape::Messages => {
+                let event = messages::error(fault, Some(&self.preamble.id));
+                self.named(&[("error", event)])
+            }
+            Shape::Responses if begun => {
+                let event = responses::failed_event(&self.preamble, fault);
+                self.numbered(vec![event])
+            }
+            Shape::Responses => self.numbered(vec![responses::error_event(fault)]),
+            _ => self.frame(&self.preamble.error_chunk(fault)),
+        }
+    }
+
+    /// Events whose name stands before their data.
+    fn named(&self, events: &[messages::Named]) -> Bytes {
+        let end = self.line_end();
+        let mut frames = String::new();
+        for (name, data) in events {
+            frames.push_str(&format!("event: {name}{end}data: {data}{end}{end}"));
+        }
+        frames.into()
+    }
+
+    /// Events with a number each.
+    fn numbered(&mut self, events: Vec<Value>) -> Bytes {
+        let end = self.line_end();
+        let mut frames = String::new();
+        for mut event in events {
+            event["sequence_number"] = self.sequence.into();
+            self.sequence += 1;
+            frames.push_str(&format!("data: {event}{end}{end}"));
+        }
+        frames.into()
+    }
+
+    fn line_end(&self) -> &'static str {
+        if self.crlf { "\r\n" } else { "\n" }
     }
 
     fn usage_chunk(&self) -> Vec<u8> {

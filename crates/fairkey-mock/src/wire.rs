@@ -1,6 +1,9 @@
 //! The shapes of answers on the wire, written out on their own: the mock shares no type with any
 //! client.
 
+pub(crate) mod messages;
+pub(crate) mod responses;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -89,10 +92,10 @@ struct Function<'a> {
 /// Token counts and cost, as in every answer.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Usage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    cost: f64,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    pub(crate) total_tokens: u64,
+    pub(crate) cost: f64,
     is_byok: bool,
     prompt_tokens_details: PromptDetails,
     cost_details: CostDetails,
@@ -386,6 +389,36 @@ pub(crate) fn embeddings(preamble: &Preamble, vectors: &[[f64; 8]], usage: &Usag
         "data": data,
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
+            "total_tokens": usage.total_tokens,
+            "cost": usage.cost,
+        },
+    }))
+}
+
+/// The body of `/rerank`: the documents by falling relevance.
+pub(crate) fn rerank(
+    preamble: &Preamble,
+    ranked: &[(usize, f64)],
+    documents: &[Value],
+    usage: &Usage,
+) -> Vec<u8> {
+    let results: Vec<Value> = ranked
+        .iter()
+        .map(|(index, score)| {
+            let document = match &documents[*index] {
+                Value::String(text) => json!({ "text": text }),
+                document => document.clone(),
+            };
+            json!({"index": index, "relevance_score": score, "document": document})
+        })
+        .collect();
+    to_json(&json!({
+        "id": &*preamble.id,
+        "model": &*preamble.model,
+        "provider": &*preamble.provider,
+        "results": results,
+        "usage": {
+            "search_units": 1,
             "total_tokens": usage.total_tokens,
             "cost": usage.cost,
         },

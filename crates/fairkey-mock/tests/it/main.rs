@@ -16,5 +16,6 @@ mod routing;
 mod scenario;
 mod script;
 mod server;
+mod skins;
 mod stream;
 mod support;

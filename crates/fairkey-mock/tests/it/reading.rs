@@ -6,9 +6,9 @@ use fairkey_core::Scope;
 use fairkey_mock::{Fault, On, Step};
 use fairkey_openrouter::{Cause, Fault as Read};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, chat, open, post, with};
+use crate::support::{Answer, MODEL, call, open, with};
 
 /// The name of the mock's fault, and the cause and scope that it must be read as.
 #[rustfmt::skip]
@@ -73,6 +73,23 @@ const TABLE: &[(&str, Cause, Scope)] = &[
     ("mid_stream_server_error", Cause::ProviderError, Scope::Provider),
 ];
 
+/// The same request in each format.
+fn in_each_format(stream: bool) -> [(&'static str, Value); 3] {
+    let members = json!({"model": MODEL, "stream": stream, "max_tokens": 40});
+    let messages = json!([{"role": "user", "content": "x"}]);
+    [
+        (
+            "/chat/completions",
+            with(members.clone(), json!({"messages": messages})),
+        ),
+        (
+            "/messages",
+            with(members.clone(), json!({"messages": messages})),
+        ),
+        ("/responses", with(members, json!({"input": "x"}))),
+    ]
+}
+
 fn read(answer: &Answer) -> Option<Read> {
     if answer.status >= 400 {
         let status = StatusCode::from_u16(answer.status).unwrap();
@@ -102,12 +119,25 @@ async fn every_row_is_read_as_it_is_meant() {
     for fault in Fault::samples() {
         let name = fault.name();
         for stream in [false, true] {
-            let mock = open().await;
-            mock.script(On::any(), [Step::reply(fault.clone())]);
-            let answer = post(&mock, "k", &with(chat("x"), json!({ "stream": stream }))).await;
-            let found = read(&answer).map(|fault| (fault.cause(), fault.scope()));
-            if found != expected.get(name).copied() || found.is_none() {
-                wrong.push(format!("{name} (stream: {stream}): {found:?}"));
+            for (path, body) in in_each_format(stream) {
+                let mock = open().await;
+                mock.script(On::any(), [Step::reply(fault.clone())]);
+                let answer = call(&mock, "POST", path, "k", &body).await;
+                let found = read(&answer).map(|fault| (fault.cause(), fault.scope()));
+                let expected = match (path, name, stream) {
+                    // This event has a code and a message, and the code says no more than "server".
+                    ("/responses", "error_in_200", true) => {
+                        Some((Cause::ServerError, Scope::Service))
+                    }
+                    // Only chat knows an end that says nothing of itself.
+                    ("/messages" | "/responses", "native_finish_error", _) => {
+                        Some((Cause::ProviderError, Scope::Provider))
+                    }
+                    _ => expected.get(name).copied(),
+                };
+                if found != expected || found.is_none() {
+                    wrong.push(format!("{path} {name} (stream: {stream}): {found:?}"));
+                }
             }
         }
     }
