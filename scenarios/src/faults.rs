@@ -36,6 +36,8 @@ pub struct Row {
     pub name: &'static str,
     /// Changes the world that it happens in.
     pub world: fn(Builder) -> Builder,
+    /// Changes account a.
+    pub account_a: fn(Account) -> Account,
     /// What is called, and what happens meanwhile.
     pub load: Load,
     /// Whether each call can be answered, by somebody who knows everything. Where the request
@@ -49,6 +51,7 @@ impl Row {
         Self {
             name,
             world: |builder| builder,
+            account_a: |account| account,
             load: Load {
                 calls: 240,
                 every: Duration::from_millis(250),
@@ -73,6 +76,11 @@ impl Row {
         self
     }
 
+    fn account_a(mut self, change: fn(Account) -> Account) -> Self {
+        self.account_a = change;
+        self
+    }
+
     fn models(mut self, models: &'static [&'static str]) -> Self {
         self.load.models = models;
         self
@@ -94,13 +102,14 @@ impl Row {
             .latency(Latency::new(Duration::from_millis(300), Duration::from_millis(5)).jitter(0.2))
             .answer_tokens(16..=48)
             .log_capacity(100_000);
-        for account in ["a", "b"] {
-            builder = builder.account(
-                Account::new(account)
-                    .balance_usd(100.0)
-                    .free_tier(FreeTier::UNLIMITED),
-            );
-        }
+        let account = |id| {
+            Account::new(id)
+                .balance_usd(100.0)
+                .free_tier(FreeTier::UNLIMITED)
+        };
+        builder = builder
+            .account((self.account_a)(account("a")))
+            .account(account("b"));
         for (label, account) in KEYS {
             builder = builder.key(Key::new(secret(label)).label(label).account(account));
         }
