@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use fairkey_core::Key;
 
+use crate::config::{Oddity, SecretFrom, tidy};
+
 /// What to do where there is no key.
 pub(crate) const NO_KEY: &str = "there is no key: set OPENROUTER_API_KEY (or OPENROUTER_API_KEYS, \
     separated by commas, or OPENROUTER_KEY_1, OPENROUTER_KEY_2 and so on), or name keys in \
@@ -12,6 +14,8 @@ pub(crate) const NO_KEY: &str = "there is no key: set OPENROUTER_API_KEY (or OPE
 /// The keys of a program, and what the user should know about them.
 pub(crate) struct Keyring {
     pub(crate) keys: Vec<Key>,
+    /// The variable that each comes from; `None`: the configuration.
+    pub(crate) from: Vec<Option<SecretFrom>>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -25,6 +29,7 @@ impl Keyring {
     ) -> Self {
         let mut ring = Self {
             keys: Vec::new(),
+            from: Vec::new(),
             warnings: Vec::new(),
         };
         for key in configured {
@@ -48,24 +53,32 @@ impl Keyring {
         }
         found.sort();
         for (place, name, value) in found {
+            let only = SecretFrom::Env(name.clone(), None);
             match place {
-                Place::One => ring.add_secret("api-key", &value, &name),
+                Place::One => ring.add_secret("api-key", &value, only),
                 Place::Many => {
-                    for (at, secret) in value.split(',').enumerate() {
-                        ring.add_secret(&format!("api-keys-{}", at + 1), secret, &name);
+                    // Quotes may be around the whole list, too.
+                    let (list, _) = tidy(&value);
+                    for (at, secret) in list.split(',').enumerate() {
+                        let entry = SecretFrom::Env(name.clone(), Some(at + 1));
+                        // Spaces after the commas are as good as none.
+                        ring.add_secret(&format!("api-keys-{}", at + 1), secret.trim(), entry);
                     }
                 }
-                Place::Numbered(n) => ring.add_secret(&format!("key-{n}"), &value, &name),
+                Place::Numbered(n) => ring.add_secret(&format!("key-{n}"), &value, only),
             }
         }
         ring
     }
 
-    /// Adds a secret from the variable `from`; an empty one is as good as none.
-    fn add_secret(&mut self, id: &str, secret: &str, from: &str) {
-        if secret.trim().is_empty() {
+    /// Adds a secret from a variable; an empty one is as good as none.
+    fn add_secret(&mut self, id: &str, secret: &str, from: SecretFrom) {
+        let (secret, oddities) = tidy(secret);
+        if secret.is_empty() {
             return;
         }
+        self.warnings
+            .extend(Oddity::warning(&from.to_string(), &oddities));
         let mut id = id.to_owned();
         while self.keys.iter().any(|key| key.id().as_str() == id) {
             id.push_str("-env");
@@ -73,7 +86,7 @@ impl Keyring {
         self.add(Key::new(id, secret), Some(from));
     }
 
-    fn add(&mut self, key: Key, from: Option<&str>) {
+    fn add(&mut self, key: Key, from: Option<SecretFrom>) {
         let same = self
             .keys
             .iter()
@@ -89,7 +102,10 @@ impl Keyring {
                     other.id()
                 ));
             }
-            None => self.keys.push(key),
+            None => {
+                self.keys.push(key);
+                self.from.push(from);
+            }
         }
     }
 }
@@ -174,13 +190,40 @@ mod tests {
             &[],
         );
         assert_eq!(ids(&ring), ["a", "key-1"]);
-        assert_eq!(ring.warnings.len(), 1);
+        assert_eq!(ring.warnings.len(), 2, "{:?}", ring.warnings);
+        assert!(ring.warnings[1].starts_with("OPENROUTER_KEY_1 had white space around it"));
         assert!(
             ring.warnings[0].contains("OPENROUTER_API_KEY"),
             "{:?}",
             ring.warnings
         );
         assert!(!ring.warnings[0].contains("canary"));
+    }
+
+    #[test]
+    fn what_was_pasted_around_keys_is_left_out_and_told() {
+        let ring = ring(
+            vec![],
+            &[
+                ("OPENROUTER_API_KEY", "\"sk-or-v1-canary-1\""),
+                (
+                    "OPENROUTER_API_KEYS",
+                    "'sk-or-v1-canary-2, Bearer sk-or-v1-canary-3'",
+                ),
+            ],
+            &[],
+        );
+        let secrets: Vec<&str> = ring.keys.iter().map(|key| key.secret().expose()).collect();
+        let expected = [
+            "sk-or-v1-canary-1",
+            "sk-or-v1-canary-2",
+            "sk-or-v1-canary-3",
+        ];
+        assert_eq!(secrets, expected);
+        assert_eq!(ring.warnings.len(), 2, "{:?}", ring.warnings);
+        assert!(ring.warnings[0].starts_with("OPENROUTER_API_KEY had quotes"));
+        assert!(ring.warnings[1].starts_with("entry 2 of OPENROUTER_API_KEYS had the word Bearer"));
+        assert!(!ring.warnings.concat().contains("canary"));
     }
 
     #[test]

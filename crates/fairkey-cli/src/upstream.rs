@@ -14,7 +14,7 @@ use fairkey_strategy::{
 use fairkey_transport::HttpTransport;
 
 use crate::args::UpstreamArgs;
-use crate::config::{Config, StrategyName};
+use crate::config::{Config, StrategyName, base_url};
 use crate::keyring::{self, Keyring};
 use crate::{redaction, table, terminal};
 
@@ -135,6 +135,9 @@ impl Upstream {
             return Err(keyring::NO_KEY.to_owned());
         }
         if let Some(base_url) = &args.base_url {
+            if let Some(hint) = base_url::check(base_url)? {
+                terminal::warn(&hint);
+            }
             config.base_url = Some(base_url.clone());
         }
         redaction::hide(keys.iter().map(|key| key.secret().clone()));

@@ -1,17 +1,14 @@
 //! What a configuration file may say, field by field.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use fairkey_client::{BudgetConfig, RetryConfig};
-use fairkey_core::ApiKey;
 use fairkey_openrouter::AppAttribution;
 use fairkey_strategy::{BreakerConfig, CooldownConfig};
 use fairkey_transport::Deadlines;
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
+
+use super::bounds::{self, Time};
+use super::secret::Secret;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -21,7 +18,7 @@ pub(super) struct File {
     pub(super) keys: Vec<Key>,
     pub(super) strategy: Strategy,
     pub(super) timeouts: Timeouts,
-    pub(super) retry: Retry,
+    pub(super) retry: Option<Spanned<Retry>>,
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
 }
@@ -29,7 +26,7 @@ pub(super) struct File {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Upstream {
-    pub(super) base_url: Option<String>,
+    pub(super) base_url: Option<Spanned<String>>,
     pub(super) app: Option<App>,
 }
 
@@ -62,8 +59,9 @@ pub(super) struct Account {
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
     pub(super) id: Spanned<String>,
-    pub(super) account: Option<String>,
-    pub(super) weight: Option<Spanned<u32>>,
+    pub(super) account: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "bounds::weight")]
+    pub(super) weight: Option<u32>,
     pub(super) secret: Spanned<Secret>,
 }
 
@@ -74,7 +72,7 @@ pub(super) struct Strategy {
 }
 
 /// What picks keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StrategyName {
     #[default]
@@ -83,60 +81,6 @@ pub(crate) enum StrategyName {
     SmoothWeighted,
     PowerOfTwo,
     Sticky,
-}
-
-/// Where a secret is. It has no `Debug`.
-pub(super) enum Secret {
-    Literal(ApiKey),
-    Env(String),
-    File(PathBuf),
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Where;
-
-        impl<'de> Visitor<'de> for Where {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a secret: { env = … }, { file = … } or a string")
-            }
-
-            fn visit_str<E: de::Error>(self, secret: &str) -> Result<Secret, E> {
-                Ok(Secret::Literal(ApiKey::new(secret)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
-                let one = || de::Error::custom("a secret has exactly one of `env` and `file`");
-                let Some(name) = map.next_key::<String>()? else {
-                    return Err(one());
-                };
-                let secret = match &*name {
-                    "env" => Secret::Env(map.next_value()?),
-                    "file" => Secret::File(map.next_value()?),
-                    _ => return Err(one()),
-                };
-                match map.next_key::<String>()? {
-                    None => Ok(secret),
-                    Some(_) => Err(one()),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Where)
-    }
-}
-
-/// A duration, written with its unit.
-#[derive(Clone, Copy, Debug)]
-struct Time(Duration);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        super::duration(&text).map(Self).map_err(de::Error::custom)
-    }
 }
 
 /// Puts what is said over what holds otherwise.
@@ -169,8 +113,11 @@ impl From<Timeouts> for Deadlines {
 #[derive(Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retry {
+    #[serde(deserialize_with = "bounds::attempts")]
     attempts: Option<u32>,
+    #[serde(deserialize_with = "bounds::failovers")]
     failovers: Option<u32>,
+    #[serde(deserialize_with = "bounds::budget")]
     budget: Option<f64>,
     base: Option<Time>,
     cap: Option<Time>,
@@ -179,6 +126,15 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
+    /// Says what two values together cannot be.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let retry = self.over(RetryConfig::default());
+        if retry.base > retry.cap {
+            return Err("retry base is longer than cap");
+        }
+        Ok(())
+    }
+
     /// Puts what is said over `retry`.
     pub(crate) fn over(&self, mut retry: RetryConfig) -> RetryConfig {
         set!(retry, self, times: base, cap, hint_cap; values: attempts, failovers, resend_unknown);
@@ -196,13 +152,19 @@ impl Retry {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Breaker {
     window: Option<Time>,
+    #[serde(deserialize_with = "bounds::calls")]
     min_calls: Option<u32>,
+    #[serde(deserialize_with = "bounds::share")]
     ratio: Option<f64>,
+    #[serde(deserialize_with = "bounds::calls")]
     consecutive: Option<u32>,
+    #[serde(deserialize_with = "bounds::calls")]
     count: Option<u32>,
     open_for: Option<Time>,
     open_cap: Option<Time>,
+    #[serde(deserialize_with = "bounds::share")]
     jitter: Option<f64>,
+    #[serde(deserialize_with = "bounds::calls_or_none")]
     ramp: Option<u32>,
 }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod bad_input;
+mod config;
 mod demo;
 mod fuzz_seeds;
 mod interrupt;

@@ -1,0 +1,284 @@
+//! What a configuration may say, and what is refused, with its place.
+
+use std::time::Duration;
+
+use fairkey_client::RetryConfig;
+
+use super::*;
+
+const CANARY: &str = "sk-or-v1-canary0000000000";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let sources = Sources {
+        env: &|name| (name == "SET").then(|| CANARY.to_owned()),
+        file: &|path| fs::read_to_string(path),
+    };
+    Config::parse(text, Path::new("fairkey.toml"), &sources)
+}
+
+#[track_caller]
+fn refused(text: &str, position: &str, what: &str) {
+    let error = parse(text).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("fairkey.toml, {position}")),
+        "{error}"
+    );
+    assert!(error.contains(what), "{error}");
+    assert!(!error.contains("canary"), "{error}");
+}
+
+#[test]
+fn the_smallest_useful_file_is_read() {
+    let config = parse("[[keys]]\nid = \"a\"\nsecret = { env = \"SET\" }\n").unwrap();
+    assert_eq!(config.keys[0].id().as_str(), "a");
+    assert_eq!(config.keys[0].secret().expose(), CANARY);
+    assert_eq!(config.variables, ["SET"]);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn everything_that_can_be_said_is_read() {
+    let config = parse(
+        r#"
+[upstream]
+base_url = "http://127.0.0.1:1/api/v1"
+app = { url = "https://a.example", title = "A", categories = ["x"] }
+[[accounts]]
+id = "acme"
+management_key = { env = "SET" }
+[[keys]]
+id = "a"
+account = "acme"
+weight = 2
+secret = "sk-or-v1-literal"
+[strategy]
+use = "round-robin"
+[timeouts]
+connect = "3s"
+first_content = "1.5m"
+[retry]
+attempts = 2
+failovers = 3
+budget = 0.5
+base = "10ms"
+cap = "1s"
+[breaker]
+open_for = "1s"
+consecutive = 3
+[cooldown]
+throttled = "2s"
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.management_keys["acme"].expose(), CANARY);
+    assert_eq!(config.keys[0].weight_value().get(), 2);
+    assert_eq!(config.strategy, StrategyName::RoundRobin);
+    assert_eq!(config.deadlines.first_content, Duration::from_secs(90));
+    assert_eq!(config.deadlines.idle, Deadlines::default().idle);
+    let retry = config.retry.over(RetryConfig::default());
+    assert_eq!(retry.budget.ratio, 0.5);
+    assert_eq!(config.breaker.unwrap().consecutive, Some(3));
+    assert_eq!(config.cooldown.unwrap().throttled, Duration::from_secs(2));
+    assert_eq!(config.warnings.len(), 1, "the literal secret");
+    assert!(
+        !config.warnings[0].contains("literal"),
+        "{:?}",
+        config.warnings
+    );
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place() {
+    refused(
+        "[[keys]]\nid = \"a\"\nsecert = \"x\"\n",
+        "line 3 column 1",
+        "`secert`",
+    );
+    refused("[retry]\nattempt = 5\n", "line 2 column 1", "`attempt`");
+    refused("[upstraem]\n", "line 1 column 2", "`upstraem`");
+    refused(
+        "[strategy]\nuse = \"fastest\"\n",
+        "line 2 column 7",
+        "unknown variant",
+    );
+}
+
+#[test]
+fn no_error_repeats_a_value() {
+    let text = format!("[[keys]]\nid = \"a\"\nweight = \"{CANARY}\"\nsecret = \"x\"\n");
+    refused(&text, "line 3 column 10", "invalid type");
+    let text = format!("[[keys]]\nid = \"a\"\nsecret = \"{CANARY}\" x\n");
+    refused(&text, "line 3", "");
+    let text = format!("[[keys]]\nid = \"a\"\nsecret = {{ evn = \"{CANARY}\" }}\n");
+    refused(&text, "line 3", "env");
+    let text = format!("[[keys]]\nid = \"a\"\nsecret = [\"{CANARY}\"]\n");
+    refused(&text, "line 3", "");
+    let text = format!("[retry]\nbase = \"{CANARY}\"\n");
+    refused(&text, "line 2 column 8", "duration");
+    let text = format!("[strategy]\nuse = \"{CANARY}\"\n");
+    refused(&text, "line 2 column 7", "");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_place() {
+    let key = "[[keys]]\nid = \"a\"\nsecret = { env = \"SET\" }\n";
+    refused(&format!("{key}{key}"), "line 5 column 6", "declared twice");
+    refused(
+        &format!("{key}weight = 0\n"),
+        "line 4 column 10",
+        "between 1 and 65535",
+    );
+    refused(
+        "[[keys]]\nid = \"\"\nsecret = { env = \"SET\" }\n",
+        "line 2",
+        "empty",
+    );
+    refused(
+        "[[keys]]\nid = \"a\"\nsecret = { env = \"UNSET\" }\n",
+        "line 3",
+        "UNSET",
+    );
+    refused("[[keys]]\nid = \"a\"\nsecret = \" \"\n", "line 3", "empty");
+    refused(
+        "[[keys]]\nid = \"a\"\nsecret = { file = \"/no/such\" }\n",
+        "line 3",
+        "/no/such",
+    );
+    refused("[breaker]\nratio = 2.0\n", "line 2", "between 0 and 1");
+    refused("[breaker]\nopen_cap = \"1s\"\n", "line 1", "open_for");
+}
+
+#[test]
+fn the_configuration_of_the_readme_holds() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (toml, _) = rest.split_once("```").unwrap();
+    let file: File = toml::from_str(toml).unwrap();
+    assert_eq!((file.keys.len(), file.accounts.len()), (2, 1));
+    let retry = file
+        .retry
+        .unwrap()
+        .into_inner()
+        .over(RetryConfig::default());
+    assert_eq!(retry.attempts, 6);
+    assert_eq!(retry.failovers, RetryConfig::default().failovers);
+}
+
+#[test]
+fn a_number_out_of_bounds_is_refused_with_its_place_and_what_is_allowed() {
+    for (line, place, allowed) in [
+        ("attempts = 0", "line 2 column 12", "between 1 and 100"),
+        ("attempts = -1", "line 2 column 12", "between 1 and 100"),
+        (
+            "attempts = 4_000_000_000_000",
+            "line 2 column 12",
+            "between 1 and 100",
+        ),
+        ("failovers = -3", "line 2 column 13", "between 0 and 1000"),
+        ("budget = -0.1", "line 2 column 10", "between 0 and 10"),
+        ("budget = nan", "line 2 column 10", "between 0 and 10"),
+        ("budget = inf", "line 2 column 10", "between 0 and 10"),
+        ("budget = 1e9", "line 2 column 10", "between 0 and 10"),
+        ("base = \"0s\"", "line 2 column 8", "at least 1ms"),
+        ("cap = \"-1s\"", "line 2 column 7", "not negative"),
+        ("cap = \"1000d\"", "line 2 column 7", "at most 366d"),
+        ("cap = \"1ns\"", "line 2 column 7", "number with its unit"),
+        ("cap = 5", "line 2 column 7", "string"),
+        ("base = \"1h\"", "line 1 column 1", "longer than cap"),
+    ] {
+        refused(&format!("[retry]\n{line}\n"), place, allowed);
+    }
+    refused(
+        "[timeouts]\ntotal = \"0s\"\n",
+        "line 2 column 9",
+        "at least 1ms",
+    );
+    refused(
+        "[timeouts]\nidle = \"0.1ms\"\n",
+        "line 2 column 8",
+        "at least 1ms",
+    );
+    refused(
+        "[cooldown]\nthrottled = \"0s\"\n",
+        "line 2 column 13",
+        "at least 1ms",
+    );
+    refused(
+        "[breaker]\nratio = nan\n",
+        "line 2 column 9",
+        "between 0 and 1",
+    );
+    refused(
+        "[breaker]\nmin_calls = 0\n",
+        "line 2 column 13",
+        "between 1 and",
+    );
+    refused(
+        "[breaker]\njitter = 2.0\n",
+        "line 2 column 10",
+        "between 0 and 1",
+    );
+    parse("[retry]\nbudget = 1\nfailovers = 0\n").unwrap();
+}
+
+#[test]
+fn a_base_url_that_cannot_be_is_refused_with_its_place_and_an_odd_one_gets_a_hint() {
+    let with = |url: &str| format!("[upstream]\nbase_url = \"{url}\"\n");
+    refused(
+        &with("https://openrouter.ai:99999/api/v1"),
+        "line 2 column 12",
+        "port",
+    );
+    refused(&with("https:///api/v1"), "line 2 column 12", "no host");
+    refused(
+        &with("https://u:canary@openrouter.ai"),
+        "line 2 column 12",
+        "user",
+    );
+    let warnings = |url: &str| parse(&with(url)).unwrap().warnings;
+    assert!(warnings("https://openrouter.ai")[0].contains("/api/v1"));
+    assert!(warnings("https://openrouter.ai/api/v1").is_empty());
+}
+
+#[test]
+fn an_account_that_is_not_declared_is_warned_about_with_the_nearest_name() {
+    let account = |id: &str| format!("[[accounts]]\nid = \"{id}\"\n");
+    let key = "[[keys]]\nid = \"a\"\naccount = \"amce\"\nsecret = { env = \"SET\" }\n";
+    let warnings = |text: &str| parse(text).unwrap().warnings;
+    let both = format!("{}{}{key}", account("other"), account("acme"));
+    let said = warnings(&both);
+    assert!(
+        said[0].contains("key \"a\" names account \"amce\""),
+        "{said:?}"
+    );
+    assert!(said[0].ends_with("did you mean \"acme\"?"), "{said:?}");
+    let said = warnings(&format!("{}{key}", account("elsewhere")));
+    assert!(
+        said[0].ends_with("declare it with [[accounts]]"),
+        "{said:?}"
+    );
+    assert!(
+        warnings(key).is_empty(),
+        "where none is declared, keys say which there are"
+    );
+    assert!(warnings(&format!("{}{key}", account("amce"))).is_empty());
+    refused(
+        &format!("{0}{0}", account("acme")),
+        "line 4 column 6",
+        "declared twice",
+    );
+    refused(&account(" "), "line 2 column 6", "empty");
+}
+
+#[test]
+fn what_was_pasted_around_a_secret_is_left_out_and_told_without_it() {
+    let text = format!("[[keys]]\nid = \"a\"\nsecret = \" 'Bearer {CANARY}' \"\n");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.keys[0].secret().expose(), CANARY);
+    let said = config.warnings.join("\n");
+    assert!(said.contains("the secret of key \"a\" had"), "{said}");
+    assert!(
+        said.contains("Bearer") && !said.contains("canary"),
+        "{said}"
+    );
+}
