@@ -42,10 +42,12 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Serve a mock OpenRouter.
     Mock(MockArgs),
+    /// Check the configuration, or show what holds.
+    Config(ConfigArgs),
 }
 
 /// What `run`, `ask` and `keys` have in common.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct UpstreamArgs {
     /// Use an embedded mock OpenRouter: no key, no network, no cost.
     #[arg(long)]
@@ -206,6 +208,47 @@ pub(crate) struct MockArgs {
     /// time.
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(crate) now: Option<Timestamp>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is sent anywhere. Without --config, fairkey.toml is read if it is there; keys of the
+environment count, too. No secret is shown.
+
+Examples:
+    fairkey config check
+    fairkey config show --json
+    fairkey config schema > fairkey.schema.json
+
+Exit codes: 0 the configuration can be used, 2 it cannot.")]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the configuration can be used, and what is odd about it.
+    Check(ConfigFileArgs),
+    /// Show every value that holds, and where it comes from.
+    Show(ConfigFileArgs),
+    /// Print the JSON Schema of the file, for editors.
+    Schema,
+}
+
+/// What `config check` and `config show` have in common.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigFileArgs {
+    /// Read this configuration. Without it, fairkey.toml is read if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Talk to this upstream instead of OpenRouter.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Reads a time of day and a date.

@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 pub(crate) mod ask;
+pub(crate) mod config;
 pub(crate) mod keys;
 pub(crate) mod mock;
 pub(crate) mod run;

@@ -10,6 +10,7 @@ mod file;
 mod places;
 mod position;
 mod secret;
+mod shown;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,6 +31,10 @@ use self::secret::Secret;
 pub(crate) use self::duration::duration;
 pub(crate) use self::file::{Retry, StrategyName};
 pub(crate) use self::secret::{Oddity, SecretFrom, tidy};
+pub(crate) use self::shown::Shown;
+
+/// What a file may say, for editors: a JSON Schema.
+pub(crate) const SCHEMA: &str = include_str!("config/schema.json");
 
 /// What is read where no file is named.
 const DEFAULT_FILE: &str = "fairkey.toml";
@@ -81,6 +86,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// Returns what is wrong, and in which line and column, both from 1.
+    pub(crate) fn parts(&self) -> (&str, Option<(usize, usize)>) {
+        let at = self.at.map(|at| (at.line, at.column));
+        (&self.message, at)
+    }
+}
 
 /// Where secrets that are not in the file itself come from.
 struct Sources<'a> {

@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
             Command::Ask(args) => commands::ask::ask(args).await,
             Command::Keys(args) => commands::keys::keys(args).await,
             Command::Mock(args) => commands::mock::mock(args).await,
+            Command::Config(args) => commands::config::config(&args),
         }
     });
     // A thread may sit in a read that never returns, such as that of a terminal.

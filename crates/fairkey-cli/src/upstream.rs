@@ -19,7 +19,7 @@ use crate::keyring::{self, Keyring};
 use crate::{redaction, table, terminal};
 
 /// Attempts of a row, where the configuration says nothing: nobody waits for it.
-const BATCH_ATTEMPTS: u32 = 8;
+pub(crate) const BATCH_ATTEMPTS: u32 = 8;
 /// Connections to the upstream that are always allowed.
 const CONNECTIONS: usize = 256;
 
@@ -187,6 +187,21 @@ impl Upstream {
     }
 }
 
+/// Builds a client as any command would, and throws it away.
+///
+/// # Errors
+///
+/// Says what is wrong with the configuration as a whole.
+pub(crate) fn check(config: &Config, keys: Vec<Key>, base_url: Option<&str>) -> Result<(), String> {
+    let args = UpstreamArgs {
+        base_url: base_url.map(str::to_owned),
+        ..UpstreamArgs::default()
+    };
+    let purpose = Purpose::Question;
+    let retry = config.retry.over(purpose.retry(false));
+    build(config, keys, &purpose, retry, &args).map(|_| ())
+}
+
 /// Returns the world of `--mock`.
 fn demo(seed: u64, purpose: &Purpose) -> Scenario {
     // Its stamps are read against the real time.
@@ -216,8 +231,9 @@ fn build(
     keys: Vec<Key>,
     purpose: &Purpose,
     retry: RetryConfig,
-    &UpstreamArgs { seed, .. }: &UpstreamArgs,
+    args: &UpstreamArgs,
 ) -> Result<Client, String> {
+    let seed = args.seed;
     let in_flight = purpose.in_flight().max(1);
     let transport = HttpTransport::builder()
         .deadlines(config.deadlines)
@@ -232,7 +248,7 @@ fn build(
         .max_in_flight(in_flight)
         .max_wait(purpose.max_wait());
     builder = with_strategy(builder, config, seed);
-    if let Some(base_url) = &config.base_url {
+    if let Some(base_url) = args.base_url.as_ref().or(config.base_url.as_ref()) {
         builder = builder.base_url(base_url.as_str());
     }
     if let Some(app) = &config.app {

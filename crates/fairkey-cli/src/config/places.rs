@@ -30,17 +30,17 @@ impl Places {
         for (name, value) in table.iter() {
             let path = format!("{prefix}{}", name.get_ref());
             let line = Position::of(text, name.span().start).line;
-            self.value(&path, value, line, text);
+            self.value(&path, value, text);
             self.0.insert(path, line);
         }
     }
 
-    fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, line: usize, text: &str) {
+    fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, text: &str) {
         match value.get_ref() {
             DeValue::Table(table) => self.table(&format!("{path}."), table, text),
             DeValue::Array(array) => {
                 for (at, value) in array.iter().enumerate() {
-                    self.value(&format!("{path}.{at}"), value, line, text);
+                    self.value(&format!("{path}.{at}"), value, text);
                 }
             }
             _ => {}

@@ -282,3 +282,35 @@ fn what_was_pasted_around_a_secret_is_left_out_and_told_without_it() {
         "{said}"
     );
 }
+
+#[test]
+fn the_schema_names_every_field_that_is_read_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let names = |properties: &serde_json::Value| -> Vec<String> {
+        properties.as_object().unwrap().keys().cloned().collect()
+    };
+    // What the reader itself says is expected there.
+    let expected = |text: &str| -> Vec<String> {
+        let error = parse(text).unwrap_err().to_string();
+        let (_, list) = error
+            .split_once("expected ")
+            .unwrap_or_else(|| panic!("{error}"));
+        let mut names: Vec<_> = list
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names
+    };
+    let top = &schema["properties"];
+    assert_eq!(names(top), expected("unknown = 1\n"));
+    for (name, table) in top.as_object().unwrap() {
+        let (text, properties) = match &table["items"] {
+            serde_json::Value::Null => (format!("[{name}]\nunknown = 1\n"), &table["properties"]),
+            items => (format!("[[{name}]]\nunknown = 1\n"), &items["properties"]),
+        };
+        assert_eq!(names(properties), expected(&text), "{name}");
+    }
+}

@@ -91,7 +91,7 @@ fn progress_is_told_in_lines_where_there_is_no_terminal_and_not_at_all_when_quie
 #[test]
 fn every_subcommand_explains_itself() {
     let stage = Stage::new();
-    for command in ["run", "ask", "keys", "mock"] {
+    for command in ["run", "ask", "keys", "mock", "config"] {
         let said = stage.run([command, "--help"]);
         said.ends_with(0);
         assert!(said.stdout.contains("Examples:"), "{command}");

@@ -1,0 +1,377 @@
+//! The configuration as it holds, value by value, with where each comes from: [`Shown`].
+
+use std::time::Duration;
+
+use fairkey_client::RetryConfig;
+use fairkey_core::AccountId;
+use fairkey_openrouter::endpoint;
+use serde_json::{Map, Value, json};
+
+use super::{Config, SecretFrom, duration};
+use crate::keyring::Keyring;
+
+/// The configuration as it holds. It has no secret in it.
+pub(crate) struct Shown {
+    file: Option<String>,
+    sections: Vec<Section>,
+    accounts: Vec<Entry>,
+    keys: Vec<Entry>,
+}
+
+/// A table of the file, such as `[retry]`.
+struct Section {
+    name: &'static str,
+    settings: Vec<Setting>,
+}
+
+/// An entry of an array of tables, such as `[[keys]]`.
+struct Entry(Vec<Setting>);
+
+impl Entry {
+    fn is_environment(&self) -> bool {
+        self.0
+            .iter()
+            .any(|setting| matches!(setting.from, From::Environment))
+    }
+}
+
+struct Setting {
+    name: &'static str,
+    value: Shape,
+    from: From,
+}
+
+enum Shape {
+    Plain(Value),
+    /// Nothing, which means what the text says.
+    Off(&'static str),
+    Secret(SecretFrom),
+}
+
+enum From {
+    Default,
+    /// The default of most commands, and that of `run`.
+    DefaultButForRun(u32),
+    Line(usize),
+    Flag(&'static str),
+    Environment,
+}
+
+impl From {
+    fn text(&self) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::DefaultButForRun(n) => format!("default; {n} for `fairkey run`"),
+            Self::Line(line) => format!("line {line}"),
+            Self::Flag(flag) => (*flag).to_owned(),
+            Self::Environment => "environment".to_owned(),
+        }
+    }
+}
+
+/// Collects the settings of one section.
+struct Collect<'a> {
+    config: &'a Config,
+    name: &'static str,
+    settings: Vec<Setting>,
+}
+
+impl Collect<'_> {
+    fn from(&self, name: &str) -> From {
+        let line = self.config.places.line(&format!("{}.{name}", self.name));
+        line.map_or(From::Default, From::Line)
+    }
+
+    fn value(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        let from = self.from(name);
+        let value = Shape::Plain(value.into());
+        self.settings.push(Setting { name, value, from });
+        self
+    }
+
+    fn time(self, name: &'static str, time: Duration) -> Self {
+        self.value(name, duration::text(time))
+    }
+
+    /// A value that can be turned off.
+    fn maybe(mut self, name: &'static str, value: Option<Value>, off: &'static str) -> Self {
+        let from = self.from(name);
+        let value = value.map_or(Shape::Off(off), Shape::Plain);
+        self.settings.push(Setting { name, value, from });
+        self
+    }
+
+    fn done(self) -> Section {
+        Section {
+            name: self.name,
+            settings: self.settings,
+        }
+    }
+}
+
+impl Shown {
+    /// Puts together what holds: the file's and the environment's, and a base URL of the command
+    /// line. `attempts_of_run` is what `fairkey run` takes where the file says nothing.
+    pub(crate) fn new(
+        config: &Config,
+        ring: &Keyring,
+        base_url: Option<&str>,
+        attempts_of_run: u32,
+    ) -> Self {
+        let accounts = config.accounts.iter().enumerate();
+        let (mut configured, mut keys) = (0, Vec::new());
+        for (key, from) in ring.keys.iter().zip(&ring.from) {
+            let (secret, path) = match from {
+                Some(variable) => (variable.clone(), None),
+                None => {
+                    let at = config.keys.iter().position(|other| other.id() == key.id());
+                    let at = at.unwrap_or(configured);
+                    configured += 1;
+                    let Some(secret) = config.secrets.get(at) else {
+                        continue;
+                    };
+                    (secret.clone(), Some(format!("keys.{at}")))
+                }
+            };
+            let from = |name: &str| match &path {
+                None => From::Environment,
+                Some(path) => {
+                    let line = config.places.line(&format!("{path}.{name}"));
+                    line.map_or(From::Default, From::Line)
+                }
+            };
+            let mut settings = vec![Setting {
+                name: "id",
+                value: Shape::Plain(key.id().as_str().into()),
+                from: from("id"),
+            }];
+            if let Some(account) = key.account_id() {
+                settings.push(Setting {
+                    name: "account",
+                    value: Shape::Plain(account.as_str().into()),
+                    from: from("account"),
+                });
+            }
+            settings.push(Setting {
+                name: "weight",
+                value: Shape::Plain(key.weight_value().get().into()),
+                from: if path.is_none() {
+                    From::Default
+                } else {
+                    from("weight")
+                },
+            });
+            settings.push(Setting {
+                name: "secret",
+                value: Shape::Secret(secret),
+                from: from("secret"),
+            });
+            keys.push(Entry(settings));
+        }
+        Self {
+            file: config.path.as_ref().map(|path| path.display().to_string()),
+            sections: sections(config, base_url, attempts_of_run),
+            accounts: accounts
+                .map(|(at, account)| declared(config, at, account))
+                .collect(),
+            keys,
+        }
+    }
+
+    /// Returns it as a file could say it, with where each value comes from behind it.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text = match &self.file {
+            Some(file) => format!("# {file}, the environment and defaults\n"),
+            None => "# no configuration file: the environment and defaults\n".to_owned(),
+        };
+        for section in &self.sections {
+            text.push_str(&format!("\n[{}]\n", section.name));
+            lines(&section.settings, &mut text);
+        }
+        for (name, entries) in [("accounts", &self.accounts), ("keys", &self.keys)] {
+            for entry in entries {
+                let mut block = format!("[[{name}]]\n");
+                lines(&entry.0, &mut block);
+                text.push('\n');
+                for line in block.lines() {
+                    // What the environment says need not be said by a file.
+                    text.push_str(if entry.is_environment() { "# " } else { "" });
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+        }
+        text
+    }
+
+    /// Returns it as JSON: each value with where it comes from.
+    pub(crate) fn to_json(&self) -> Value {
+        let object = |settings: &[Setting]| -> Value {
+            let fields = settings.iter().map(|setting| {
+                let value = match &setting.value {
+                    Shape::Plain(value) => value.clone(),
+                    Shape::Off(_) => Value::Null,
+                    Shape::Secret(SecretFrom::Literal) => json!("[hidden]"),
+                    Shape::Secret(SecretFrom::Env(name, entry)) => {
+                        json!({ "env": name, "entry": entry })
+                    }
+                    Shape::Secret(SecretFrom::File(path)) => json!({ "file": path }),
+                };
+                let field = json!({ "value": value, "from": setting.from.text() });
+                (setting.name.to_owned(), field)
+            });
+            Value::Object(fields.collect())
+        };
+        let sections = self.sections.iter();
+        let settings: Map<_, _> = sections
+            .map(|section| (section.name.to_owned(), object(&section.settings)))
+            .collect();
+        let entries = |entries: &[Entry]| -> Vec<Value> {
+            entries.iter().map(|entry| object(&entry.0)).collect()
+        };
+        json!({
+            "file": self.file,
+            "settings": settings,
+            "accounts": entries(&self.accounts),
+            "keys": entries(&self.keys),
+        })
+    }
+}
+
+fn declared(config: &Config, at: usize, account: &(AccountId, Option<SecretFrom>)) -> Entry {
+    let (id, management_key) = account;
+    let from = |name: &str| {
+        let line = config.places.line(&format!("accounts.{at}.{name}"));
+        line.map_or(From::Default, From::Line)
+    };
+    let mut settings = vec![Setting {
+        name: "id",
+        value: Shape::Plain(id.as_str().into()),
+        from: from("id"),
+    }];
+    settings.extend(management_key.clone().map(|secret| Setting {
+        name: "management_key",
+        value: Shape::Secret(secret),
+        from: from("management_key"),
+    }));
+    Entry(settings)
+}
+
+fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Vec<Section> {
+    let section = |name| Collect {
+        config,
+        name,
+        settings: Vec::new(),
+    };
+    let own = config.base_url.as_deref().unwrap_or(endpoint::BASE_URL);
+    let mut upstream = section("upstream").value("base_url", base_url.unwrap_or(own));
+    if base_url.is_some() {
+        upstream.settings[0].from = From::Flag("--base-url");
+    }
+    if let Some(app) = &config.app {
+        upstream.settings.push(Setting {
+            name: "app",
+            value: Shape::Plain(
+                json!({ "url": app.url, "title": app.title, "categories": app.categories }),
+            ),
+            from: config
+                .places
+                .line("upstream.app")
+                .map_or(From::Default, From::Line),
+        });
+    }
+    let times = &config.deadlines;
+    let retry = config.retry.over(RetryConfig::default());
+    let breaker = config.breaker.clone().unwrap_or_default();
+    let cooldown = config.cooldown.clone().unwrap_or_default();
+    let mut retries = section("retry")
+        .value("attempts", retry.attempts)
+        .value("failovers", retry.failovers)
+        .value("budget", retry.budget.ratio)
+        .time("base", retry.base)
+        .time("cap", retry.cap)
+        .time("hint_cap", retry.hint_cap)
+        .value("resend_unknown", retry.resend_unknown);
+    if let From::Default = retries.settings[0].from {
+        retries.settings[0].from = From::DefaultButForRun(attempts_of_run);
+    }
+    vec![
+        upstream.done(),
+        section("strategy")
+            .value("use", json!(config.strategy))
+            .done(),
+        section("timeouts")
+            .time("connect", times.connect)
+            .time("head", times.head)
+            .time("first_content", times.first_content)
+            .time("idle", times.idle)
+            .time("total", times.total)
+            .done(),
+        retries.done(),
+        section("breaker")
+            .time("window", breaker.window)
+            .value("min_calls", breaker.min_calls)
+            .maybe("ratio", breaker.ratio.map(Into::into), "off")
+            .maybe("consecutive", breaker.consecutive.map(Into::into), "off")
+            .maybe("count", breaker.count.map(Into::into), "off")
+            .time("open_for", breaker.open_for)
+            .time("open_cap", breaker.open_cap)
+            .value("jitter", breaker.jitter)
+            .value("ramp", breaker.ramp)
+            .done(),
+        section("cooldown")
+            .time("throttled", cooldown.throttled)
+            .time("throttled_cap", cooldown.throttled_cap)
+            .time("exhausted", cooldown.exhausted)
+            .time("exhausted_cap", cooldown.exhausted_cap)
+            .maybe(
+                "refused",
+                cooldown.refused.map(|time| duration::text(time).into()),
+                "for good",
+            )
+            .time("failed_cap", cooldown.failed_cap)
+            .done(),
+    ]
+}
+
+/// Adds settings, one in a line, with where they come from in one column.
+fn lines(settings: &[Setting], text: &mut String) {
+    /// Longer lines push their own comment aside, and nobody else's.
+    const WIDEST: usize = 60;
+    let shown: Vec<String> = settings.iter().map(line).collect();
+    let lengths = shown.iter().map(|line| line.chars().count());
+    let width = lengths
+        .filter(|length| *length <= WIDEST)
+        .max()
+        .unwrap_or(0);
+    for (line, setting) in shown.iter().zip(settings) {
+        text.push_str(&format!("{line:<width$}  # {}\n", setting.from.text()));
+    }
+}
+
+fn line(Setting { name, value, .. }: &Setting) -> String {
+    match value {
+        Shape::Plain(value) => format!("{name} = {}", toml(value)),
+        Shape::Off(what) => format!("# {name}: {what}"),
+        Shape::Secret(SecretFrom::Literal) => format!("{name} = \"[hidden]\""),
+        Shape::Secret(SecretFrom::Env(variable, None)) => {
+            format!("{name} = {{ env = {} }}", json!(variable))
+        }
+        Shape::Secret(from @ SecretFrom::Env(_, Some(_))) => format!("{name}: {from}"),
+        Shape::Secret(SecretFrom::File(path)) => format!("{name} = {{ file = {} }}", json!(path)),
+    }
+}
+
+/// Strings, numbers and arrays are the same in TOML as in JSON.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            let each: Vec<String> = fields
+                .map(|(name, value)| format!("{name} = {}", toml(value)))
+                .collect();
+            format!("{{ {} }}", each.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
