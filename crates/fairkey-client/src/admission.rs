@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Pool, Report, Timestamp, Tried,
+    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Pool, Report, Scope, Timestamp, Tried,
     Unavailable,
 };
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub(crate) affinity: Option<u64>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) tried: Tried,
+    /// Where the call has another model to go on with: until when it waits for this one.
+    pub(crate) patience: Option<Instant>,
 }
 
 impl Wish {
@@ -67,8 +69,21 @@ pub(crate) enum Refusal {
     Overloaded,
     /// Waiting brings nothing, or nothing in time.
     Hopeless { unavailable: Unavailable },
+    /// Waiting may bring something, but later than the call would go on to another model.
+    PassOver { unavailable: Unavailable },
     /// Waited as long as allowed. What was last said to the call, if anything.
     TimedOut { unavailable: Option<Unavailable> },
+}
+
+impl Refusal {
+    /// Returns the soonest time at which there may be a key, as far as it is known.
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Overloaded => None,
+            Self::Hopeless { unavailable } | Self::PassOver { unavailable } => unavailable.retry_at,
+            Self::TimedOut { unavailable } => unavailable.as_ref()?.retry_at,
+        }
+    }
 }
 
 /// The queue before the pool, and the permits for calls in flight.
@@ -153,9 +168,13 @@ impl Admission {
                 Ok(Event::Panicked(panic)) => resume_unwind(panic),
                 Ok(Event::Refused(unavailable)) => {
                     last = Some(unavailable);
+                    let patience = place.waiter.wish.patience;
+                    if patience.is_some_and(|until| self.is_too_long(&unavailable, until)) {
+                        return Err(Refusal::PassOver { unavailable });
+                    }
                     wake_at = self.instant_of(unavailable.retry_at).unwrap_or(limit);
                     let timed = unavailable.retry_at.is_some() && wake_at < limit;
-                    let ours = unavailable.by == Some(fairkey_core::Scope::Local);
+                    let ours = unavailable.by == Some(Scope::Local);
                     if timed || (ours && unavailable.retry_at.is_none()) {
                         continue;
                     }
@@ -293,6 +312,13 @@ impl Admission {
                 Some(Permit(Some(Arc::clone(self))))
             }
         }
+    }
+
+    /// Returns whether a call that has another model to go on with does so: the model is what is
+    /// closed, or nothing opens by `patience`.
+    pub(crate) fn is_too_long(&self, unavailable: &Unavailable, patience: Instant) -> bool {
+        unavailable.by == Some(Scope::Model)
+            || (self.instant_of(unavailable.retry_at)).is_some_and(|at| at > patience)
     }
 
     /// Converts a time of the pool's clock, no sooner than the shortest sleep from now.

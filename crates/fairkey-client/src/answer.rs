@@ -1,6 +1,7 @@
 //! What came of a call: [`Answer`], and the [`Attempt`]s it took.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::{AccountId, Cost, FaultKind, KeyId, Scope, Timestamp};
@@ -14,6 +15,10 @@ pub struct Answer<T> {
     pub value: T,
     /// The key that served it.
     pub key: KeyId,
+    /// The model that was asked for, where one was named: the call's own, or the one of its
+    /// [`models`](crate::CallOptions::models) that it fell back on. OpenRouter may have served
+    /// another one, as the answer itself says.
+    pub model: Option<Arc<str>>,
     /// Every attempt that was made, the last one the good one.
     pub attempts: Vec<Attempt>,
     /// What it used, where the answer says so.
@@ -32,6 +37,7 @@ impl<T> Answer<T> {
         Answer {
             value: f(self.value),
             key: self.key,
+            model: self.model,
             attempts: self.attempts,
             cost: self.cost,
             provider: self.provider,
@@ -49,6 +55,8 @@ pub struct Attempt {
     pub key: KeyId,
     /// The account that owns it, where one was named.
     pub account: Option<AccountId>,
+    /// The model that was asked for, where one was named.
+    pub model: Option<Arc<str>>,
     /// What went wrong; `None` where nothing did.
     pub fault: Option<AttemptFault>,
     /// When it began, on the pool's clock.

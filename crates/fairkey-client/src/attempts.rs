@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_core::{FaultKind, KeyId, Scope, Timestamp};
+use fairkey_openrouter::splice::SpliceError;
 use fairkey_openrouter::{Cause, Fault, RetryHint};
 use fairkey_transport::Deadlines;
 use http::{HeaderMap, Method, Request, Uri};
@@ -21,6 +22,7 @@ use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
 use crate::exchange::{Exchange, Failure};
 use crate::ledger::Ledger;
+use crate::models::Models;
 use crate::verdict::{Case, GiveUp, Verdict, verdict};
 
 pub(crate) use self::accept::{Accepted, Failed, Mode};
@@ -41,8 +43,23 @@ pub(crate) struct Job {
 pub(crate) struct Done {
     pub(crate) accepted: Accepted,
     pub(crate) key: KeyId,
+    pub(crate) model: Option<Arc<str>>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) elapsed: Duration,
+}
+
+impl Done {
+    fn new(accepted: Accepted, key: KeyId, mut ledger: Ledger) -> Self {
+        let attempts = ledger.take_attempts();
+        Self {
+            accepted,
+            key,
+            // Of the attempt whose answer it is.
+            model: attempts.last().and_then(|attempt| attempt.model.clone()),
+            attempts,
+            elapsed: ledger.started.elapsed(),
+        }
+    }
 }
 
 /// Why no further attempt is made.
@@ -63,7 +80,9 @@ pub(crate) enum Stop {
 pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
     core.counters.calls.up();
     core.budget.deposit(core.admission.pool.now());
-    let mut ledger = Ledger::open(job.options.deadline);
+    let options = &job.options;
+    let models = Models::of(options.model.clone(), &options.models, &job.body);
+    let mut ledger = Ledger::open(options.deadline, models);
     let outcome = match ledger.deadline {
         // Polls the work first: what is there by the deadline is not thrown away.
         Some(at) => timeout_at(at, attempts(core, &job, &mut ledger))
@@ -74,13 +93,7 @@ pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
     match outcome {
         Ok((accepted, key)) => {
             core.counters.answered.up();
-            let attempts = ledger.take_attempts();
-            Ok(Done {
-                accepted,
-                key,
-                attempts,
-                elapsed: ledger.started.elapsed(),
-            })
+            Ok(Done::new(accepted, key, ledger))
         }
         Err(stop) => stop.finish(core, &job, ledger),
     }
@@ -99,7 +112,15 @@ async fn attempts(
         let (id, tenure, account) = (key.id().clone(), key.tenure(), key.account_tenure());
         core.counters.attempts.up();
         ledger.begin(key, core.admission.pool.now());
-        let failed = match attempt(core, job, ledger.left(), held).await {
+        let failed = match attempt(
+            core,
+            job,
+            ledger.models.body(&job.body),
+            ledger.left(),
+            held,
+        )
+        .await
+        {
             Ok(accepted) => {
                 ledger.end(None, core.admission.pool.now());
                 return Ok((accepted, id));
@@ -111,25 +132,40 @@ async fn attempts(
         ledger.end(Some(fault.into()), now);
         ledger.fault = Some(fault.clone());
         let case = Case::of(fault, core.wall.since_epoch(), *may_run);
-        let back = || may_be_tried_again_at(core, fault, now);
-        match verdict(case, ledger.spent(), &retry, chance.unit()) {
+        let back = may_be_tried_again_at(core, fault, now);
+        // What refuses one model, or one so dear, may grant another.
+        let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
+        let spent = ledger.spent();
+        let mut verdict = verdict(case, spent, &retry, chance.unit());
+        if matches!(verdict, Verdict::SameAfter(_)) && !core.budget.withdraw(now) {
+            core.counters.budget_denied.up();
+            verdict = crate::verdict::without_budget(case, spent, &retry);
+        }
+        match verdict {
             Verdict::Return => return Err(Stop::Failed(failed, None)),
             Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
-            Verdict::OtherKey => ledger.exclude_key(tenure, back()),
-            Verdict::OtherAccount => ledger.exclude_account(account, back()),
+            Verdict::OtherKey => {
+                ledger.exclude_key(tenure, back, bound);
+                core.counters.failovers.up();
+                ledger.keep(failed);
+            }
+            Verdict::OtherAccount => {
+                ledger.exclude_account(account, back, bound);
+                core.counters.failovers.up();
+                ledger.keep(failed);
+            }
+            Verdict::OtherModel => {
+                ledger.fall_back();
+                core.counters.fallbacks.up();
+                ledger.keep(failed);
+            }
             Verdict::SameAfter(wait) => {
-                if !core.budget.withdraw(now) {
-                    core.counters.budget_denied.up();
-                    return Err(Stop::Failed(failed, Some(GiveUp::Budget)));
-                }
+                ledger.retry();
                 core.counters.retries.up();
                 ledger.keep(failed);
                 tokio::time::sleep(wait).await;
-                continue;
             }
         }
-        ledger.keep(failed);
-        core.counters.failovers.up();
     }
 }
 
@@ -150,6 +186,7 @@ fn may_be_tried_again_at(core: &Core, fault: &Fault, now: Timestamp) -> Option<T
 async fn attempt(
     core: &Arc<Core>,
     job: &Job,
+    body: Result<Bytes, SpliceError>,
     left: Option<Duration>,
     held: Held,
 ) -> Result<Accepted, Box<Failed>> {
@@ -158,7 +195,7 @@ async fn attempt(
         deadlines.total = deadlines.total.min(left);
     }
     let mut exchange = Exchange::new(Arc::clone(core), held, deadlines);
-    let request = match request(core, job, &exchange, deadlines) {
+    let request = match request(core, job, body, &exchange, deadlines) {
         Ok(request) => request,
         Err(fault) => {
             exchange.fail(&fault);
@@ -175,10 +212,13 @@ async fn attempt(
 fn request(
     core: &Core,
     job: &Job,
+    body: Result<Bytes, SpliceError>,
     exchange: &Exchange,
     deadlines: Deadlines,
 ) -> Result<Request<Bytes>, Fault> {
-    let mut request = Request::new(job.body.clone());
+    // Models to fall back on are only those that the body was seen to take.
+    let body = body.map_err(|error| Fault::new(Cause::BadRequest, &error.to_string()))?;
+    let mut request = Request::new(body);
     *request.method_mut() = job.method.clone();
     *request.uri_mut() = job.uri.clone();
     *request.headers_mut() = job.headers.clone();
@@ -211,14 +251,7 @@ impl Stop {
             Self::Error(_) | Self::Deadline => ledger.take_kept().and_then(|kept| kept.passed),
         };
         if let Some((accepted, key)) = passed {
-            let attempts = ledger.take_attempts();
-            let elapsed = ledger.started.elapsed();
-            return Ok(Done {
-                accepted,
-                key,
-                attempts,
-                elapsed,
-            });
+            return Ok(Done::new(accepted, key, ledger));
         }
         Err(self.into_error(core, ledger))
     }

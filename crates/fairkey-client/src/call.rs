@@ -46,6 +46,17 @@ pub struct CallOptions {
     /// The model, so that gates on models, and the line to wait in, are right. Default: none
     /// named.
     pub model: Option<Arc<str>>,
+    /// The models to go on with where the first one is out or fails, in the order of preference;
+    /// any number. The body is the same for each, byte for byte, but for its `model`. Default: none.
+    ///
+    /// Other keys come first, and after them the next model: see [`verdict`](crate::verdict()) for
+    /// which fault leads where. A model that a gate has closed, or that no key is to be had for
+    /// within [`RetryConfig::patience`](crate::RetryConfig::patience), is passed over.
+    ///
+    /// A body that has a list of its own for OpenRouter (`models`, at most three, or the
+    /// `fallbacks` of Messages) is sent as it is, and so is one that is no JSON object: then these
+    /// are not used.
+    pub models: Vec<Arc<str>>,
     /// How urgent the call is: each class of a model has a line of its own. No class goes before
     /// another. Default [`Class::Normal`].
     pub class: Class,
@@ -71,6 +82,7 @@ impl Default for CallOptions {
     fn default() -> Self {
         Self {
             model: None,
+            models: Vec::new(),
             class: Class::Normal,
             affinity: None,
             deadline: None,
@@ -168,6 +180,22 @@ impl Call {
     /// Names the model, so that gates on models, and the line to wait in, are right.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.options.model = Some(model.into());
+        self
+    }
+
+    /// Names the models to go on with where the first one is out or fails, in the order of
+    /// preference: see [`CallOptions::models`].
+    ///
+    /// ```
+    /// use fairkey_client::Call;
+    /// use fairkey_openrouter::ChatRequest;
+    ///
+    /// let request = ChatRequest::new("anthropic/claude-opus-4").user("What is 6 times 7?");
+    /// let call = Call::chat(&request).fallbacks(["openai/gpt-5", "google/gemini-pro"]);
+    /// # let _ = call;
+    /// ```
+    pub fn fallbacks<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.options.models = models.into_iter().map(Into::into).collect();
         self
     }
 

@@ -46,6 +46,8 @@ pub struct Client {
 pub struct Served {
     /// The key.
     pub key: KeyId,
+    /// The model that was asked for, where one was named.
+    pub model: Option<Arc<str>>,
     /// Every attempt up to the answer.
     pub attempts: Vec<Attempt>,
 }
@@ -179,10 +181,15 @@ impl Client {
             Done {
                 accepted: Accepted::Pass(mut response),
                 key,
+                model,
                 attempts,
                 ..
             } => {
-                response.extensions_mut().insert(Served { key, attempts });
+                response.extensions_mut().insert(Served {
+                    key,
+                    model,
+                    attempts,
+                });
                 Ok(*response)
             }
             _ => Err(other_mode()),
@@ -214,10 +221,12 @@ impl Client {
             Done {
                 accepted: Accepted::Whole(whole),
                 key,
+                model,
                 attempts,
                 elapsed,
             } => Ok(Answer {
                 key,
+                model,
                 attempts,
                 cost: whole.summary.cost,
                 provider: whole.summary.provider,

@@ -4,28 +4,45 @@ use std::time::Duration;
 
 /// How often, and when, a call is tried again.
 ///
-/// Two kinds of further attempts are told apart. A *failover* follows a refusal that came before
+/// Three kinds of further attempts are told apart. A *failover* follows a refusal that came before
 /// anything was billed and that only concerns a key or an account: it goes to another one at
 /// once. A *retry* follows a fault that no key cures (a full provider, a 503, a broken
-/// connection): it waits first, and the fleet's budget must allow it.
+/// connection): it waits first, and the fleet's budget must allow it. A *fallback* goes to the next
+/// model that the call names ([`CallOptions::models`](crate::CallOptions::models)), at once: where
+/// the model as a whole is out, and where one of its providers failed again and again. Which of
+/// them follows a fault is decided by [`verdict`](crate::verdict()).
 ///
 /// | field | default |
 /// | --- | --- |
 /// | `attempts` | 4 |
+/// | `attempts_per_model` | 2 |
 /// | `failovers` | 16 |
+/// | `fallbacks` | as many as the call names |
+/// | `patience` | 10 s |
 /// | `budget` | 20 % of the calls, and at least 1 per second |
 /// | `base`, `cap` | 250 ms, 30 s |
 /// | `hint_cap` | 300 s |
 /// | `resend_unknown` | true |
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryConfig {
-    /// The most attempts of one call, failovers aside: the first and its retries. Zero counts
-    /// as 1, which means no retry. Default 4.
+    /// The most attempts of one call, failovers and fallbacks aside: the first and the retries,
+    /// of all models. Zero counts as 1, which means no retry. Default 4.
     pub attempts: u32,
+    /// How many of them may go to one model while the call names another one: then that is
+    /// tried. Zero counts as 1. Of no meaning for a call that names one model. Default 2.
+    pub attempts_per_model: u32,
     /// The most failovers of one call: attempts that follow a refusal of a key or an account.
     /// They cost nothing upstream, so they do not use up [`attempts`](Self::attempts): a pool
     /// in which many keys are dead still answers. Default 16.
     pub failovers: u32,
+    /// The most fallbacks of one call: attempts that follow a fault by going to another model.
+    /// Never more than the models that the call names beyond the first. They do not use up
+    /// [`attempts`](Self::attempts) or the budget. Default: no other bound.
+    pub fallbacks: u32,
+    /// The longest that a call waits for a model while it names another one: the upstream's hint,
+    /// or the time until a key opens. Beyond that, the next model is tried at once. Of no meaning
+    /// for a call that names one model, or for the last of them. Default 10 s.
+    pub patience: Duration,
     /// What all calls of the client together may add by retries.
     pub budget: BudgetConfig,
     /// The backoff before the first retry lies between 0 and this; before each further one the
@@ -47,7 +64,10 @@ impl Default for RetryConfig {
     fn default() -> Self {
         Self {
             attempts: 4,
+            attempts_per_model: 2,
             failovers: 16,
+            fallbacks: u32::MAX,
+            patience: Duration::from_secs(10),
             budget: BudgetConfig::default(),
             base: Duration::from_millis(250),
             cap: Duration::from_secs(30),
@@ -64,14 +84,25 @@ impl RetryConfig {
         Self {
             attempts: 1,
             failovers: 0,
+            fallbacks: 0,
             ..Self::default()
         }
     }
 
-    /// Returns the most attempts that one call can make: its ledger.
+    /// Returns the most attempts that a call of one model can make: its ledger.
     #[must_use]
     pub fn ledger(&self) -> u32 {
-        self.attempts.max(1).saturating_add(self.failovers)
+        self.ledger_with(0)
+    }
+
+    /// Returns the most attempts that a call can make that names so many models beyond the first:
+    /// its ledger.
+    #[must_use]
+    pub fn ledger_with(&self, models: u32) -> u32 {
+        self.attempts
+            .max(1)
+            .saturating_add(self.failovers)
+            .saturating_add(self.fallbacks.min(models))
     }
 }
 

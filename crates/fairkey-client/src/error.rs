@@ -253,9 +253,15 @@ impl fmt::Display for CallError {
         }
         if !inner.attempts.is_empty() {
             let n = inner.attempts.len();
+            let model = |attempt: &Attempt| attempt.model.clone();
+            let first = inner.attempts.first().and_then(model);
+            let several = inner.attempts.iter().any(|it| model(it) != first);
             write!(f, " [{n} {}: ", if n == 1 { "attempt" } else { "attempts" })?;
             for (at, attempt) in inner.attempts.iter().take(NAMED).enumerate() {
                 f.write_str(if at == 0 { "" } else { "; " })?;
+                if let (true, Some(model)) = (several, &attempt.model) {
+                    write!(f, "{model} with ")?;
+                }
                 write!(f, "{attempt}")?;
             }
             more(f, n)?;

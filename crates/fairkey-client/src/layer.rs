@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
 use crate::exchange::Exchange;
 use crate::ledger::Ledger;
+use crate::models::Models;
 use crate::{Client, LeasedBody, network};
 
 /// Puts a leased key on every request that goes through a `tower` service
@@ -167,7 +168,7 @@ where
     let path = parts.uri.path().to_owned();
     let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
     core.counters.calls.up();
-    let mut ledger = Ledger::open(options.deadline);
+    let mut ledger = Ledger::open(options.deadline, Models::one(options.model.clone()));
     if let Some(tried) = parts.extensions.remove::<Tried>() {
         ledger.exclude_all(&tried);
     }
@@ -226,6 +227,7 @@ where
     };
     let served = Served {
         key: response.body().key().clone(),
+        model: options.model.clone(),
         attempts: ledger.take_attempts(),
     };
     response.extensions_mut().insert(served);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::answer::{Attempt, AttemptFault};
 use crate::attempts::Failed;
+use crate::models::Models;
 use crate::verdict::Spent;
 
 /// Everything that one call has done so far. Each attempt passes through it, whichever layer
@@ -18,6 +19,12 @@ pub(crate) struct Ledger {
     pub(crate) deadline: Option<Instant>,
     attempts: Vec<Attempt>,
     failovers: u32,
+    retries: u32,
+    /// The retries with the present model.
+    retries_on_model: u32,
+    fallbacks: u32,
+    /// The models that the call may ask for.
+    pub(crate) models: Models,
     open: Option<Attempt>,
     tried: Vec<Excluded>,
     /// The call's place in line, once it has stood there.
@@ -35,6 +42,8 @@ pub(crate) struct Ledger {
 struct Excluded {
     what: What,
     until: Option<Timestamp>,
+    /// The place of the one model for which it is excluded; `None`: for all.
+    model: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +53,7 @@ enum What {
 }
 
 impl Ledger {
-    pub(crate) fn open(deadline: Option<Duration>) -> Self {
+    pub(crate) fn open(deadline: Option<Duration>, models: Models) -> Self {
         let started = Instant::now();
         Self {
             started,
@@ -52,6 +61,10 @@ impl Ledger {
             deadline: deadline.and_then(|within| started.checked_add(within)),
             attempts: Vec::new(),
             failovers: 0,
+            retries: 0,
+            retries_on_model: 0,
+            fallbacks: 0,
+            models,
             open: None,
             tried: Vec::new(),
             ticket: None,
@@ -64,9 +77,11 @@ impl Ledger {
     /// Books that an attempt begins.
     pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
         self.kept = None;
+        self.models.begin();
         self.open = Some(Attempt {
             key: key.id().clone(),
             account: key.account_id().cloned(),
+            model: self.models.name().cloned(),
             fault: None,
             began: now,
             elapsed: Duration::ZERO,
@@ -97,14 +112,41 @@ impl Ledger {
         self.kept.take()
     }
 
-    /// Books that the next attempt goes to another key, since this one refused.
-    pub(crate) fn exclude_key(&mut self, key: Tenure, until: Option<Timestamp>) {
-        self.exclude(What::Key(key), until);
+    /// Books that the next attempt goes to another key, since this one refused. `bound`: it may
+    /// grant the same for another model.
+    pub(crate) fn exclude_key(&mut self, key: Tenure, until: Option<Timestamp>, bound: bool) {
+        self.exclude(What::Key(key), until, bound);
     }
 
     /// Books that the next attempt goes to another account.
-    pub(crate) fn exclude_account(&mut self, account: AccountTenure, until: Option<Timestamp>) {
-        self.exclude(What::Account(account), until);
+    pub(crate) fn exclude_account(
+        &mut self,
+        account: AccountTenure,
+        until: Option<Timestamp>,
+        bound: bool,
+    ) {
+        self.exclude(What::Account(account), until, bound);
+    }
+
+    /// Books that the next attempt is the same again.
+    pub(crate) fn retry(&mut self) {
+        self.retries += 1;
+        self.retries_on_model += 1;
+    }
+
+    /// Books that the call asks for another model, without a fault of the present one.
+    pub(crate) fn ask_for(&mut self, model: usize) {
+        if model != self.models.now() {
+            self.retries_on_model = 0;
+            self.models.choose(model);
+        }
+    }
+
+    /// Books that the next attempt goes to another model, since this one failed.
+    pub(crate) fn fall_back(&mut self) {
+        self.fallbacks += 1;
+        self.retries_on_model = 0;
+        self.models.fail();
     }
 
     /// Takes over what earlier attempts, made elsewhere, have used.
@@ -115,23 +157,26 @@ impl Ledger {
             .accounts()
             .iter()
             .map(|account| What::Account(*account));
-        self.tried.extend(
-            keys.chain(accounts)
-                .map(|what| Excluded { what, until: None }),
-        );
+        self.tried.extend(keys.chain(accounts).map(|what| Excluded {
+            what,
+            until: None,
+            model: None,
+        }));
     }
 
-    fn exclude(&mut self, what: What, until: Option<Timestamp>) {
+    fn exclude(&mut self, what: What, until: Option<Timestamp>, bound: bool) {
         self.failovers += 1;
-        self.tried.retain(|excluded| excluded.what != what);
-        self.tried.push(Excluded { what, until });
+        let model = bound.then(|| self.models.now());
+        self.tried
+            .retain(|excluded| (excluded.what, excluded.model) != (what, model));
+        self.tried.push(Excluded { what, until, model });
     }
 
     /// Returns what the call has tried; at `now`, where one is given, without what may be tried
     /// again by then.
     pub(crate) fn tried(&self, now: Option<Timestamp>) -> Tried {
         let mut tried = Tried::new();
-        for excluded in &self.tried {
+        for excluded in self.excluded() {
             if now.is_some_and(|now| excluded.until.is_some_and(|until| until <= now)) {
                 continue;
             }
@@ -145,19 +190,25 @@ impl Ledger {
 
     /// Returns when the next thing that was tried may be tried again.
     pub(crate) fn next_return(&self, now: Timestamp) -> Option<Timestamp> {
-        let times = self.tried.iter().filter_map(|excluded| excluded.until);
+        let times = self.excluded().filter_map(|excluded| excluded.until);
         times.filter(|until| *until > now).min()
+    }
+
+    /// Returns what is excluded for the present model.
+    fn excluded(&self) -> impl Iterator<Item = &Excluded> {
+        let now = self.models.now();
+        (self.tried.iter()).filter(move |excluded| excluded.model.is_none_or(|model| model == now))
     }
 
     /// Returns what the verdict depends on.
     pub(crate) fn spent(&self) -> Spent {
-        let sent = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
-        Spent {
-            attempts: sent.saturating_sub(self.failovers),
-            failovers: self.failovers,
-            left: self.left(),
-            committed: false,
-        }
+        let mut spent = Spent::first(self.models.left());
+        spent.attempts += self.retries;
+        spent.attempts_on_model += self.retries_on_model;
+        spent.failovers = self.failovers;
+        spent.fallbacks = self.fallbacks;
+        spent.left = self.left();
+        spent
     }
 
     /// Returns the time until the deadline.

@@ -22,6 +22,8 @@ pub struct ClientStats {
     pub attempts: u64,
     /// Attempts that followed the refusal of a key or an account.
     pub failovers: u64,
+    /// Attempts that followed a fault by going to another model.
+    pub fallbacks: u64,
     /// Attempts that followed another fault, after a wait.
     pub retries: u64,
     /// Retries that the fleet's budget did not allow.
@@ -59,6 +61,7 @@ pub(crate) struct Counters {
     pub(crate) answered: Count,
     pub(crate) attempts: Count,
     pub(crate) failovers: Count,
+    pub(crate) fallbacks: Count,
     pub(crate) retries: Count,
     pub(crate) budget_denied: Count,
     waits: Count,
@@ -143,6 +146,7 @@ impl Counters {
             answered: self.answered.read(),
             attempts: self.attempts.read(),
             failovers: self.failovers.read(),
+            fallbacks: self.fallbacks.read(),
             retries: self.retries.read(),
             budget_denied: self.budget_denied.read(),
             faults: self.rare().faults.iter().map(count).collect(),

@@ -209,6 +209,7 @@ mod tests {
             affinity: None,
             deadline: None,
             tried: Tried::new(),
+            patience: None,
         };
         let ticket = lines.ticket();
         lines.push(Waiter::new(ticket, wish.line(), wish))

@@ -47,12 +47,17 @@ async fn wait(
     let limit = ledger
         .deadline
         .map_or(max_wait, |deadline| deadline.min(max_wait));
+    let patience = admission::after(core.retry.patience).min(limit);
+    let mut options = Options {
+        core,
+        options,
+        passed_over: Vec::new(),
+        patience: None,
+    };
     loop {
-        let all = ledger.tried(None);
-        if !all.is_empty()
-            && let Ok(held) = admission.try_acquire(&wish(core, options, ledger, all.clone()))
-        {
-            return Ok(held);
+        match options.look(ledger, patience) {
+            Some(held) => return Ok(held),
+            None => options.patience = options.has_more(ledger).then_some(patience),
         }
         let now = admission.pool.now();
         let tried = ledger.tried(Some(now));
@@ -60,43 +65,111 @@ async fn wait(
             .next_return(now)
             .map(|at| admission::after(at.since(now).max(crate::backoff::SHORTEST)));
         let until = next.map_or(limit, |next| next.min(limit));
-        let wish = wish(core, options, ledger, tried);
+        let wish = options.wish(ledger, tried);
         let refusal = match admission.acquire(wish, until, &mut ledger.ticket).await {
             Ok(held) => return Ok(held),
             Err(refusal) => refusal,
         };
-        if let (Some(next), false) = (next.filter(|at| *at < limit), is_overloaded(&refusal)) {
-            sleep_until(next).await;
-            continue;
+        let next = next.filter(|at| *at < limit);
+        match (&refusal, next) {
+            (Refusal::Overloaded, _) => {}
+            // Rather another model than no answer, or one so late.
+            (_, next) if options.patience.is_some() && next.is_none_or(|at| at > patience) => {
+                options.pass_over(ledger, refusal.retry_at());
+                continue;
+            }
+            (_, Some(next)) => {
+                sleep_until(next).await;
+                continue;
+            }
+            (_, None) => {}
         }
-        return Err(stop(core, options, ledger, &refusal, limit, began));
+        return Err(stop(&options, ledger, &refusal, limit, began));
     }
 }
 
-fn is_overloaded(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Overloaded)
+/// What a call wants, and which of its models it has found no key for.
+struct Options<'a> {
+    core: &'a Arc<Core>,
+    options: &'a CallOptions,
+    /// The places of these models, with the soonest time at which there may be a key.
+    passed_over: Vec<(usize, Option<Timestamp>)>,
+    /// Until when the present model is waited for, where there is another one.
+    patience: Option<Instant>,
 }
 
-fn wish(core: &Core, options: &CallOptions, ledger: &Ledger, tried: Tried) -> Wish {
-    Wish {
-        model: options.model.clone(),
-        class: options.class,
-        cost: options.cost,
-        affinity: options.affinity,
-        deadline: ledger.left().map(|left| core.admission.pool.now() + left),
-        tried,
+impl Options<'_> {
+    /// Looks for a key at once, for the models in the order of preference; stays with the first
+    /// that is worth waiting for, or with the one that opens first.
+    fn look(&mut self, ledger: &mut Ledger, patience: Instant) -> Option<Held> {
+        let admission = &self.core.admission;
+        loop {
+            let candidates = ledger.models.candidates();
+            let next = candidates.iter().find(|at| !self.is_passed_over(**at));
+            let at = *next.unwrap_or_else(|| {
+                let soonest = candidates.iter().min_by_key(|at| {
+                    let passed = self.passed_over.iter().find(|(passed, _)| passed == *at);
+                    let time = passed.and_then(|(_, time)| *time);
+                    time.map_or(u64::MAX, Timestamp::as_nanos)
+                });
+                soonest.unwrap_or(&candidates[0])
+            });
+            ledger.ask_for(at);
+            let all = ledger.tried(None);
+            if all.is_empty() && candidates.len() == 1 {
+                // The usual call: whoever waits for a key looks first.
+                return None;
+            }
+            let refused = match admission.try_acquire(&self.wish(ledger, all)) {
+                Ok(held) => return Some(held),
+                Err(refused) => refused,
+            };
+            match refused.filter(|it| admission.is_too_long(it, patience)) {
+                Some(closed) if next.is_some() && candidates.len() > 1 => {
+                    self.pass_over(ledger, closed.retry_at);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn pass_over(&mut self, ledger: &Ledger, until: Option<Timestamp>) {
+        self.passed_over.push((ledger.models.now(), until));
+    }
+
+    fn is_passed_over(&self, at: usize) -> bool {
+        self.passed_over.iter().any(|(passed, _)| *passed == at)
+    }
+
+    /// Returns whether the call may go on to another model instead of waiting for the present
+    /// one: the last resort, where all were passed over, is waited for.
+    fn has_more(&self, ledger: &Ledger) -> bool {
+        ledger.models.left() > 0 && !self.is_passed_over(ledger.models.now())
+    }
+
+    fn wish(&self, ledger: &Ledger, tried: Tried) -> Wish {
+        let Self { core, options, .. } = self;
+        Wish {
+            model: ledger.models.name().cloned(),
+            class: options.class,
+            cost: options.cost,
+            affinity: options.affinity,
+            deadline: ledger.left().map(|left| core.admission.pool.now() + left),
+            tried,
+            patience: self.patience,
+        }
     }
 }
 
 /// Says why there is no key.
 fn stop(
-    core: &Core,
-    options: &CallOptions,
+    options: &Options<'_>,
     ledger: &Ledger,
     refusal: &Refusal,
     limit: Instant,
     began: Instant,
 ) -> Stop {
+    let core = options.core;
     let unavailable = match refusal {
         Refusal::Overloaded => {
             let message = format!(
@@ -109,10 +182,10 @@ fn stop(
             return Stop::Deadline;
         }
         Refusal::TimedOut { unavailable } => *unavailable,
-        Refusal::Hopeless { unavailable } => Some(*unavailable),
+        Refusal::Hopeless { unavailable } | Refusal::PassOver { unavailable } => Some(*unavailable),
     };
     // Of all keys, those included that this call has tried: the whole picture.
-    let everything = wish(core, options, ledger, Tried::new());
+    let everything = options.wish(ledger, Tried::new());
     let outlook = outlook(&core.admission.pool.explain(&everything.ask()));
     let now = core.admission.pool.now();
     let soonest = |at: Option<Timestamp>| at.filter(|at| *at > now);

@@ -4,6 +4,7 @@
 mod account;
 mod budget;
 mod cancel;
+mod fallbacks;
 mod faults;
 mod in_memory;
 #[cfg(feature = "tower")]

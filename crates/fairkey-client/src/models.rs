@@ -1,0 +1,191 @@
+//! The models that one call may ask for: [`Models`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fairkey_openrouter::splice::{self, Splice, SpliceError};
+
+/// The models of one call in the order of the caller's preference, and what became of them.
+#[derive(Debug)]
+pub(crate) struct Models {
+    /// The first is what the call asks for as it is; it may name none.
+    chain: Vec<Model>,
+    now: usize,
+    /// Whether an attempt with the present one was made: then it is kept until it fails.
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: Option<Arc<str>>,
+    failed: bool,
+}
+
+impl Models {
+    /// One model, or none that is named.
+    pub(crate) fn one(name: Option<Arc<str>>) -> Self {
+        Self {
+            chain: vec![Model {
+                name,
+                failed: false,
+            }],
+            now: 0,
+            begun: false,
+        }
+    }
+
+    /// The models of a call with this body, `fallbacks` after the `first`.
+    ///
+    /// There are none to fall back on where the body cannot name another one: it is no JSON
+    /// object, or has a list of its own for OpenRouter (`models`, or `fallbacks` of Messages),
+    /// which is sent as it is.
+    pub(crate) fn of(first: Option<Arc<str>>, fallbacks: &[Arc<str>], body: &[u8]) -> Self {
+        let mut models = Self::one(first);
+        if fallbacks.is_empty() {
+            return models;
+        }
+        let Ok([None, None]) = splice::find(body, ["models", "fallbacks"]) else {
+            return models;
+        };
+        if models.chain[0].name.is_none()
+            && let Ok(peek) = splice::peek(body)
+        {
+            models.chain[0].name = peek.model.map(|model| model.as_ref().into());
+        }
+        for name in fallbacks {
+            // A model that failed is not asked again under the same name.
+            if models.chain.iter().all(|it| it.name.as_ref() != Some(name)) {
+                models.chain.push(Model {
+                    name: Some(Arc::clone(name)),
+                    failed: false,
+                });
+            }
+        }
+        models
+    }
+
+    /// Returns the present model's place in the chain.
+    pub(crate) fn now(&self) -> usize {
+        self.now
+    }
+
+    /// Returns the present model's name, where it has one.
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        self.chain[self.now].name.as_ref()
+    }
+
+    /// Returns how many other models the call has not failed with.
+    pub(crate) fn left(&self) -> u32 {
+        let others = |at: usize, model: &Model| at != self.now && !model.failed;
+        let left = (self.chain.iter().enumerate())
+            .filter(|(at, model)| others(*at, model))
+            .count();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the places of the models that can be asked for, in the order of preference: one
+    /// that was asked for already is kept while it can be had.
+    pub(crate) fn candidates(&self) -> Vec<usize> {
+        let kept = self.begun.then_some(self.now);
+        let rest = (0..self.chain.len()).filter(|at| !self.chain[*at].failed && kept != Some(*at));
+        kept.into_iter().chain(rest).collect()
+    }
+
+    /// Asks for another model. Its place must be among the candidates.
+    pub(crate) fn choose(&mut self, at: usize) {
+        self.begun &= at == self.now;
+        self.now = at;
+    }
+
+    /// Notes that an attempt with the present model begins.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Notes that the present model failed, and moves on to the next one that has not; tells
+    /// whether there is one.
+    pub(crate) fn fail(&mut self) -> bool {
+        self.chain[self.now].failed = true;
+        self.begun = false;
+        match self.chain.iter().position(|model| !model.failed) {
+            Some(next) => {
+                self.now = next;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Returns the body that asks for the present model: that of the caller, byte for byte, but
+    /// for the name of the model where it is not the first.
+    pub(crate) fn body(&self, body: &Bytes) -> Result<Bytes, SpliceError> {
+        match &self.chain[self.now].name {
+            Some(name) if self.now > 0 => Splice::new(body.clone()).set("model", &**name).finish(),
+            _ => Ok(body.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models(body: &str) -> Models {
+        let names = ["m/a", "m/b", "m/a", "m/c", "m/b"].map(Into::into);
+        Models::of(None, &names, body.as_bytes())
+    }
+
+    #[test]
+    fn a_body_asks_for_another_model_by_that_member_alone() {
+        let body = r#"{ "n": 1.000000000000000000001, "model" : "m/a","x":[ ] }"#;
+        let mut models = models(body);
+        let bytes = Bytes::from(body);
+        assert_eq!(models.body(&bytes).unwrap(), body);
+        assert_eq!(models.name().map(|name| &**name), Some("m/a"));
+        assert!(models.fail());
+        assert_eq!(
+            models.body(&bytes).unwrap(),
+            body.replace("m/a", "m/b"),
+            "every other byte is the caller's"
+        );
+        assert!(models.fail(), "a name that comes twice is one model");
+        assert_eq!(models.body(&bytes).unwrap(), body.replace("m/a", "m/c"));
+        assert_eq!(models.left(), 0);
+        assert!(!models.fail());
+    }
+
+    #[test]
+    fn a_body_that_names_no_model_names_the_next_one() {
+        let mut models = models(r#"{"input":"x"}"#);
+        assert_eq!((models.name(), models.left()), (None, 3));
+        assert!(models.fail());
+        assert_eq!(
+            models.body(&Bytes::from(r#"{"input":"x"}"#)).unwrap(),
+            r#"{"input":"x","model":"m/a"}"#
+        );
+    }
+
+    #[test]
+    fn a_body_with_a_list_of_its_own_or_none_at_all_is_sent_as_it_is() {
+        for body in [
+            r#"{"model":"m/a","models":["m/a","m/x"]}"#,
+            r#"{"model":"m/a","fallbacks":[{"model":"m/x"}]}"#,
+            "",
+            "[1]",
+            "not json",
+        ] {
+            assert_eq!(models(body).left(), 0, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_was_passed_over_is_a_candidate_again_and_a_failed_one_is_not() {
+        let mut models = models(r#"{"model":"m/a"}"#);
+        assert_eq!(models.candidates(), [0, 1, 2]);
+        models.choose(1);
+        models.begin();
+        assert_eq!((models.candidates(), models.left()), (vec![1, 0, 2], 2));
+        assert!(models.fail());
+        assert_eq!((models.now(), models.candidates()), (0, vec![0, 2]));
+    }
+}
