@@ -189,6 +189,14 @@ impl Fault {
         )
     }
 
+    /// Returns the fault of a stream that ended before its last event, which is named `last`.
+    pub(crate) fn cut_before(last: &str) -> Self {
+        Self::new(
+            Cause::Truncated,
+            &format!("the stream ended without {last}"),
+        )
+    }
+
     /// Returns the fault of an answer that is none.
     #[must_use]
     pub fn malformed(message: &str) -> Self {
@@ -415,14 +423,14 @@ impl Fault {
     ///
     /// OpenRouter adds words without notice, and the fault is read without them:
     ///
-    /// | field | an unknown word |
-    /// | --- | --- |
-    /// | `limit_source` | one that begins with `upstream_` is a provider's limit; else the budget in the metadata decides, if there is one, then the `error_type`, then the status |
-    /// | `availability` | `retryable` decides: a model that is out for a while, or a request that no endpoint takes; without it the `error_type` does |
-    /// | `error_type` | the status decides |
-    /// | `reason`, `scope` | as good as absent |
-    /// | `code`, `type` | where there is a status, it decides; else the message |
-    /// | `status` | counts as the first of its hundred: 400 or 500 |
+    /// - `limit_source`: one that begins with `upstream_` is a provider's limit; else the scope of
+    ///   the budget in the metadata decides, then the `error_type`, then the status.
+    /// - `availability`: `retryable` decides between a model that is out for a while and a request
+    ///   that no endpoint takes; without it the `error_type` does.
+    /// - `error_type`: the status decides.
+    /// - `reason`, `scope`: as good as absent.
+    /// - `code`, `type`: where there is a status, it decides; else the message.
+    /// - `status`: counts as a bad request or as OpenRouter's failure, by its first digit.
     #[must_use]
     pub fn unknown_words(&self) -> &[UnknownWord] {
         &self.0.unknown

@@ -2,6 +2,8 @@
 //!
 //! Not part of the API.
 
+mod answer;
+mod events;
 mod splice;
 
 use std::time::Duration;
@@ -22,11 +24,15 @@ pub struct Target(pub &'static str, pub fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     Target("sse", sse),
     Target("chat_stream", chat_stream),
+    Target("event_stream", events::event_stream),
+    Target("answer", answer::answer),
     Target("error_body", error_body),
     Target("retry_after", retry_after),
     Target("splice", splice::splice),
 ];
 
+pub use answer::answer;
+pub use events::event_stream;
 pub use splice::splice;
 
 /// A small bound, so that the fuzzer meets it.

@@ -49,4 +49,4 @@ pub use response::{
     FinishReason, PromptTokensDetails, ResponseMessage, Usage,
 };
 pub use sse::{DEFAULT_LIMIT_BYTES, SseError, SseEvent, SseMessage, SseParser};
-pub use stream::{ChatStreamReader, StreamItem};
+pub use stream::{ChatStreamReader, EventFormat, EventItem, EventStreamReader, StreamItem};

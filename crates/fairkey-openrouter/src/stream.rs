@@ -1,15 +1,23 @@
-//! A streamed chat completion, read from bytes: [`ChatStreamReader`].
+//! Streamed answers, read from bytes: [`ChatStreamReader`], and [`EventStreamReader`] for the
+//! other formats.
 //!
 //! Events alone do not say whether a stream is well: errors come inside it with status 200, the
 //! usage comes after the finish or together with a second one, and a stream that breaks off ends
 //! like one that is whole. The reader knows the difference, without any I/O.
+
+mod events;
+mod frames;
+mod tokens;
 
 use bytes::Bytes;
 use fairkey_core::Cost;
 
 use crate::fault::Fault;
 use crate::response::{ChatChunk, FinishReason, Usage};
-use crate::sse::{DEFAULT_LIMIT_BYTES, SseEvent, SseMessage, SseParser};
+use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
+use crate::stream::frames::{DONE, Frame, Frames};
+
+pub use events::{EventFormat, EventItem, EventStreamReader};
 
 /// One thing that a streamed chat completion says.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +52,7 @@ pub enum StreamItem {
 /// ```
 #[derive(Debug)]
 pub struct ChatStreamReader {
-    parser: SseParser,
-    state: State,
+    frames: Frames,
     has_content: bool,
     has_choices: bool,
     finish_reason: Option<FinishReason>,
@@ -53,15 +60,6 @@ pub struct ChatStreamReader {
     provider: Option<String>,
     model: Option<String>,
     id: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Reading,
-    /// The body has ended; what was pushed is still to be taken.
-    Ending,
-    /// The last item was taken.
-    Over,
 }
 
 impl Default for ChatStreamReader {
@@ -81,8 +79,7 @@ impl ChatStreamReader {
     #[must_use]
     pub fn with_limit(limit_bytes: usize) -> Self {
         Self {
-            parser: SseParser::new(limit_bytes),
-            state: State::Reading,
+            frames: Frames::new(limit_bytes),
             has_content: false,
             has_choices: false,
             finish_reason: None,
@@ -96,16 +93,12 @@ impl ChatStreamReader {
     /// Takes the bytes that have come, however they are cut. Does nothing after
     /// [`finish`](Self::finish) and after the last item.
     pub fn push(&mut self, chunk: &[u8]) {
-        if self.state == State::Reading {
-            self.parser.push(chunk);
-        }
+        self.frames.push(chunk);
     }
 
     /// Says that the body has ended, in whatever way: what is missing now is missing for good.
     pub fn finish(&mut self) {
-        if self.state == State::Reading {
-            self.state = State::Ending;
-        }
+        self.frames.finish();
     }
 
     /// Returns the next item. `None`: push more bytes, or (after the last item) nothing comes.
@@ -114,16 +107,12 @@ impl ChatStreamReader {
         reason = "`None` does not end it: more can be pushed"
     )]
     pub fn next(&mut self) -> Option<StreamItem> {
-        if self.state == State::Over {
-            return None;
-        }
         loop {
-            let item = match self.parser.next() {
-                Some(Ok(SseEvent::Comment(_))) => Some(StreamItem::Comment),
-                Some(Ok(SseEvent::Message(message))) => self.read(message),
-                Some(Err(error)) => Some(self.fail(Fault::malformed(&error.to_string()))),
-                None if self.state == State::Ending => Some(self.end()),
-                None => return None,
+            let item = match self.frames.next()? {
+                Frame::Comment => Some(StreamItem::Comment),
+                Frame::Message(message) => self.read(message),
+                Frame::Broken(error) => Some(self.fail(Fault::malformed(&error.to_string()))),
+                Frame::End => Some(self.end()),
             };
             if item.is_some() {
                 return item;
@@ -131,17 +120,8 @@ impl ChatStreamReader {
         }
     }
 
-    /// Reads the last event, where nothing ended it, and decides whether the stream is whole.
+    /// Decides whether a stream without a last event is whole.
     fn end(&mut self) -> StreamItem {
-        if let Some(SseEvent::Message(message)) = self.parser.finish() {
-            // JSON shows by itself whether it is whole, and a cut word is no `[DONE]`.
-            let is_whole = message.data == DONE
-                || serde_json::from_slice::<serde::de::IgnoredAny>(&message.data).is_ok();
-            if is_whole && let Some(item) = self.read(message) {
-                // What follows it, `next` decides the next time it is called.
-                return item;
-            }
-        }
         if self.finish_reason.is_some() {
             self.done()
         } else {
@@ -158,13 +138,13 @@ impl ChatStreamReader {
         }
         let chunk = match ChatChunk::from_slice(&message.data) {
             Ok(chunk) if chunk.is_failure() || message.name() == Some("error") => {
-                let fault = Fault::from_frame(&message.data);
+                let fault = Fault::from_event(message.name(), &message.data);
                 let fault = fault.unwrap_or_else(|| Fault::malformed("an error without content"));
                 return Some(self.fail(fault));
             }
             Ok(chunk) => chunk,
             Err(error) => {
-                let fault = Fault::from_frame(&message.data);
+                let fault = Fault::from_event(message.name(), &message.data);
                 let fault = fault.unwrap_or_else(|| Fault::malformed_frame(&error));
                 return Some(self.fail(fault));
             }
@@ -200,12 +180,12 @@ impl ChatStreamReader {
                 "the stream ended without a single choice",
             ));
         }
-        self.state = State::Over;
+        self.frames.close();
         StreamItem::Done
     }
 
     fn fail(&mut self, fault: Fault) -> StreamItem {
-        self.state = State::Over;
+        self.frames.close();
         StreamItem::Fault(fault.or_provider(self.provider.as_deref()))
     }
 
@@ -255,9 +235,6 @@ impl ChatStreamReader {
     /// Returns whether the last item was taken.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.frames.is_over()
     }
 }
-
-/// The data of the event that ends a stream.
-const DONE: &[u8] = b"[DONE]";

@@ -181,17 +181,20 @@ pub(super) fn in_frame(data: &[u8]) -> Option<Fault> {
 
 /// See [`Fault::from_event`].
 pub(super) fn in_event(name: Option<&str>, data: &[u8]) -> Option<Fault> {
-    let parsed = serde_json::from_slice::<Value>(data);
-    if let Some(fault) = parsed.as_ref().ok().and_then(in_value) {
-        return Some(fault);
+    match serde_json::from_slice::<Value>(data) {
+        Ok(root) => in_event_value(name, &root),
+        Err(error) => is_failure(name).then(|| Fault::malformed_frame(&error)),
     }
-    if !matches!(name, Some("error" | "response.error" | "response.failed")) {
-        return None;
-    }
-    Some(match parsed {
-        Ok(root) => Fault::from_envelope(None, Envelope::of_error(&root), Place::InBand),
-        Err(error) => Fault::malformed_frame(&error),
-    })
+}
+
+pub(super) fn in_event_value(name: Option<&str>, root: &Value) -> Option<Fault> {
+    let unnamed = || Fault::from_envelope(None, Envelope::of_error(root), Place::InBand);
+    in_value(root).or_else(|| is_failure(name).then(unnamed))
+}
+
+/// Tells whether an event says by its name that it is a failure.
+fn is_failure(name: Option<&str>) -> bool {
+    matches!(name, Some("error" | "response.error" | "response.failed"))
 }
 
 /// Reads a failure in an answer or a frame.

@@ -222,7 +222,7 @@ impl Reading<'_> {
         let p = &self.phrases;
         Some(if p.has_any(&["insufficient credits", "can only afford"]) {
             self.payment()
-        } else if p.names_key_limit() {
+        } else if p.names_key_limit() && !self.has_provider() {
             Cause::KeyCapSpent
         } else if p.has_any(&["rate limit", "rate-limited", "too many requests"]) {
             self.rate_limit()
@@ -271,7 +271,10 @@ impl Reading<'_> {
 
     fn payment(&self) -> Cause {
         let p = &self.phrases;
-        if p.has("key limit exceeded") {
+        if self.has_provider() {
+            // Whatever it says of keys and credits, they are its own.
+            Cause::ProviderQuota
+        } else if p.has("key limit exceeded") {
             Cause::KeyCapSpent
         } else if p.has("create a key with a higher") {
             Cause::KeyCapTooSmall
@@ -279,8 +282,6 @@ impl Reading<'_> {
             Cause::RequestTooBigForBalance
         } else if p.has_any(&["in-flight", "in flight"]) {
             Cause::InFlightBudget
-        } else if self.has_provider() {
-            Cause::ProviderQuota
         } else {
             Cause::BalanceExhausted
         }
@@ -289,7 +290,16 @@ impl Reading<'_> {
     /// Neither the status nor the type says whose permission is missing: every 403 has both.
     fn forbidden(&self) -> Cause {
         let p = &self.phrases;
-        if p.names_key_limit() {
+        if self.has_provider() {
+            // Whatever it says of keys and budgets, they are its own.
+            if p.is_about_content() {
+                Cause::Moderation
+            } else if p.is_about_region() {
+                Cause::RegionRestricted
+            } else {
+                Cause::ProviderAuth
+            }
+        } else if p.names_key_limit() {
             Cause::KeyCapSpent
         } else if p.has("workspace") && p.has("budget") {
             Cause::WorkspaceBudget
@@ -299,12 +309,10 @@ impl Reading<'_> {
             Cause::ManagementKeyRequired
         } else if p.has_any(&["management key", "provisioning key"]) {
             Cause::ManagementKey
-        } else if p.has_any(&["region", "country"]) {
+        } else if p.is_about_region() {
             Cause::RegionRestricted
         } else if p.is_about_content() {
             Cause::Moderation
-        } else if self.has_provider() {
-            Cause::ProviderAuth
         } else if p.is_about_policy() {
             Cause::PolicyRestricted
         } else if self.place == Place::InBand || p.has_any(&["model", "endpoint"]) {

@@ -56,6 +56,11 @@ impl Phrases {
         ])
     }
 
+    /// The place that the call comes from is what is refused.
+    pub(crate) fn is_about_region(&self) -> bool {
+        self.has_any(&["region", "country"])
+    }
+
     /// A policy of the account is what leaves nothing.
     pub(crate) fn is_about_policy(&self) -> bool {
         self.has_any(&[

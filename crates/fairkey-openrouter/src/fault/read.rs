@@ -160,6 +160,11 @@ impl Fault {
         body::in_event(name, data)
     }
 
+    /// The same for data that was parsed already.
+    pub(crate) fn from_event_value(name: Option<&str>, root: &Value) -> Option<Self> {
+        body::in_event_value(name, root)
+    }
+
     pub(super) fn from_envelope(status: Option<u16>, envelope: Envelope, place: Place) -> Self {
         let implied = || envelope.error_type.as_ref().and_then(ErrorType::status);
         let status = status.or(envelope.code).or_else(implied);

@@ -32,8 +32,8 @@ impl Fault {
     /// A hint is bounded by [`max_wait`](Self::max_wait). A stamp that passed within the last
     /// minute was still to come when the answer was written: it means a tenth of a second. One
     /// that passed before that, and a wait of nothing, say nothing: a clock is wrong, or the
-    /// upstream is, and the schedule of whoever asks decides. Without a hint the calendar speaks for what starts anew by the day,
-    /// the week or the month.
+    /// upstream is, and the schedule of whoever asks decides. Without a hint the calendar speaks for
+    /// what starts anew by the day, the week or the month.
     #[must_use]
     pub fn wait(&self, wall: Duration) -> Option<Duration> {
         let wait = match self.0.retry {

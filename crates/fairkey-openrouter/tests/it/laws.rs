@@ -145,6 +145,21 @@ proptest! {
     }
 
     #[test]
+    fn event_streams_do_not_depend_on_where_the_bytes_are_cut(
+        format in prop::sample::select(vec!["m", "r", "o"]), stream in event_stream(),
+    ) {
+        fuzzing::event_stream(format!("{format}{stream}").as_bytes());
+    }
+
+    #[test]
+    fn reading_whole_answers_is_total(
+        status in 100u16..1000, header in "[a-z-]{1,12}: .{0,20}", body in json(),
+    ) {
+        let answer = format!("{status}\n{header}\nretry-after: 7\n\n{body}");
+        fuzzing::answer(answer.as_bytes());
+    }
+
+    #[test]
     fn a_request_keeps_every_unknown_member(members in json()) {
         let Value::Object(members) = members else { return Ok(()) };
         let mut json = serde_json::json!({"model": "a/b", "messages": [{"role": "user"}]});
@@ -180,6 +195,30 @@ fn sse_stream() -> impl Strategy<Value = Vec<u8>> {
         1 => prop::collection::vec(any::<u8>(), 0..4),
     ];
     prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+}
+
+/// Events of the Messages and the Responses formats in any order, whole and broken.
+fn event_stream() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        ": OPENROUTER PROCESSING\n\n",
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n",
+        "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"é\"}}\r\n\r\n",
+        "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n",
+        "data: {\"usage\":{\"input_tokens\":3,\"output_tokens\":4}}\n\n",
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}\n\n",
+        "event: error\ndata: x\n\n",
+        "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n",
+        "data: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n",
+        "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"}}\n\n",
+        "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\"}}\n\n",
+        "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\n",
+        "data: [DONE]\n\n",
+        "data: {\"type\":\"message_st",
+        "data: x\n\n",
+        "\n",
+    ]);
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
 fn chat_stream() -> impl Strategy<Value = String> {

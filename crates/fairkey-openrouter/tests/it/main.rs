@@ -1,9 +1,11 @@
 //! The crate as its users see it.
 
+mod events;
 mod faults;
 mod fuzz_seeds;
 mod laws;
 mod management;
+mod precedence;
 mod secrets;
 mod splice;
 mod sse;

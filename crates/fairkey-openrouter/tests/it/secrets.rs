@@ -10,7 +10,7 @@ const PROMPT: &str = "the quick brown fox eats the dragon";
 /// Everything that a fault says to anybody.
 fn shown(fault: &Fault) -> String {
     format!(
-        "{fault} {fault:?} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{fault} {fault:?} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         fault.message(),
         fault.provider_message(),
         fault.provider(),
@@ -18,6 +18,9 @@ fn shown(fault: &Fault) -> String {
         fault.budget(),
         fault.previous_errors(),
         fault.generation_id(),
+        fault.provider_code(),
+        fault.remedy_hint(),
+        fault.unknown_words(),
     )
 }
 
@@ -32,9 +35,11 @@ fn everywhere(text: &str) -> Value {
         "metadata": {
             "provider_name": text, "raw": text, "limit_source": text, "reason": text,
             "scope": text, "failed_routing_step": text, "error_type": text,
+            "provider_code": text, "provider_error_code": text, "remedy_hint": text,
+            "generation_id": text, "headers": {"Retry-After": text},
             "previous_errors": [{"provider": text, "code": text}],
         },
-    }, "provider": text})
+    }, "provider": text, "request_id": text, "id": text, "error_type": text})
 }
 
 #[test]
@@ -112,7 +117,59 @@ fn what_a_provider_says_is_for_the_caller_only() {
 }
 
 #[test]
+fn what_an_error_quotes_is_shown_nowhere() {
+    for message in [
+        format!("invalid value '{PROMPT}' at messages[0]"),
+        format!("invalid value \"{PROMPT}"),
+        format!("cannot parse {{\"role\":\"user\",\"content\":\"{PROMPT}\"}}"),
+        format!("‘{PROMPT}’ is too long"),
+    ] {
+        let error = json!({"error": {"code": 400, "message": message}});
+        let body = error.to_string();
+        for fault in [
+            Fault::from_response(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes()),
+            Fault::in_body(body.as_bytes()).unwrap(),
+            Fault::from_event(Some("error"), body.as_bytes()).unwrap(),
+        ] {
+            assert!(!shown(&fault).contains("brown fox"), "{}", shown(&fault));
+        }
+    }
+}
+
+#[test]
+fn a_prompt_in_the_place_of_a_word_is_shown_nowhere() {
+    let mut error = everywhere("x");
+    for place in [
+        "/error/error_type",
+        "/error/code",
+        "/error/type",
+        "/error/availability/code",
+        "/error/metadata/limit_source",
+        "/error/metadata/reason",
+        "/error/metadata/scope",
+        "/error/metadata/error_type",
+        "/error/metadata/provider_code",
+        "/request_id",
+        "/id",
+    ] {
+        *error.pointer_mut(place).unwrap() = json!(PROMPT);
+    }
+    let body = error.to_string();
+    for status in [400, 403, 429, 500] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let fault = Fault::from_response(status, &HeaderMap::new(), body.as_bytes());
+        assert!(!shown(&fault).contains("brown fox"), "{}", shown(&fault));
+    }
+}
+
+#[test]
 fn broken_json_is_not_quoted() {
+    let cut = format!("{{\"error\": {{\"message\": \"{PROMPT}");
+    for status in [400, 429, 500] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let fault = Fault::from_response(status, &HeaderMap::new(), cut.as_bytes());
+        assert!(!shown(&fault).contains("brown fox"), "{}", shown(&fault));
+    }
     for body in [
         format!("{{\"choices\": \"{PROMPT}\""),
         format!("[\"{PROMPT}\"]"),
