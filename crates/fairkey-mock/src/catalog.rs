@@ -1,6 +1,9 @@
 //! The models that can be asked, and which of them a request means.
 
-use std::collections::HashMap;
+mod query;
+mod shape;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +12,8 @@ use serde_json::{Value, json};
 use crate::fault::Fault;
 use crate::model::{Model, Provider, Task};
 use crate::money::Money;
+use crate::route::Query;
+use query::Page;
 
 /// Suffixes that change routing and not the model.
 const ROUTING_SUFFIXES: [&str; 4] = [":nitro", ":floor", ":exacto", ":online"];
@@ -27,8 +32,14 @@ pub(crate) struct Catalog {
     by_id: HashMap<String, usize>,
     /// Any `author/slug` is served, with default prices.
     any: bool,
+    /// Seconds since the epoch; models that were declared earlier are newer.
+    created: u64,
+    /// The list that nobody narrowed.
     list: Bytes,
 }
+
+/// How much older each model is than the one before it, in seconds.
+const APART: u64 = 86_400;
 
 impl Entry {
     pub(crate) fn new(mut model: Model) -> Self {
@@ -66,26 +77,129 @@ impl Catalog {
             .enumerate()
             .map(|(at, entry)| (entry.id.to_string(), at))
             .collect();
-        let list = list(&entries, created);
-        Self {
+        let mut catalog = Self {
             entries,
             by_id,
             any,
-            list,
-        }
+            created,
+            list: Bytes::new(),
+        };
+        let all = catalog.page(&Query::default(), "/models", |_| true);
+        catalog.list = all.unwrap_or_default();
+        catalog
     }
 
     /// The body of `GET /models`.
-    pub(crate) fn list(&self) -> Bytes {
-        self.list.clone()
+    pub(crate) fn list(&self, query: &Query) -> Result<Bytes, Fault> {
+        if query.is_empty() {
+            return Ok(self.list.clone());
+        }
+        self.page(query, "/models", |_| true)
     }
 
-    /// The number of models that the list has.
-    pub(crate) fn count(&self) -> usize {
-        self.entries
-            .iter()
-            .filter(|entry| entry.model.task == Task::Chat)
-            .count()
+    /// The body of `GET /models/user`: what an account with this policy may use.
+    pub(crate) fn list_for(
+        &self,
+        query: &Query,
+        zdr: bool,
+        region: Option<&str>,
+    ) -> Result<Bytes, Fault> {
+        self.page(query, "/models/user", |model| {
+            let closed = region.is_some_and(|at| model.closed_to.iter().any(|known| known == at));
+            !closed && (!zdr || model.providers.iter().any(|provider| provider.zdr))
+        })
+    }
+
+    /// The body of `GET /embeddings/models`.
+    pub(crate) fn embedders(&self) -> Bytes {
+        let shown: Vec<Value> = self.shown(|model| model.task == Task::Embed).collect();
+        Bytes::from(json!({ "data": shown }).to_string())
+    }
+
+    /// The body of `GET /models/count`.
+    pub(crate) fn count(&self, query: &Query) -> Result<Value, Fault> {
+        let count = query::select(&self.entries, query)?.len();
+        Ok(json!({"data": {"count": count}}))
+    }
+
+    /// The body of `GET /model/{author}/{slug}`.
+    pub(crate) fn model(&self, name: &str) -> Result<Value, Fault> {
+        let (entry, created) = self.named(name)?;
+        Ok(json!({"data": shape::model(&entry.model, created)}))
+    }
+
+    /// The body of `GET /models/{author}/{slug}/endpoints`.
+    pub(crate) fn endpoints(&self, name: &str, has_key: bool) -> Result<Value, Fault> {
+        let (entry, created) = self.named(name)?;
+        Ok(json!({"data": shape::with_endpoints(&entry, created, has_key)}))
+    }
+
+    /// The body of `GET /endpoints/zdr`.
+    pub(crate) fn zdr(&self, has_key: bool) -> Value {
+        let models = self.entries.iter().map(|entry| &entry.model);
+        let all = models.flat_map(|model| model.providers.iter().map(move |at| (model, at)));
+        let shown: Vec<Value> = all
+            .filter(|(_, provider)| provider.zdr)
+            .map(|(model, provider)| shape::endpoint(model, provider, has_key))
+            .collect();
+        json!({ "data": shown })
+    }
+
+    /// The body of `GET /providers`, by slug.
+    pub(crate) fn providers(&self) -> Value {
+        let all = self.entries.iter().flat_map(|entry| &entry.model.providers);
+        let by_slug: BTreeMap<&str, &Provider> = all
+            .map(|provider| (provider.base_slug(), provider))
+            .collect();
+        let shown: Vec<Value> = by_slug.into_values().map(shape::provider).collect();
+        json!({ "data": shown })
+    }
+
+    /// A model of the catalog by its name, and when it was created.
+    fn named(&self, name: &str) -> Result<(Arc<Entry>, u64), Fault> {
+        if let Some(at) = self.by_id.get(base(name)) {
+            return Ok((Arc::clone(&self.entries[*at]), self.created_at(*at)));
+        }
+        if self.any && is_slug(base(name)) {
+            return Ok((Arc::new(Entry::new(Model::new(base(name)))), self.created));
+        }
+        Err(Fault::not_found(format!("Model {name} not found")))
+    }
+
+    fn page(
+        &self,
+        query: &Query,
+        path: &str,
+        allowed: impl Fn(&Model) -> bool,
+    ) -> Result<Bytes, Fault> {
+        let Page { offset, limit } = Page::of(query)?;
+        let mut found = query::select(&self.entries, query)?;
+        found.retain(|at| allowed(&self.entries[*at].model));
+        let total = found.len();
+        let shown: Vec<Value> = found
+            .into_iter()
+            .skip(offset)
+            .take(limit.unwrap_or(usize::MAX))
+            .map(|at| shape::model(&self.entries[at].model, self.created_at(at)))
+            .collect();
+        let end = offset.saturating_add(shown.len());
+        let more = limit.filter(|_| end < total && !shown.is_empty());
+        let next = more.map(|limit| {
+            let rest = query.without(&["offset", "limit"]);
+            format!("/api/v1{path}?offset={end}&limit={limit}{rest}")
+        });
+        let body = json!({"data": shown, "total_count": total, "links": {"next": next}});
+        Ok(Bytes::from(body.to_string()))
+    }
+
+    fn shown(&self, wanted: impl Fn(&Model) -> bool) -> impl Iterator<Item = Value> {
+        let all = self.entries.iter().enumerate();
+        all.filter(move |(_, entry)| wanted(&entry.model))
+            .map(|(at, entry)| shape::model(&entry.model, self.created_at(at)))
+    }
+
+    fn created_at(&self, at: usize) -> u64 {
+        self.created.saturating_sub(at as u64 * APART)
     }
 
     /// The model that a name means; none for the account's default.
@@ -131,49 +245,6 @@ fn base(name: &str) -> &str {
 
 fn is_slug(name: &str) -> bool {
     matches!(name.split_once('/'), Some((author, slug)) if !author.is_empty() && !slug.is_empty())
-}
-
-fn list(entries: &[Arc<Entry>], created: u64) -> Bytes {
-    let shown: Vec<Value> = entries
-        .iter()
-        .map(|entry| &entry.model)
-        .filter(|model| model.task == Task::Chat)
-        .map(|model| {
-            json!({
-                "id": model.id,
-                "canonical_slug": model.id.split(':').next(),
-                "name": model.name.as_deref().unwrap_or(&model.id),
-                "created": created,
-                "description": "A model of the mock.",
-                "context_length": model.context_length,
-                "architecture": {
-                    "modality": "text->text",
-                    "input_modalities": ["text"],
-                    "output_modalities": ["text"],
-                    "tokenizer": "Other",
-                    "instruct_type": null,
-                },
-                "pricing": {
-                    "prompt": model.prompt_price.decimal(),
-                    "completion": model.completion_price.decimal(),
-                    "request": "0",
-                    "image": "0",
-                },
-                "top_provider": {
-                    "context_length": model.context_length,
-                    "max_completion_tokens": model.max_completion_tokens,
-                    "is_moderated": false,
-                },
-                "per_request_limits": null,
-                "supported_parameters": ["max_tokens", "response_format", "tool_choice", "tools"],
-                "default_parameters": {},
-                "expiration_date": null,
-            })
-        })
-        .collect();
-    let total = shown.len();
-    let body = json!({"data": shown, "total_count": total, "links": {"next": null}});
-    Bytes::from(body.to_string())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub struct Model {
     pub(crate) max_completion_tokens: u64,
     pub(crate) providers: Vec<Provider>,
     pub(crate) task: Task,
+    pub(crate) inputs: Vec<String>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) closed_to: Vec<String>,
     pub(crate) replaced_by: Option<String>,
@@ -60,6 +61,7 @@ impl Model {
             max_completion_tokens: 16_384,
             providers: Vec::new(),
             task: Task::Chat,
+            inputs: vec!["text".to_owned()],
             limits: Vec::new(),
             closed_to: Vec::new(),
             replaced_by: None,
@@ -108,6 +110,14 @@ impl Model {
     #[must_use]
     pub fn provider(mut self, provider: impl Into<Provider>) -> Self {
         self.providers.push(provider.into());
+        self
+    }
+
+    /// What it takes in besides text, as the catalog shows it: `image`, `audio`, `file`. Default:
+    /// nothing.
+    #[must_use]
+    pub fn also_takes(mut self, modality: impl Into<String>) -> Self {
+        self.inputs.push(modality.into());
         self
     }
 
@@ -208,39 +218,71 @@ pub(crate) fn default_catalog() -> Vec<Model> {
     vec![
         model("openai/gpt-4o-mini", 0.15, 0.60)
             .name("GPT-4o mini")
-            .provider("OpenAI")
-            .provider("Azure"),
+            .also_takes("image")
+            .provider(Provider::new("OpenAI").speed(480.0, 75.0).zdr(false))
+            .provider(Provider::new("Azure").speed(620.0, 90.0)),
         model("openai/gpt-4o", 2.50, 10.0)
             .name("GPT-4o")
-            .provider("OpenAI")
-            .provider("Azure"),
+            .also_takes("image")
+            .provider(Provider::new("OpenAI").speed(510.0, 62.0).zdr(false))
+            .provider(Provider::new("Azure").speed(700.0, 88.0))
+            .provider(
+                Provider::new("OpenAI")
+                    .slug("openai/priority")
+                    .prices(4.25, 17.0)
+                    .speed(350.0, 110.0)
+                    .zdr(false),
+            ),
         model("anthropic/claude-sonnet-4.5", 3.0, 15.0)
             .name("Claude Sonnet 4.5")
             .context_length(1_000_000)
             .max_completion_tokens(64_000)
-            .provider("Anthropic")
-            .provider("Amazon Bedrock")
+            .also_takes("image")
+            .provider(Provider::new("Anthropic").speed(1_200.0, 58.0).zdr(false))
+            .provider(Provider::new("Amazon Bedrock").speed(1_500.0, 52.0))
             .provider(Provider::new("Google").slug("google-vertex").cancels(false)),
         model("google/gemini-2.5-flash", 0.30, 2.50)
             .name("Gemini 2.5 Flash")
             .context_length(1_048_576)
             .max_completion_tokens(65_535)
             .provider(Provider::new("Google").slug("google-vertex").cancels(false))
-            .provider("Google AI Studio"),
+            .provider(Provider::new("Google AI Studio").zdr(false)),
         model("meta-llama/llama-3.3-70b-instruct", 0.10, 0.32)
             .name("Llama 3.3 70B Instruct")
-            .provider("DeepInfra")
-            .provider("Together")
-            .provider("Groq"),
+            .provider(
+                Provider::new("DeepInfra")
+                    .quantization("fp8")
+                    .speed(430.0, 45.0),
+            )
+            .provider(
+                Provider::new("Together")
+                    .prices(0.88, 0.88)
+                    .quantization("bf16")
+                    .speed(390.0, 95.0),
+            )
+            .provider(
+                Provider::new("Groq")
+                    .prices(0.59, 0.79)
+                    .speed(210.0, 320.0)
+                    .supported_parameters(["max_tokens", "temperature", "tool_choice", "tools"]),
+            ),
         Model::new("meta-llama/llama-3.3-70b-instruct:free")
             .name("Llama 3.3 70B Instruct (free)")
             .max_completion_tokens(8_192)
-            .provider("Venice"),
+            .provider(Provider::new("Venice").quantization("fp8")),
         model("deepseek/deepseek-chat-v3.1", 0.20, 0.80)
             .name("DeepSeek V3.1")
             .max_completion_tokens(32_768)
-            .provider("DeepSeek")
-            .provider("Fireworks"),
+            .provider(
+                Provider::new("DeepSeek")
+                    .speed(1_800.0, 35.0)
+                    .collects_data(true),
+            )
+            .provider(
+                Provider::new("Fireworks")
+                    .prices(0.56, 1.68)
+                    .quantization("fp8"),
+            ),
         model("openai/text-embedding-3-small", 0.02, 0.0)
             .name("Text Embedding 3 Small")
             .context_length(8_192)

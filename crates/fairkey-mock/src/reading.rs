@@ -1,12 +1,10 @@
 //! Endpoints that run no model: a key about itself, administration, the catalog.
 
-use bytes::Bytes;
-use serde_json::json;
-
 use crate::fault::Fault;
 use crate::management;
 use crate::route::{Query, Route};
 use crate::server::Shared;
+use bytes::Bytes;
 
 /// The status and the JSON that such a call is answered with. `key` is there unless the endpoint
 /// is public.
@@ -17,9 +15,19 @@ pub(crate) fn answer(
     query: &Query,
     body: &[u8],
 ) -> Result<(u16, Bytes), Fault> {
+    let catalog = &shared.catalog;
     let json = match (route, key) {
-        (Route::Models, _) => return Ok((200, shared.catalog.list())),
-        (Route::ModelCount, _) => json!({"data": {"count": shared.catalog.count()}}),
+        (Route::Models, _) => return Ok((200, catalog.list(query)?)),
+        (Route::ModelsOfUser, Some(key)) => {
+            let (zdr, region) = shared.world().policy(key);
+            return Ok((200, catalog.list_for(query, zdr, region.as_deref())?));
+        }
+        (Route::EmbeddingModels, _) => return Ok((200, catalog.embedders())),
+        (Route::ModelCount, _) => catalog.count(query)?,
+        (Route::Model(name), _) => catalog.model(name)?,
+        (Route::Endpoints(name), key) => catalog.endpoints(name, key.is_some())?,
+        (Route::Providers, _) => catalog.providers(),
+        (Route::ZdrEndpoints, key) => catalog.zdr(key.is_some()),
         (Route::Key, Some(key)) => shared.world().key_info(key),
         (Route::Credits, Some(key)) => shared.world().credits(key)?,
         (Route::Keys(call), Some(key)) => {

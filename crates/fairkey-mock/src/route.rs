@@ -22,6 +22,15 @@ pub(crate) enum Route {
     Keys(KeysCall),
     Models,
     ModelCount,
+    /// The models that the key's account may use.
+    ModelsOfUser,
+    /// A model by its name.
+    Model(String),
+    /// The endpoints of a model.
+    Endpoints(String),
+    EmbeddingModels,
+    Providers,
+    ZdrEndpoints,
     Generation,
     Unknown,
 }
@@ -47,13 +56,27 @@ impl Route {
                 return (route.clone(), (*name).into());
             }
         }
-        let route = match below.strip_prefix("/keys/") {
-            Some(hash) if !hash.is_empty() && !hash.contains('/') => {
-                keys_call(method, hash).map(Self::Keys)
+        let route = below
+            .strip_prefix('/')
+            .and_then(|below| Self::named(method, below));
+        (route.unwrap_or(Self::Unknown), shown(below))
+    }
+
+    /// An endpoint whose path has a name in it.
+    fn named(method: &Method, below: &str) -> Option<Self> {
+        let parts: Vec<&str> = below.splitn(5, '/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return None;
+        }
+        let model = |author: &str, slug: &str| format!("{}/{}", decoded(author), decoded(slug));
+        match (method, parts.as_slice()) {
+            (_, ["keys", hash]) => keys_call(method, hash).map(Self::Keys),
+            (&Method::GET, ["model", author, slug]) => Some(Self::Model(model(author, slug))),
+            (&Method::GET, ["models", author, slug, "endpoints"]) => {
+                Some(Self::Endpoints(model(author, slug)))
             }
             _ => None,
-        };
-        (route.unwrap_or(Self::Unknown), shown(below))
+        }
     }
 
     /// Whether it is a call to a model.
@@ -68,7 +91,16 @@ impl Route {
 
     /// Whether it answers without a key.
     pub(crate) fn is_public(&self) -> bool {
-        matches!(self, Self::Models | Self::ModelCount)
+        matches!(
+            self,
+            Self::Models
+                | Self::ModelCount
+                | Self::Model(_)
+                | Self::Endpoints(_)
+                | Self::EmbeddingModels
+                | Self::Providers
+                | Self::ZdrEndpoints
+        )
     }
 }
 
@@ -98,6 +130,10 @@ const FIXED: &[(Method, &str, Route)] = &[
     (Method::POST, "/keys", Route::Keys(KeysCall::Create)),
     (Method::GET, "/models", Route::Models),
     (Method::GET, "/models/count", Route::ModelCount),
+    (Method::GET, "/models/user", Route::ModelsOfUser),
+    (Method::GET, "/embeddings/models", Route::EmbeddingModels),
+    (Method::GET, "/providers", Route::Providers),
+    (Method::GET, "/endpoints/zdr", Route::ZdrEndpoints),
     (Method::GET, "/generation", Route::Generation),
 ];
 
@@ -134,6 +170,26 @@ impl Query {
         )
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The parts of a value with commas between them.
+    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
+        let value = self.get(name).unwrap_or_default();
+        value.split(',').filter(|part| !part.is_empty()).collect()
+    }
+
+    /// What is left without these, to be put behind others: each with its `&`, encoded.
+    pub(crate) fn without(&self, names: &[&str]) -> String {
+        let left = self
+            .0
+            .iter()
+            .filter(|(name, _)| !names.contains(&name.as_str()));
+        left.map(|(name, value)| format!("&{}={}", encoded(name), encoded(value)))
+            .collect()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
@@ -143,6 +199,17 @@ impl Query {
     pub(crate) fn is_true(&self, name: &str) -> bool {
         matches!(self.get(name), Some("true" | "1"))
     }
+}
+
+fn encoded(text: &str) -> String {
+    let keeps = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte);
+    let bytes = text.bytes();
+    bytes
+        .map(|byte| match byte {
+            byte if keeps(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 /// Undoes `%20` and `+`. What is no escape stands for itself.
@@ -178,6 +245,11 @@ mod tests {
         assert_eq!(of(Method::GET, "/v1/key"), Route::Unknown);
         let delete = KeysCall::Delete("abc".to_owned());
         assert_eq!(of(Method::DELETE, "/api/v1/keys/abc"), Route::Keys(delete));
+        let slug = "/api/v1/models/acme/a%3Afree/endpoints";
+        assert_eq!(
+            of(Method::GET, slug),
+            Route::Endpoints("acme/a:free".to_owned())
+        );
         for path in ["/api/v1/keys/", "/api/v1/keys/a/b", "/api/v1/keysabc"] {
             assert_eq!(of(Method::DELETE, path), Route::Unknown, "{path}");
         }
@@ -188,6 +260,8 @@ mod tests {
         let query = Query::parse("q=a%20b+c&x&list=a,b,,c&bad=%zz%4&q=second&%C3%A4=1");
         assert_eq!(query.get("q"), Some("a b c"));
         assert_eq!(query.get("x"), Some(""));
+        assert_eq!(query.list("list"), ["a", "b", "c"]);
+        assert_eq!(query.without(&["q", "x", "bad", "list"]), "&%C3%A4=1");
         assert_eq!(query.get("bad"), Some("%zz%4"));
         assert!(query.is_true("ä"));
         assert_eq!(query.get("none"), None);

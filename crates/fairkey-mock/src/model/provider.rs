@@ -188,10 +188,15 @@ impl Provider {
     /// Whether `wanted`, from a routing preference, names this provider: by slug, by base slug, or
     /// by name, in any case. Endpoints of a service tier are named by their whole slug only.
     pub(crate) fn answers_to(&self, wanted: &str) -> bool {
-        let base = self.slug.split('/').next().unwrap_or_default();
+        let base = self.base_slug();
         wanted.eq_ignore_ascii_case(&self.slug)
             || self.tier().is_none()
                 && (wanted.eq_ignore_ascii_case(base) || wanted.eq_ignore_ascii_case(&self.name))
+    }
+
+    /// The slug without region and tier.
+    pub(crate) fn base_slug(&self) -> &str {
+        self.slug.split('/').next().unwrap_or_default()
     }
 
     /// The service tier that its slug ends in.

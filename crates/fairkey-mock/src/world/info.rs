@@ -8,6 +8,12 @@ use crate::money::Money;
 use crate::world::World;
 
 impl World {
+    /// Whether the account of a key wants zero data retention, and its region.
+    pub(crate) fn policy(&self, key: usize) -> (bool, Option<String>) {
+        let account = &self.accounts[self.keys[key].account];
+        (account.zdr, account.region.clone())
+    }
+
     /// The body of `GET /key`.
     pub(crate) fn key_info(&self, index: usize) -> Value {
         let now = self.clock.now();

@@ -3,6 +3,7 @@
 mod auth;
 mod behavior;
 mod cancel;
+mod catalog;
 mod chance;
 mod clock;
 mod endpoints;

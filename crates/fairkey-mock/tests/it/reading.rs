@@ -34,7 +34,7 @@ const TABLE: &[(&str, Cause, Scope)] = &[
     ("moderation_403", Cause::Moderation, Scope::Request),
     ("region_restricted_403", Cause::RegionRestricted, Scope::Request),
     ("free_endpoint_gated_403", Cause::RoutingFailed, Scope::Request),
-    ("management_key_for_inference", Cause::KeyForbidden, Scope::Key),
+    ("management_key_for_inference", Cause::ManagementKey, Scope::Key),
     ("management_only", Cause::ManagementKeyRequired, Scope::Request),
     ("unknown_route", Cause::NotFound, Scope::Request),
     ("not_found", Cause::NotFound, Scope::Request),
