@@ -30,9 +30,9 @@ pub struct Denied {
     pub by: Scope,
     /// When asking again makes sense; `None` where only a release or a change can help.
     pub until: Option<Timestamp>,
-    /// Whether the end of a call, or its first content, may open it before `until`: what decides
-    /// is a probe that is under way, and `until` only bounds how long it is waited for. Means
-    /// nothing where `until` is `None`.
+    /// Whether the end of a call under way, or its first content, may open it: before `until`,
+    /// where that only bounds how long a probe is waited for; where `until` is `None`, at all. A
+    /// refusal of [`Scope::Local`] need not say so.
     pub may_open_sooner: bool,
 }
 

@@ -12,7 +12,7 @@ use fairkey_core::{
 };
 
 use self::state::State;
-use crate::recovery::{Course, Heard, Inner, Step, Word, jittered};
+use crate::recovery::{Course, Heard, Inner, Step, Word};
 use crate::window::Slice;
 use crate::{Group, Status};
 
@@ -104,11 +104,7 @@ impl SlidingWindowBreaker {
         }
         Self {
             slice: Slice::of(config.window),
-            course: Course {
-                probe_timeout: config.probe_timeout,
-                ramp: config.ramp,
-                all_at_once: false,
-            },
+            course: config.course(),
             config,
             group,
             hears: Scopes::of(group.scope()),
@@ -174,13 +170,7 @@ impl SlidingWindowBreaker {
 
     fn trip(&self, index: usize, state: &State, inner: &mut Inner<u32>, now: Timestamp) {
         inner.more = inner.more.saturating_add(1);
-        let doublings = (inner.more - 1).min(31);
-        let full = self
-            .config
-            .open_for
-            .saturating_mul(1 << doublings)
-            .min(self.config.open_cap);
-        let wait = jittered(full, self.config.jitter, self.seeds.draw().unit());
+        let wait = self.config.open_for(inner.more, self.seeds.draw().unit());
         // The end of time is for what is out for good, which a breaker never is.
         let until = (now + wait).min(Timestamp::from_nanos(u64::MAX - 1));
         inner.recovery.take_out(until, now);
@@ -234,14 +224,7 @@ impl SlidingWindowBreaker {
             state.run.lengthen(word.generation())
         };
         let counts = state.window.counts(self.slice, word.generation(), now);
-        let config = &self.config;
-        let by_run = config.consecutive.is_some_and(|most| run >= most);
-        let by_count = config.count.is_some_and(|most| counts.failures >= most);
-        let by_ratio = config.ratio.is_some_and(|ratio| {
-            counts.calls >= config.min_calls
-                && f64::from(counts.failures) >= ratio * f64::from(counts.calls)
-        });
-        if by_run || by_count || by_ratio {
+        if self.config.trips(run, counts) {
             let mut inner = state.track.lock();
             // Somebody else may have tripped it since.
             if inner.recovery.word() == word {

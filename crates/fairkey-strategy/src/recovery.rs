@@ -123,6 +123,14 @@ impl Recovery {
         }
     }
 
+    /// Returns what comes after `old` in the same place, and belongs to somebody else.
+    pub(crate) const fn in_place_of(old: Self) -> Self {
+        Self {
+            generation: old.generation.wrapping_add(1),
+            ..Self::new()
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
@@ -249,6 +257,22 @@ impl Recovery {
             Step::Failed
         } else {
             Step::Same
+        }
+    }
+
+    /// Hears of a success that came without a ticket, of a call that began after it was taken out:
+    /// the same as that of a probe.
+    pub(crate) fn proven(&mut self, course: Course) -> Step {
+        match self.phase {
+            Phase::Out { .. } | Phase::Probe { .. } => {
+                self.phase = Phase::Probe {
+                    deadline: Timestamp::ZERO,
+                    out: 1,
+                };
+                let word = Word::new(self.generation, Kind::Probe);
+                self.give_back(word, Heard::Success, course)
+            }
+            Phase::Well | Phase::Ramp { .. } => Step::Same,
         }
     }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::recovery::{Course, jittered};
+use crate::window::Counts;
+
 /// When a [`SlidingWindowBreaker`](crate::SlidingWindowBreaker) trips, for how long it stays open, and how it comes back.
 ///
 /// It trips by any of three rules. The defaults are those of linkerd's unified breaker, adapted:
@@ -68,6 +71,32 @@ impl fmt::Display for BreakerConfigError {
 impl std::error::Error for BreakerConfigError {}
 
 impl BreakerConfig {
+    /// Says whether a failure trips after which there are `run` in a row and `counts` in the
+    /// window.
+    pub(crate) fn trips(&self, run: u32, counts: Counts) -> bool {
+        self.consecutive.is_some_and(|most| run >= most)
+            || self.count.is_some_and(|most| counts.failures >= most)
+            || self.ratio.is_some_and(|ratio| {
+                counts.calls >= self.min_calls
+                    && f64::from(counts.failures) >= ratio * f64::from(counts.calls)
+            })
+    }
+
+    /// Returns for how long the `trips`th trip in a row opens, with `chance` from 0 to 1.
+    pub(crate) fn open_for(&self, trips: u32, chance: f64) -> Duration {
+        let doublings = trips.saturating_sub(1).min(31);
+        let full = self.open_for.saturating_mul(1 << doublings);
+        jittered(full.min(self.open_cap), self.jitter, chance)
+    }
+
+    pub(crate) fn course(&self) -> Course {
+        Course {
+            probe_timeout: self.probe_timeout,
+            ramp: self.ramp,
+            all_at_once: false,
+        }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
