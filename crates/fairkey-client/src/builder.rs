@@ -17,7 +17,6 @@ use http::HeaderMap;
 
 use crate::admission::{Admission, Waker};
 use crate::core::{Core, Keyed};
-use crate::free_quota::FreeQuota;
 use crate::origin::BaseUrl;
 use crate::stats::Counters;
 use crate::{
@@ -277,8 +276,9 @@ impl ClientBuilder {
                 .gate(Cooldown::per_key(CooldownConfig::default()).seed(seed ^ 1))
                 .gate(Cooldown::per_account(CooldownConfig::default()).seed(seed ^ 2));
         }
-        let free_quota = Arc::new(FreeQuota::default());
-        pool = pool.shared_gate(Arc::<FreeQuota>::clone(&free_quota));
+        let free_models = Cooldown::of_free_models(CooldownConfig::default()).seed(seed ^ 3);
+        let free_models = Arc::new(free_models);
+        pool = pool.shared_gate(Arc::<Cooldown>::clone(&free_models));
         for gate in self.gates {
             pool = pool.shared_gate(gate);
         }
@@ -301,7 +301,7 @@ impl ClientBuilder {
             wall: self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock)),
             keyed,
             counters,
-            free_quota,
+            free_models,
             seeds: Seeds::new(fairkey_core::mix(seed)),
         })))
     }

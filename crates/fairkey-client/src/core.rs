@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use fairkey_core::{KeyId, KeySet, Observer, Seeds, WallClock};
 use fairkey_openrouter::Fault;
+use fairkey_strategy::Cooldown;
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
 use crate::admission::Admission;
 use crate::authorization::Authorizations;
-use crate::free_quota::FreeQuota;
 use crate::origin::BaseUrl;
 use crate::stats::Counters;
 use crate::{RetryBudget, RetryConfig};
@@ -31,7 +31,8 @@ pub(crate) struct Core {
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) keyed: Arc<Keyed>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) free_quota: Arc<FreeQuota>,
+    /// Of each account's free models, which a report does not tell from its others.
+    pub(crate) free_models: Arc<Cooldown>,
     pub(crate) seeds: Seeds,
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_core::{Cost, KeyId, Outcome};
@@ -122,14 +121,17 @@ impl Exchange {
     fn outcome(&self, fault: &Fault) -> Outcome {
         let core = &self.core;
         let (now, wall) = (core.admission.pool.now(), core.wall.since_epoch());
-        if let (true, Some(held)) = (fault.cause().is_free_quota(), &self.held) {
+        let outcome = fault.outcome(now, wall);
+        if fault.cause().is_free_quota()
+            && let (Some(Held { lease, .. }), Outcome::Fault { kind, retry, .. }) =
+                (&self.held, outcome)
+        {
             // Of the account, only its free models are out: a matter of one gate.
-            let wait = fault.wait(wall).unwrap_or(Duration::from_secs(60));
-            core.free_quota
-                .close(held.lease.key().account(), now + wait);
+            core.free_models
+                .fault(lease.key(), kind, retry, lease.begun(), now);
             return Outcome::Neutral;
         }
-        fault.outcome(now, wall)
+        outcome
     }
 
     fn record(&mut self, outcome: Outcome) {

@@ -16,7 +16,6 @@ mod config;
 mod core;
 mod error;
 mod exchange;
-mod free_quota;
 #[cfg(feature = "tower")]
 mod layer;
 mod leased_body;

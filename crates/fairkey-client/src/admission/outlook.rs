@@ -33,7 +33,9 @@ pub(crate) fn outlook(explanation: &Explanation) -> Outlook {
             .account
             .as_ref()
             .map_or(key.in_flight, |account| busy[account]);
-        let endless = denials().find(|d| d.until.is_none() && d.by != Scope::Local);
+        let is_endless =
+            |d: &Denied| d.until.is_none() && d.by != Scope::Local && !d.may_open_sooner;
+        let endless = denials().find(is_endless);
         let ours = denials().find(|d| d.until.is_none());
         let last = denials().max_by_key(|d| d.until);
         match (endless.filter(|_| in_flight == 0), ours, last) {
@@ -112,6 +114,14 @@ mod tests {
             (true, None)
         );
         assert_eq!(read(vec![key("a", 1, &[DEAD])]), (true, None));
+    }
+
+    #[test]
+    fn the_end_of_a_call_with_another_key_may_open_what_all_keys_share() {
+        let ramping = Denied::for_good(Scope::Service).or_sooner();
+        assert_eq!(read(vec![key("a", 0, &[ramping])]), (true, None));
+        let dead = Denied::for_good(Scope::Service);
+        assert_eq!(read(vec![key("a", 0, &[dead])]), (false, None));
     }
 
     #[test]
