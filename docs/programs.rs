@@ -12,6 +12,23 @@ pub mod writing_a_gate {}
 #[doc(hidden)]
 pub mod testing_against_the_mock {}
 
+#[doc = include_str!("src/faults.md")]
+#[doc(hidden)]
+pub mod faults {}
+
 #[doc = include_str!("src/coming-from-a-key-pool.md")]
 #[doc(hidden)]
 pub mod coming_from_a_key_pool {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_chapter_on_faults_has_the_table_of_the_code() {
+        let table = include_str!("../crates/fairkey-client/src/verdict/table.md");
+        assert!(table.lines().count() > 50);
+        assert!(
+            include_str!("src/faults.md").contains(table),
+            "docs/src/faults.md should have crates/fairkey-client/src/verdict/table.md word for word"
+        );
+    }
+}

@@ -190,8 +190,8 @@ impl Call {
     /// use fairkey_client::Call;
     /// use fairkey_openrouter::ChatRequest;
     ///
-    /// let request = ChatRequest::new("anthropic/claude-opus-4").user("What is 6 times 7?");
-    /// let call = Call::chat(&request).fallbacks(["openai/gpt-5", "google/gemini-pro"]);
+    /// let request = ChatRequest::new("anthropic/claude-sonnet-4.5").user("What is 6 times 7?");
+    /// let call = Call::chat(&request).fallbacks(["openai/gpt-4o", "google/gemini-2.5-flash"]);
     /// # let _ = call;
     /// ```
     pub fn fallbacks<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {

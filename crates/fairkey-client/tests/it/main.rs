@@ -15,5 +15,6 @@ mod scripted;
 mod secrets;
 mod send;
 mod streams;
+mod table;
 mod waiting;
 mod whole;
