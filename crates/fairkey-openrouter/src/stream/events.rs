@@ -1,6 +1,7 @@
 //! Streams of the formats that are not chat, read from bytes: [`EventStreamReader`].
 
 use fairkey_core::Cost;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::endpoint;
@@ -51,6 +52,27 @@ impl EventFormat {
             Self::Responses
         } else {
             Self::Other
+        }
+    }
+
+    /// Reads the usage of a whole answer in this format, in the words of chat completions; `None`:
+    /// it names none, or is no JSON.
+    #[must_use]
+    pub fn usage(self, answer: &[u8]) -> Option<Usage> {
+        #[derive(Deserialize)]
+        struct Answer {
+            usage: Option<Value>,
+        }
+        let said = serde_json::from_slice::<Answer>(answer).ok()?.usage?;
+        let mut usage = None;
+        tokens::note(&mut usage, &said, self.cached());
+        usage
+    }
+
+    fn cached(self) -> Cached {
+        match self {
+            Self::Messages => Cached::Apart,
+            Self::Responses | Self::Other => Cached::Within,
         }
     }
 }
@@ -210,10 +232,7 @@ impl EventStreamReader {
     fn note(&mut self, name: Option<&str>, root: &Value) {
         let kind = root["type"].as_str().or(name).unwrap_or_default();
         let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
-        let cached = match self.format {
-            EventFormat::Messages => Cached::Apart,
-            _ => Cached::Within,
-        };
+        let cached = self.format.cached();
         for place in [root, &root["message"], &root["response"]] {
             tokens::note(&mut self.usage, &place["usage"], cached);
             self.provider = self.provider.take().or_else(|| text(&place["provider"]));

@@ -335,6 +335,16 @@ fn comments_pass_and_the_last_event_needs_no_blank_line() {
 }
 
 #[test]
+fn the_usage_of_a_whole_answer_is_read() {
+    let said = r#"{"usage":{"input_tokens":10,"cache_read_input_tokens":5,"output_tokens":2}}"#;
+    assert_eq!(Messages.usage(said.as_bytes()).unwrap().total_tokens, 17);
+    assert_eq!(Responses.usage(said.as_bytes()).unwrap().total_tokens, 12);
+    for none in [r#"{"usage":null}"#, r#"{"id":"x"}"#, "[]", "no JSON"] {
+        assert_eq!(Messages.usage(none.as_bytes()), None, "{none}");
+    }
+}
+
+#[test]
 fn the_format_follows_the_path() {
     for (path, format) in [
         ("/api/v1/messages", Messages),
