@@ -1,14 +1,13 @@
 //! A side reader: sees what passes, changes nothing: [`Watch`].
 
-mod events;
-
 use bytes::{Bytes, BytesMut};
 use fairkey_core::Cost;
-use fairkey_openrouter::{ChatStreamReader, Fault, StreamItem};
+use fairkey_openrouter::{
+    ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, endpoint,
+};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use self::events::EventWatch;
 use crate::summary::{self, Summary};
 
 /// How much of a JSON answer is kept for a look at its end; of a larger one only the end counts.
@@ -34,11 +33,15 @@ pub(crate) enum Watch {
         content: bool,
     },
     /// A stream of another format.
-    Events(EventWatch),
+    Events {
+        reader: Box<EventStreamReader>,
+        content: bool,
+    },
     /// JSON: looked at when it is whole.
     Json {
         copy: BytesMut,
-        chat: bool,
+        /// What it answers.
+        path: Box<str>,
         ended: bool,
         cost: Option<Cost>,
     },
@@ -49,22 +52,24 @@ pub(crate) enum Watch {
 impl Watch {
     /// Chooses the watch for an answer to a request to `path`.
     pub(crate) fn choose(path: &str, headers: &HeaderMap) -> Self {
-        let chat = is_chat(path);
         if !is_identity(headers) {
             Self::Blind { ended: false }
         } else if is_event_stream(headers) {
-            if chat {
+            if is_chat(path) {
                 Self::Chat {
                     reader: Box::default(),
                     content: false,
                 }
             } else {
-                Self::Events(EventWatch::default())
+                Self::Events {
+                    reader: Box::new(EventStreamReader::new(EventFormat::of_path(path))),
+                    content: false,
+                }
             }
         } else if is_json(headers) {
             Self::Json {
                 copy: BytesMut::new(),
-                chat,
+                path: path.into(),
                 ended: false,
                 cost: None,
             }
@@ -75,14 +80,14 @@ impl Watch {
 
     /// Tells whether the watch can tell content from what precedes it.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self, Self::Chat { .. } | Self::Events(_))
+        matches!(self, Self::Chat { .. } | Self::Events { .. })
     }
 
     /// Takes bytes that pass. Take all news before the next.
     pub(crate) fn push(&mut self, chunk: &Bytes) {
         match self {
             Self::Chat { reader, .. } => reader.push(chunk),
-            Self::Events(events) => events.push(chunk),
+            Self::Events { reader, .. } => reader.push(chunk),
             Self::Json { copy, .. } => {
                 if copy.len() + chunk.len() > JSON_BYTES {
                     *self = Self::Blind { ended: false };
@@ -98,7 +103,7 @@ impl Watch {
     pub(crate) fn finish(&mut self) {
         match self {
             Self::Chat { reader, .. } => reader.finish(),
-            Self::Events(events) => events.finish(),
+            Self::Events { reader, .. } => reader.finish(),
             Self::Json { ended, .. } | Self::Blind { ended } => *ended = true,
         }
     }
@@ -118,17 +123,31 @@ impl Watch {
                     _ => {}
                 }
             },
-            Self::Events(events) => events.news(),
+            Self::Events { reader, content } => loop {
+                let item = reader.next()?;
+                match item {
+                    EventItem::Done => return Some(News::Done),
+                    EventItem::Fault(fault) => return Some(News::Fault(fault)),
+                    _ if reader.has_content() && !*content => {
+                        *content = true;
+                        return Some(News::Content);
+                    }
+                    _ => {}
+                }
+            },
             Self::Json { ended: false, .. } | Self::Blind { ended: false } => None,
             Self::Json {
-                copy, chat, cost, ..
+                copy, path, cost, ..
             } => {
-                let fault = body_fault(copy, *chat);
-                *cost = Summary::of(copy).cost;
+                let fault = answer_fault(path, copy);
+                let format = EventFormat::of_path(path);
+                *cost = Summary::of(copy)
+                    .cost
+                    .or_else(|| format.usage(copy).as_ref().and_then(summary::cost));
                 let cost = *cost;
                 *self = Self::Json {
                     copy: BytesMut::new(),
-                    chat: false,
+                    path: Box::default(),
                     ended: false,
                     cost,
                 };
@@ -145,7 +164,7 @@ impl Watch {
     pub(crate) fn cost(&self) -> Option<Cost> {
         match self {
             Self::Chat { reader, .. } => reader.usage().and_then(summary::cost),
-            Self::Events(events) => events.cost(),
+            Self::Events { reader, .. } => reader.usage().and_then(summary::cost),
             Self::Json { cost, .. } => *cost,
             Self::Blind { .. } => None,
         }
@@ -155,13 +174,22 @@ impl Watch {
 /// Finds a failure in the body of a 200 that is JSON. No body at all is one only where a
 /// completion was asked for.
 pub(crate) fn body_fault(body: &[u8], chat: bool) -> Option<Fault> {
-    if chat {
-        Fault::in_chat_body(body)
-    } else if body.is_empty() {
-        None
-    } else {
-        Fault::in_body(body)
+    let path = if chat { endpoint::CHAT_COMPLETIONS } else { "" };
+    answer_fault(path, body)
+}
+
+/// The same for an answer to a request to `path`.
+fn answer_fault(path: &str, body: &[u8]) -> Option<Fault> {
+    let answers = [
+        endpoint::CHAT_COMPLETIONS,
+        endpoint::MESSAGES,
+        endpoint::RESPONSES,
+        endpoint::EMBEDDINGS,
+    ];
+    if body.is_empty() && !answers.iter().any(|answer| path.ends_with(answer)) {
+        return None;
     }
+    Fault::in_answer(path, body)
 }
 
 pub(crate) fn is_chat(path: &str) -> bool {
@@ -217,7 +245,10 @@ mod tests {
             choose("/api/v1/chat/completions", sse),
             Watch::Chat { .. }
         ));
-        assert!(matches!(choose("/api/v1/messages", sse), Watch::Events(_)));
+        assert!(matches!(
+            choose("/api/v1/messages", sse),
+            Watch::Events { .. }
+        ));
         assert!(matches!(
             choose("/api/v1/embeddings", "application/json"),
             Watch::Json { .. }
@@ -263,6 +294,41 @@ mod tests {
         assert!(matches!(watch, Watch::Blind { .. }));
         watch.finish();
         assert_eq!(watch.news(), Some(News::Done));
+    }
+
+    #[test]
+    fn streams_of_other_formats_tell_content_and_end_in_their_own_way() {
+        let sse = headers("text/event-stream");
+        let start = r#"data: {"type":"message_start","message":{"usage":{"input_tokens":3}}}"#;
+        let delta = r#"data: {"type":"content_block_delta","delta":{"text":"x"}}"#;
+        let stop = r#"data: {"type":"message_stop"}"#;
+        let messages = || Watch::choose("/api/v1/messages", &sse);
+        let whole = format!("{start}\n\n{delta}\n\n{stop}\n\n");
+        assert_eq!(all(messages(), &whole), [News::Content, News::Done]);
+        let cut = all(messages(), &format!("{start}\n\n{delta}\n\n"));
+        assert!(
+            matches!(cut[..], [News::Content, News::Fault(_)]),
+            "{cut:?}"
+        );
+        let mut watch = messages();
+        watch.push(&Bytes::from(whole));
+        while watch.news().is_some() {}
+        assert_eq!(watch.cost().map(|cost| cost.tokens), Some(3));
+    }
+
+    #[test]
+    fn whole_answers_of_other_formats_are_judged_and_counted_too() {
+        let json = headers("application/json");
+        let mut watch = Watch::choose("/api/v1/messages", &json);
+        watch.push(&Bytes::from_static(
+            br#"{"content":[{"text":"x"}],"usage":{"input_tokens":3,"output_tokens":4}}"#,
+        ));
+        watch.finish();
+        assert_eq!(watch.news(), Some(News::Done));
+        assert_eq!(watch.cost().map(|cost| cost.tokens), Some(7));
+        let silent = r#"{"type":"message","content":[],"stop_reason":null}"#;
+        let silent = all(Watch::choose("/api/v1/messages", &json), silent);
+        assert!(matches!(silent[..], [News::Fault(_)]), "{silent:?}");
     }
 
     #[test]
