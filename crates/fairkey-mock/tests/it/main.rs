@@ -8,6 +8,7 @@ mod chance;
 mod clock;
 mod endpoints;
 mod faults;
+mod garbage;
 mod http2;
 mod limits;
 mod management;
