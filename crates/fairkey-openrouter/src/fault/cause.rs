@@ -11,12 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Why a call failed.
-///
-/// Every cause has a scope, a kind and remedies that usually go with it; a [`Fault`] holds those
-/// that hold in its case.
-///
-/// [`Fault`]: crate::Fault
+#[doc = include_str!("causes.md")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Cause {
@@ -310,6 +305,26 @@ mod tests {
             assert_eq!(row.0 as usize, at, "{:?}", row.0);
             assert!(names.insert(row.1), "{} twice", row.1);
         }
+    }
+
+    #[test]
+    fn the_table_in_the_docs_is_this_one() {
+        let rows: Vec<[String; 3]> = include_str!("causes.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .map(|line| {
+                let cells: Vec<&str> = line.split(" | ").collect();
+                [cells[0].trim_end_matches('`'), cells[2], cells[3]].map(str::to_owned)
+            })
+            .collect();
+        let table: Vec<[String; 3]> = TABLE
+            .iter()
+            .map(|Row(_, name, scope, kind, ..)| {
+                let kind = format!("{kind:?}").to_lowercase();
+                [(*name).to_owned(), scope.to_string(), kind]
+            })
+            .collect();
+        assert_eq!(rows, table);
     }
 
     #[test]
