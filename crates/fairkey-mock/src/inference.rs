@@ -361,7 +361,7 @@ fn routed(
 }
 
 /// The body of a plain answer.
-fn whole(
+pub(crate) fn whole(
     preamble: &Preamble,
     mut answer: Answer,
     usage: &Usage,
@@ -428,7 +428,7 @@ fn generation_id(now: Timestamp, rng: &mut Rng) -> Arc<str> {
 }
 
 /// A vector of length one that follows from the input.
-fn vector(input: u64) -> [f64; 8] {
+pub(crate) fn vector(input: u64) -> [f64; 8] {
     let mut rng = Rng::new(&[input]);
     let raw: [f64; 8] = std::array::from_fn(|_| rng.unit() * 2.0 - 1.0);
     let length = raw

@@ -4,6 +4,7 @@ mod account;
 mod action;
 mod answer;
 mod ask;
+mod batch;
 mod body;
 mod builder;
 mod call;

@@ -42,6 +42,11 @@ impl Money {
         )
     }
 
+    /// Half of it, rounded down.
+    pub(crate) fn half(self) -> Self {
+        Self(self.0 / 2)
+    }
+
     /// How many units of this price `total` pays for. A free unit can be had without end.
     pub(crate) fn affordable(self, total: Self) -> u64 {
         if self.0 <= 0 {

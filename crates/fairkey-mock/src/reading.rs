@@ -1,5 +1,6 @@
 //! Endpoints that run no model: a key about itself, administration, the catalog.
 
+use crate::batch;
 use crate::fault::Fault;
 use crate::management;
 use crate::route::{Query, Route};
@@ -34,6 +35,17 @@ pub(crate) fn answer(
             let (status, json) = management::answer(&mut shared.world(), key, call, query, body)?;
             return Ok((status, json.to_string().into()));
         }
+        (Route::CreateBatch, Some(key)) => {
+            let (id, zdr) = {
+                let mut world = shared.world();
+                world.may_batch(key)?;
+                (world.next_batch_id(), world.policy(key).0)
+            };
+            let work = batch::work(shared, body, &id, zdr)?;
+            let json = shared.world().add_batch(key, id, work);
+            return Ok((202, json.to_string().into()));
+        }
+        (Route::Batch(id), Some(key)) => shared.world().batch(key, id)?,
         (Route::Generation, Some(key)) => match query.get("id") {
             Some(id) => shared.world().generation(key, id)?,
             None => return Err(Fault::bad_request("Input required: specify \"id\"")),

@@ -9,6 +9,7 @@ use crate::ask::Shape;
 
 /// The mock lives at this path, as OpenRouter does.
 const BASE: &str = "/api/v1";
+const BATCHES: &str = "/api/beta/batches";
 /// The most of a path that is shown in the log.
 const MAX_SHOWN: usize = 256;
 
@@ -32,6 +33,9 @@ pub(crate) enum Route {
     Providers,
     ZdrEndpoints,
     Generation,
+    CreateBatch,
+    /// A batch by its ID.
+    Batch(String),
     Unknown,
 }
 
@@ -49,7 +53,7 @@ impl Route {
     /// The endpoint, and the path as it shows in the log and as scripts name it.
     pub(crate) fn of(method: &Method, path: &str) -> (Self, Cow<'static, str>) {
         let Some(below) = path.strip_prefix(BASE) else {
-            return (Self::Unknown, shown(path));
+            return (Self::beta(method, path), shown(path));
         };
         for (at, name, route) in FIXED {
             if method == at && below == *name {
@@ -60,6 +64,18 @@ impl Route {
             .strip_prefix('/')
             .and_then(|below| Self::named(method, below));
         (route.unwrap_or(Self::Unknown), shown(below))
+    }
+
+    /// An endpoint beside the stable version.
+    fn beta(method: &Method, path: &str) -> Self {
+        match (method, path.strip_prefix(BATCHES)) {
+            (&Method::POST, Some("")) => Self::CreateBatch,
+            (&Method::GET, Some(rest)) => match rest.strip_prefix('/') {
+                Some(id) if !id.is_empty() && !id.contains('/') => Self::Batch(id.to_owned()),
+                _ => Self::Unknown,
+            },
+            _ => Self::Unknown,
+        }
     }
 
     /// An endpoint whose path has a name in it.

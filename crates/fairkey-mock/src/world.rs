@@ -6,6 +6,7 @@
 
 mod account;
 mod admission;
+mod batches;
 mod capacity;
 mod generations;
 mod info;
@@ -29,6 +30,7 @@ use crate::script::{CallFacts, ScriptBook, Spoil};
 
 pub(crate) use account::AccountState;
 pub(crate) use admission::Admission;
+use batches::Batches;
 pub(crate) use capacity::Capacity;
 pub(crate) use generations::{Generation, Generations};
 use meter::Limits;
@@ -54,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) admission_retry_after: Duration,
     /// The hint of a refusal because all providers of a model are full.
     pub(crate) capacity_retry_after: Duration,
+    /// How long a batch takes.
+    pub(crate) batch_duration: Duration,
 }
 
 pub(crate) struct World {
@@ -68,6 +72,7 @@ pub(crate) struct World {
     /// Where secrets of new keys come from.
     pub(crate) mint: Rng,
     pub(crate) capacity: Capacity,
+    batches: Batches,
     accounts: Vec<AccountState>,
     keys: Vec<KeyState>,
     by_secret: HashMap<String, usize>,
@@ -192,6 +197,7 @@ impl World {
             generations: Generations::default(),
             mint: Rng::new(&[]),
             capacity: Capacity::default(),
+            batches: Batches::default(),
             accounts,
             keys: Vec::new(),
             by_secret: HashMap::new(),
@@ -369,6 +375,7 @@ impl World {
             // Names were checked when the action was scheduled.
             let _ = self.apply(action);
         }
+        self.end_batches();
     }
 
     /// Changes the world.

@@ -29,6 +29,22 @@ pub(crate) struct Admission {
 }
 
 impl World {
+    /// Refuses a key that has nothing left to spend.
+    pub(super) fn check_funds(&self, key: usize) -> Result<(), Fault> {
+        let now = self.clock.now();
+        self.check_budgets(key, now)?;
+        self.check_cap(key, now)?;
+        let account = &self.accounts[self.keys[key].account];
+        let broke = account
+            .balance()
+            .is_some_and(|balance| balance <= Money::ZERO);
+        if broke {
+            let by = format!("account {}: balance", account.id);
+            return Err(Fault::credits_exhausted().by(by));
+        }
+        Ok(())
+    }
+
     /// Lets a call in, and holds its estimate.
     pub(crate) fn admit(
         &mut self,
@@ -203,12 +219,18 @@ impl World {
         for limits in [&mut key.limits, &mut account.limits] {
             limits.end(&admission.model, completion_tokens, now);
         }
+        self.charge(admission.key, cost, now);
+    }
+
+    /// Charges a key, its account, and the budgets that it draws on.
+    pub(super) fn charge(&mut self, index: usize, cost: Money, now: Timestamp) {
         if cost == Money::ZERO {
             return;
         }
-        account.spend(cost);
+        let key = &mut self.keys[index];
+        self.accounts[key.account].spend(cost);
         key.spend.add(cost, now);
-        let mine = |state: &&mut BudgetState| state.keys.contains(&admission.key);
+        let mine = |state: &&mut BudgetState| state.keys.contains(&index);
         for state in self.budgets.iter_mut().filter(mine) {
             state.add(key, cost, now);
         }

@@ -1,6 +1,7 @@
 //! The mock over real sockets.
 
 mod auth;
+mod batches;
 mod behavior;
 mod cancel;
 mod catalog;

@@ -183,6 +183,19 @@ pub(crate) async fn call(
     send(mock, request).await.unwrap()
 }
 
+/// A call of a path from the root.
+pub(crate) async fn call_at_root(
+    mock: &MockOpenRouter,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: &str,
+) -> Answer {
+    let mut request = request(mock, method, "/", Some(key), body.to_owned());
+    *request.uri_mut() = path.parse().unwrap();
+    send(mock, request).await.unwrap()
+}
+
 pub(crate) async fn try_post(
     mock: &MockOpenRouter,
     key: &str,
