@@ -308,7 +308,9 @@ impl ClientBuilder {
 }
 
 #[cfg(feature = "transport")]
-fn default_transport(deadlines: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildError> {
+pub(crate) fn default_transport(
+    deadlines: Deadlines,
+) -> Result<Arc<dyn Transport>, ClientBuildError> {
     match fairkey_transport::HttpTransport::builder()
         .deadlines(deadlines)
         .build()
@@ -319,7 +321,7 @@ fn default_transport(deadlines: Deadlines) -> Result<Arc<dyn Transport>, ClientB
 }
 
 #[cfg(not(feature = "transport"))]
-fn default_transport(_: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildError> {
+pub(crate) fn default_transport(_: Deadlines) -> Result<Arc<dyn Transport>, ClientBuildError> {
     Err(ClientBuildError::new(
         "there is no transport: turn on the feature `transport`, or give one with `transport(…)`",
     ))

@@ -20,6 +20,7 @@ mod exchange;
 mod layer;
 mod leased_body;
 mod ledger;
+mod management;
 mod map;
 mod models;
 mod network;
@@ -42,6 +43,7 @@ pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
 #[cfg(feature = "tower")]
 pub use layer::{KeyLayer, KeyService, KeyServiceError};
 pub use leased_body::LeasedBody;
+pub use management::{Management, ManagementBuilder};
 pub use map::Map;
 pub use stats::{ClientStats, FaultCount};
 pub use verdict::{Case, Elsewhere, Fallback, GiveUp, Hint, Spent, Verdict, verdict};

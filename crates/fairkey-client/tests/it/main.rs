@@ -9,6 +9,7 @@ mod faults;
 mod in_memory;
 #[cfg(feature = "tower")]
 mod layer;
+mod management;
 mod map;
 mod outcomes;
 mod scripted;
