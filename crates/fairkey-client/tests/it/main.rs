@@ -12,6 +12,7 @@ mod layer;
 mod management;
 mod map;
 mod outcomes;
+mod properties;
 mod scripted;
 mod secrets;
 mod send;

@@ -15,11 +15,11 @@ const MODEL: &str = "other model";
 const SAME: &str = "same after a wait";
 
 /// One row: what comes, and what is done about it.
-struct Row {
+pub(crate) struct Row {
     /// The answer, in words.
     says: &'static str,
-    status: u16,
-    headers: &'static [(&'static str, &'static str)],
+    pub(crate) status: u16,
+    pub(crate) headers: &'static [(&'static str, &'static str)],
     /// The members of `error`, but for its code.
     error: &'static str,
     cause: Cause,
@@ -55,7 +55,7 @@ const fn hinted(mut row: Row, headers: &'static [(&'static str, &'static str)]) 
     row
 }
 
-const ROWS: &[Row] = {
+pub(crate) const ROWS: &[Row] = {
     use Cause as C;
     use Scope::{Account, Budget, Key, Model, Provider, Request, Service};
 
@@ -461,8 +461,12 @@ const ROWS: &[Row] = {
 };
 
 impl Row {
-    fn fault(&self, status: u16) -> Fault {
-        let body = format!(r#"{{"error":{{"code":{status},{}}}}}"#, self.error);
+    pub(crate) fn body(&self, status: u16) -> String {
+        format!(r#"{{"error":{{"code":{status},{}}}}}"#, self.error)
+    }
+
+    pub(crate) fn fault(&self, status: u16) -> Fault {
+        let body = self.body(status);
         serde_json::from_str::<serde_json::Value>(&body).expect(self.says);
         let mut headers = HeaderMap::new();
         for (name, value) in self.headers {
