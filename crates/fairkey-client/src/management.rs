@@ -207,7 +207,7 @@ impl Management {
         let mut filter = filter.clone();
         for _ in 0..PAGES {
             let page = self
-                .call(&management::list_keys(&filter).map_err(invalid)?)
+                .call(&management::list_keys(&filter).map_err(|error| invalid(&error))?)
                 .await?;
             let Some(next) = filter.next(&page) else {
                 break;
@@ -233,7 +233,7 @@ impl Management {
     ///
     /// As [`call`](Self::call). Where the answer was lost, the key may be there.
     pub async fn create_key(&self, new: &NewKey) -> Result<CreatedKey, CallError> {
-        self.call(&management::create_key(new).map_err(invalid)?)
+        self.call(&management::create_key(new).map_err(|error| invalid(&error))?)
             .await
     }
 
@@ -243,7 +243,7 @@ impl Management {
     ///
     /// As [`call`](Self::call).
     pub async fn key(&self, hash: &str) -> Result<ManagedKey, CallError> {
-        self.call(&management::get_key(hash).map_err(invalid)?)
+        self.call(&management::get_key(hash).map_err(|error| invalid(&error))?)
             .await
     }
 
@@ -253,7 +253,7 @@ impl Management {
     ///
     /// As [`call`](Self::call).
     pub async fn update_key(&self, hash: &str, to: &KeyChange) -> Result<ManagedKey, CallError> {
-        self.call(&management::update_key(hash, to).map_err(invalid)?)
+        self.call(&management::update_key(hash, to).map_err(|error| invalid(&error))?)
             .await
     }
 
@@ -263,7 +263,7 @@ impl Management {
     ///
     /// As [`call`](Self::call).
     pub async fn delete_key(&self, hash: &str) -> Result<bool, CallError> {
-        self.call(&management::delete_key(hash).map_err(invalid)?)
+        self.call(&management::delete_key(hash).map_err(|error| invalid(&error))?)
             .await
     }
 
@@ -334,7 +334,7 @@ fn is_unknown(fault: &Fault) -> bool {
         .is_some_and(|status| (400..500).contains(&status))
 }
 
-fn invalid(error: InvalidCall) -> CallError {
+fn invalid(error: &InvalidCall) -> CallError {
     CallError::new(CallErrorKind::Request, error.to_string())
 }
 
