@@ -10,7 +10,9 @@ mod pricing;
 mod provider;
 
 pub use endpoint::{Endpoint, ModelEndpoints, Statistics, ZdrEndpoints};
+pub(crate) use filter::per_million;
 pub use filter::{ModelFilter, ModelOrder};
 pub use model::{AliasTarget, Architecture, Model, ModelList, ModelReasoning, TopProvider};
+pub(crate) use pricing::amount as price_amount;
 pub use pricing::{Conditions, Pricing, PricingOverride};
 pub use provider::{Provider, ProviderList};

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod catalog;
+pub mod check;
 mod date;
 pub mod endpoint;
 mod fault;
@@ -16,6 +17,8 @@ mod open_object;
 mod redaction;
 mod request;
 mod response;
+pub mod route;
+mod slug;
 pub mod splice;
 mod sse;
 mod stream;

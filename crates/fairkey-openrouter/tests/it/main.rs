@@ -1,11 +1,13 @@
 //! The crate as its users see it.
 
+mod check;
 mod events;
 mod faults;
 mod fuzz_seeds;
 mod laws;
 mod management;
 mod precedence;
+mod route;
 mod secrets;
 mod splice;
 mod sse;
