@@ -315,9 +315,9 @@ impl Admission {
     }
 
     /// Returns whether a call that has another model to go on with does so: the model is what is
-    /// closed, or nothing opens by `patience`.
+    /// closed, or every provider of it that the call allows, or nothing opens by `patience`.
     pub(crate) fn is_too_long(&self, unavailable: &Unavailable, patience: Instant) -> bool {
-        unavailable.by == Some(Scope::Model)
+        matches!(unavailable.by, Some(Scope::Model | Scope::Provider))
             || (self.instant_of(unavailable.retry_at)).is_some_and(|at| at > patience)
     }
 

@@ -254,7 +254,8 @@ impl Closed {
 
 impl Gate for Closed {
     fn check(&self, at: &At<'_>) -> Result<(), Denied> {
-        let waits = [("m/a", 30), ("m/b", 20), ("m/c", 40)];
+        // Well within the patience.
+        let waits = [("m/a", 8), ("m/b", 2), ("m/c", 9)];
         for (flag, (name, secs)) in self.0.iter().zip(waits) {
             let until = fairkey_core::Timestamp::ZERO + Duration::from_secs(secs);
             if at.ask.model == Some(name) && flag.load(Ordering::SeqCst) && at.now < until {
@@ -283,7 +284,7 @@ async fn a_model_that_a_gate_has_closed_is_passed_over_without_a_wait() {
         ("ab", "m/c", 0),
         ("b", "m/a", 0),
         // All of them: the one that opens first is waited for.
-        ("abc", "m/b", 19),
+        ("abc", "m/b", 1),
     ] {
         gate.set(closed);
         let began = client.pool().now();
