@@ -10,10 +10,11 @@ use crate::local;
 use crate::random::Seeds;
 use crate::registry::GateId;
 use crate::sync::{AtomicU64, Mutex, Ordering, RwLock, lock};
+use crate::turn::Nothing;
 use crate::{
-    Ask, At, BuildError, Candidate, Clock, Denial, Denied, Explanation, Gate, Gated, Key,
-    KeyExplanation, KeySet, Lease, MonotonicClock, Observer, Random, Registry, Reload, Scope,
-    Strategy, Timestamp, Turn, Unavailable,
+    Ask, At, BuildError, Candidate, Clock, Denial, Explanation, Gate, Gated, Key, KeyExplanation,
+    KeySet, Lease, MonotonicClock, Observer, Random, Registry, Reload, Scope, Strategy, Timestamp,
+    Turn, Unavailable,
 };
 
 /// What a pool keeps over reloads.
@@ -130,44 +131,33 @@ impl Pool {
         words: &mut [u64],
     ) -> Result<Lease, Unavailable> {
         let Snapshot { keys, core, .. } = &*snapshot;
-        let (mut closed, mut none_left, mut refused) = (None, false, None);
-        let slot = {
+        let picked = {
             // The turn ends with this block, in place: to move it costs as much as a gate.
             let mut turn = Turn::new(core, keys, ask, now, words, &mut hold.tickets, random);
             match core.strategy.pick(&mut turn) {
-                Some(key) if turn.commit(key) => Some(key.slot()),
+                Some(key) if turn.commit(key) => Ok(key.slot()),
                 Some(_) => {
                     // The strategy kept a key from before it was excluded. To ask again might
                     // never end.
                     debug_assert!(false, "{:?} picked what is not offered", core.strategy);
-                    None
+                    Err(Nothing::default())
                 }
-                None => {
-                    closed = turn.closed();
-                    (none_left, refused) = turn.why_nothing();
-                    None
-                }
+                None => Err(turn.why_nothing()),
             }
         };
-        if let Some(slot) = slot {
-            let lease = hold.into_lease(snapshot, slot, now, ask);
-            if !lease.snapshot().core.observers.is_empty() {
-                tell_selected(&lease, ask);
+        match picked {
+            Ok(slot) => {
+                let lease = hold.into_lease(snapshot, slot, now, ask);
+                if !lease.snapshot().core.observers.is_empty() {
+                    tell_selected(&lease, ask);
+                }
+                Ok(lease)
             }
-            return Ok(lease);
+            Err(why) => {
+                local::keep(hold);
+                Err(refuse(core, keys, ask, now, why))
+            }
         }
-        local::keep(hold);
-        let unavailable = match closed {
-            Some(denied) => Unavailable {
-                retry_at: denied.until,
-                by: Some(denied.by),
-            },
-            None => soonest(core, keys, ask, now, none_left, refused),
-        };
-        for observer in &core.observers {
-            observer.refused(ask, &unavailable);
-        }
-        Err(unavailable)
     }
 
     /// Replaces the keys. What belongs to keys whose label and secret stay, stays: calls in
@@ -314,18 +304,24 @@ fn is_tried(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
     })
 }
 
+/// Says when asking again makes sense, now that there was nothing.
+#[cold]
+fn refuse(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothing) -> Unavailable {
+    let unavailable = match why.closed {
+        Some(denied) => Unavailable {
+            retry_at: denied.until,
+            by: Some(denied.by),
+        },
+        None => soonest(core, keys, ask, now, why),
+    };
+    for observer in &core.observers {
+        observer.refused(ask, &unavailable);
+    }
+    unavailable
+}
+
 /// Finds the key that opens soonest by the passing of time. A key is open when all its gates are.
-/// `none_left` says that gates took out all there was before a strategy was asked, `refused` what
-/// they said to a strategy's pick, of several the refusal that ends soonest: `enter` may deny what
-/// `check` admits.
-fn soonest(
-    core: &Core,
-    keys: &KeySet,
-    ask: &Ask<'_>,
-    now: Timestamp,
-    none_left: bool,
-    refused: Option<Denied>,
-) -> Unavailable {
+fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothing) -> Unavailable {
     let mut best = Unavailable {
         retry_at: None,
         by: None,
@@ -346,7 +342,7 @@ fn soonest(
                 (until, by) = (denied.until, Some(denied.by));
             }
         }
-        if by.is_none() && none_left {
+        if by.is_none() && why.none_left {
             // It was closed or full a moment ago, and has opened since. Whoever waited for that to
             // happen would wait in vain.
             return Unavailable {
@@ -370,7 +366,7 @@ fn soonest(
             };
         }
     }
-    if let Some(denied) = refused {
+    if let Some(denied) = why.refused {
         let sooner = match (denied.until, best.retry_at) {
             (Some(new), Some(old)) => new < old,
             (Some(_), None) => true,

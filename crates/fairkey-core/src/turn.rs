@@ -23,14 +23,22 @@ pub struct Turn<'a> {
     words: &'a mut [u64],
     /// How many bits are set.
     len: usize,
-    closed: Option<Denied>,
-    /// Of what gates said when they were entered, the refusal that ends soonest.
-    refused: Option<Denied>,
-    /// Whether it was a gate's `narrow` that took out the last key.
-    none_left: bool,
+    nothing: Nothing,
     committed: bool,
     tickets: &'a mut Tickets,
     random: Random,
+}
+
+/// Why nothing was picked, as far as it is known while it happens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Nothing {
+    /// The turn was closed for every key.
+    pub(crate) closed: Option<Denied>,
+    /// Of what gates said when they were entered, the refusal that ends soonest: `enter` may deny
+    /// what `check` admits.
+    pub(crate) refused: Option<Denied>,
+    /// It was a gate's `narrow` that took out the last key, before the strategy was asked.
+    pub(crate) none_left: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -56,9 +64,11 @@ impl<'a> Turn<'a> {
             now,
             words,
             len: keys.len(),
-            closed: None,
-            refused: None,
-            none_left: false,
+            nothing: Nothing {
+                closed: None,
+                refused: None,
+                none_left: false,
+            },
             committed: false,
             tickets,
             random,
@@ -285,13 +295,13 @@ impl<'a> Turn<'a> {
     pub fn close(&mut self, denied: Denied) {
         self.words.fill(0);
         self.len = 0;
-        self.closed.get_or_insert(denied);
+        self.nothing.closed.get_or_insert(denied);
     }
 
     /// Returns why the turn was closed, if it was.
     #[must_use]
     pub fn closed(&self) -> Option<Denied> {
-        self.closed
+        self.nothing.closed
     }
 
     /// Returns where a gate stands before `key`.
@@ -335,13 +345,13 @@ impl<'a> Turn<'a> {
 
     #[cold]
     fn refused(&mut self, key: Candidate<'a>, denied: Denied) {
-        let is_sooner = match (self.refused, denied.until) {
+        let is_sooner = match (self.nothing.refused, denied.until) {
             (None, _) => true,
             (Some(known), Some(until)) => known.until.is_none_or(|known| until < known),
             (Some(_), None) => false,
         };
         if is_sooner {
-            self.refused = Some(denied);
+            self.nothing.refused = Some(denied);
         }
         self.roll_back(|slot| slot == key.slot());
         self.exclude(key);
@@ -350,13 +360,13 @@ impl<'a> Turn<'a> {
     /// Notes that a gate's `narrow` has just left nothing of `offered` keys.
     #[cold]
     pub(crate) fn narrowed_away(&mut self, offered: usize) {
-        self.none_left |= offered > 0;
+        self.nothing.none_left |= offered > 0;
     }
 
-    /// Returns whether it was a gate's `narrow` that took out the last key, and the refusal at an
-    /// `enter` that ends soonest.
-    pub(crate) fn why_nothing(&self) -> (bool, Option<Denied>) {
-        (self.none_left, self.refused)
+    /// Returns what is known of why nothing was picked.
+    #[cold]
+    pub(crate) fn why_nothing(&self) -> Nothing {
+        self.nothing
     }
 
     /// Returns whether the turn may end with `key`: it is offered, or gates were entered for it.
@@ -419,7 +429,7 @@ impl fmt::Debug for Turn<'_> {
                 "offered",
                 &self.iter().map(|key| key.id().clone()).collect::<Vec<_>>(),
             )
-            .field("closed", &self.closed)
+            .field("closed", &self.nothing.closed)
             .finish_non_exhaustive()
     }
 }

@@ -210,6 +210,47 @@ impl Cooldown {
         self.closed.remove_unless(index, || !track.word().is_well());
     }
 
+    #[cold]
+    fn enter_with_some_closed(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+        if !self.concerns(at.ask) {
+            return Ok(Ticket::default());
+        }
+        match self.tracks.get(self.group.index(at.key)) {
+            Some(track) => track.enter(self.group.scope(), at.now, self.course),
+            None => Ok(Ticket::default()),
+        }
+    }
+
+    /// Learns from the end of a call that failed, or that passed while its group was not open.
+    #[cold]
+    fn learn(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
+        let (index, ticket) = (self.group.index(key), Word(ticket.0));
+        if let Outcome::Fault { kind, retry, .. } = report.outcome {
+            let is_straggler = |inner: &Inner<Closing>| {
+                ticket.is_well() || ticket.generation() != inner.recovery.generation()
+            };
+            if self.meet(index, kind, retry, report.ended, is_straggler) {
+                return;
+            }
+        }
+        if ticket.is_well() {
+            return;
+        }
+        if let Some(track) = self.tracks.get(index) {
+            // What closes nothing is a breaker's work, and tells nothing of what is waited for.
+            let heard = match report.outcome {
+                Outcome::Success => Heard::Success,
+                _ => Heard::Neutral,
+            };
+            let had_content = report.first_content.is_some();
+            let mut inner = track.lock();
+            let step = inner
+                .recovery
+                .leave(ticket, heard, had_content, self.course);
+            self.carry_out(step, index, track, &mut inner);
+        }
+    }
+
     /// Acts on what came of a call that passed while it was not open.
     fn carry_out(
         &self,
@@ -259,12 +300,10 @@ impl Gate for Cooldown {
     }
 
     fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
-        if self.closed.is_empty() || !self.concerns(at.ask) {
-            return Ok(Ticket::default());
-        }
-        match self.tracks.get(self.group.index(at.key)) {
-            Some(track) => track.enter(self.group.scope(), at.now, self.course),
-            None => Ok(Ticket::default()),
+        if self.closed.is_empty() {
+            Ok(Ticket::default())
+        } else {
+            self.enter_with_some_closed(at)
         }
     }
 
@@ -278,32 +317,10 @@ impl Gate for Cooldown {
     }
 
     fn leave(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
-        let ticket = Word(ticket.0);
-        let index = self.group.index(key);
-        if let Outcome::Fault { kind, retry, .. } = report.outcome {
-            let is_straggler = |inner: &Inner<Closing>| {
-                ticket.is_well() || ticket.generation() != inner.recovery.generation()
-            };
-            if self.meet(index, kind, retry, report.ended, is_straggler) {
-                return;
-            }
-        }
-        if ticket.is_well() {
-            // Nothing was reserved. A success that began while all was well says nothing.
-            return;
-        }
-        if let Some(track) = self.tracks.get(index) {
-            // What closes nothing is a breaker's work, and tells nothing of what is waited for.
-            let heard = match report.outcome {
-                Outcome::Success => Heard::Success,
-                _ => Heard::Neutral,
-            };
-            let had_content = report.first_content.is_some();
-            let mut inner = track.lock();
-            let step = inner
-                .recovery
-                .leave(ticket, heard, had_content, self.course);
-            self.carry_out(step, index, track, &mut inner);
+        // Of a success that began while all was well there is nothing to learn, and nothing was
+        // reserved for it.
+        if !Word(ticket.0).is_well() || matches!(report.outcome, Outcome::Fault { .. }) {
+            self.learn(key, ticket, report);
         }
     }
 

@@ -31,10 +31,12 @@ impl Group {
     /// Returns where the state for `key` is.
     #[inline]
     pub(crate) fn index(self, key: Candidate<'_>) -> usize {
-        match self {
-            Self::Key => key.slot().index(),
-            Self::Account => key.account().index(),
-            Self::Service | Self::Network => 0,
+        if self == Self::Key {
+            key.slot().index()
+        } else if self == Self::Account {
+            key.account().index()
+        } else {
+            0
         }
     }
 
