@@ -96,7 +96,7 @@ impl Builder {
                 hold_retry_after: Duration::from_secs(2),
                 admission_retry_after: Duration::from_secs(10),
                 capacity_retry_after: Duration::from_secs(2),
-                batch_duration: Duration::ZERO,
+                job_duration: Duration::ZERO,
             },
             speed: 1.0,
             flagged: Vec::new(),
@@ -308,12 +308,12 @@ impl Builder {
         self
     }
 
-    /// How long a batch takes, from when it is taken in to its results, by the mock's clock: a third
-    /// of it each is `validating`, `in_progress` and `finalizing`. Default: no time, so that the
-    /// first look at it finds it completed.
+    /// How long a batch or a video takes, from when it is taken in to its results, by the mock's
+    /// clock. Of a batch, a third of it each is `validating`, `in_progress` and `finalizing`.
+    /// Default: no time, so that the first look at it finds it completed.
     #[must_use]
-    pub fn batch_duration(mut self, duration: Duration) -> Self {
-        self.rules.batch_duration = duration;
+    pub fn job_duration(mut self, duration: Duration) -> Self {
+        self.rules.job_duration = duration;
         self
     }
 

@@ -243,7 +243,7 @@ fn base(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-fn is_slug(name: &str) -> bool {
+pub(crate) fn is_slug(name: &str) -> bool {
     matches!(name.split_once('/'), Some((author, slug)) if !author.is_empty() && !slug.is_empty())
 }
 

@@ -18,7 +18,7 @@ use crate::inference::{self, Dispatch};
 use crate::log::EventKind;
 use crate::reading;
 use crate::reply::{Raw, ReplyKind};
-use crate::route::{Query, Route};
+use crate::route::Route;
 use crate::script::{Break, Spoil};
 use crate::server::Shared;
 use crate::wire::messages;
@@ -52,7 +52,7 @@ pub(crate) async fn answer(
     let credential = credential(&head);
     let begun = {
         let model = model.map(String::as_str);
-        let inference = route.infers();
+        let inference = route.is_call_to_a_model();
         shared.world().begin(credential, model, &path, inference)
     };
     let received = EventKind::Received {
@@ -132,15 +132,23 @@ pub(crate) async fn answer(
             };
             return inference::answer(dispatch, ask, call).await;
         }
-        (route, key) => {
-            let query = Query::of(&head);
-            reading::answer(&shared, &route, key.map(|(key, _)| key), &query, &body)
-        }
+        (route, key) => reading::answer(&shared, &route, key.map(|(key, _)| key), &head, &body),
     };
     match found {
-        Ok((status, json)) => {
-            let body = MockBody::whole(json, status, call).spoiled(&spoil, link.as_ref());
-            Ok(response(&shared, status, "application/json", body))
+        Ok(mut found) => {
+            let status = found.status;
+            let body = match (found.pieces.pop(), found.pieces.is_empty()) {
+                (Some(piece), true) => MockBody::whole(piece, status, call),
+                (last, _) => MockBody::pieces(found.pieces.into_iter().chain(last), status, call),
+            };
+            let body = body.spoiled(&spoil, link.as_ref());
+            let mut response = response(&shared, status, found.content_type, body);
+            let id = found.generation.as_deref().map(HeaderValue::from_str);
+            if let Some(Ok(id)) = id {
+                let name = HeaderName::from_static("x-generation-id");
+                response.headers_mut().insert(name, id);
+            }
+            Ok(response)
         }
         Err(fault) => Ok(refuse(&shared, call, &fault, user_id.as_deref())),
     }

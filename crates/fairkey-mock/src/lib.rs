@@ -19,6 +19,7 @@ mod key;
 mod limit;
 pub mod log;
 mod management;
+mod media;
 mod model;
 mod money;
 mod random;

@@ -6,6 +6,7 @@ use http::Method;
 use http::request::Parts;
 
 use crate::ask::Shape;
+use crate::media::MediaCall;
 
 /// The mock lives at this path, as OpenRouter does.
 const BASE: &str = "/api/v1";
@@ -33,6 +34,7 @@ pub(crate) enum Route {
     Providers,
     ZdrEndpoints,
     Generation,
+    Media(MediaCall),
     CreateBatch,
     /// A batch by its ID.
     Batch(String),
@@ -87,6 +89,7 @@ impl Route {
         let model = |author: &str, slug: &str| format!("{}/{}", decoded(author), decoded(slug));
         match (method, parts.as_slice()) {
             (_, ["keys", hash]) => keys_call(method, hash).map(Self::Keys),
+            (_, ["videos" | "files", ..]) => media_call(method, &parts).map(Self::Media),
             (&Method::GET, ["model", author, slug]) => Some(Self::Model(model(author, slug))),
             (&Method::GET, ["models", author, slug, "endpoints"]) => {
                 Some(Self::Endpoints(model(author, slug)))
@@ -95,7 +98,15 @@ impl Route {
         }
     }
 
-    /// Whether it is a call to a model.
+    /// Whether scripts for any call to a model are meant for it.
+    pub(crate) fn is_call_to_a_model(&self) -> bool {
+        match self {
+            Self::Media(call) => call.infers(),
+            other => other.infers(),
+        }
+    }
+
+    /// Whether it is a call by the rules of inference.
     pub(crate) fn infers(&self) -> bool {
         matches!(self, Self::Inference(_))
     }
@@ -151,6 +162,20 @@ const FIXED: &[(Method, &str, Route)] = &[
     (Method::GET, "/providers", Route::Providers),
     (Method::GET, "/endpoints/zdr", Route::ZdrEndpoints),
     (Method::GET, "/generation", Route::Generation),
+    (Method::POST, "/images", Route::Media(MediaCall::Images)),
+    (
+        Method::POST,
+        "/audio/speech",
+        Route::Media(MediaCall::Speech),
+    ),
+    (
+        Method::POST,
+        "/audio/transcriptions",
+        Route::Media(MediaCall::Transcribe),
+    ),
+    (Method::POST, "/videos", Route::Media(MediaCall::MakeVideo)),
+    (Method::POST, "/files", Route::Media(MediaCall::Upload)),
+    (Method::GET, "/files", Route::Media(MediaCall::Files)),
 ];
 
 fn keys_call(method: &Method, hash: &str) -> Option<KeysCall> {
@@ -159,6 +184,18 @@ fn keys_call(method: &Method, hash: &str) -> Option<KeysCall> {
         Method::GET => Some(KeysCall::Read(hash())),
         Method::PATCH => Some(KeysCall::Change(hash())),
         Method::DELETE => Some(KeysCall::Delete(hash())),
+        _ => None,
+    }
+}
+
+fn media_call(method: &Method, parts: &[&str]) -> Option<MediaCall> {
+    let id = |id: &&str| (*id).to_owned();
+    match (method, parts) {
+        (&Method::GET, ["videos", job]) => Some(MediaCall::Video(id(job))),
+        (&Method::GET, ["videos", job, "content"]) => Some(MediaCall::VideoContent(id(job))),
+        (&Method::GET, ["files", file]) => Some(MediaCall::File(id(file))),
+        (&Method::GET, ["files", file, "content"]) => Some(MediaCall::FileContent(id(file))),
+        (&Method::DELETE, ["files", file]) => Some(MediaCall::DeleteFile(id(file))),
         _ => None,
     }
 }

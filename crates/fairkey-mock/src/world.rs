@@ -11,6 +11,7 @@ mod capacity;
 mod generations;
 mod info;
 mod keyring;
+mod media;
 mod meter;
 mod spend;
 
@@ -33,6 +34,8 @@ pub(crate) use admission::Admission;
 use batches::Batches;
 pub(crate) use capacity::Capacity;
 pub(crate) use generations::{Generation, Generations};
+use media::Media;
+pub(crate) use media::StoredFile;
 use meter::Limits;
 use spend::Spend;
 
@@ -56,8 +59,8 @@ pub(crate) struct Rules {
     pub(crate) admission_retry_after: Duration,
     /// The hint of a refusal because all providers of a model are full.
     pub(crate) capacity_retry_after: Duration,
-    /// How long a batch takes.
-    pub(crate) batch_duration: Duration,
+    /// How long a batch or a video takes.
+    pub(crate) job_duration: Duration,
 }
 
 pub(crate) struct World {
@@ -73,6 +76,7 @@ pub(crate) struct World {
     pub(crate) mint: Rng,
     pub(crate) capacity: Capacity,
     batches: Batches,
+    media: Media,
     accounts: Vec<AccountState>,
     keys: Vec<KeyState>,
     by_secret: HashMap<String, usize>,
@@ -198,6 +202,7 @@ impl World {
             mint: Rng::new(&[]),
             capacity: Capacity::default(),
             batches: Batches::default(),
+            media: Media::default(),
             accounts,
             keys: Vec::new(),
             by_secret: HashMap::new(),

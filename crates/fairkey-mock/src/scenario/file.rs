@@ -142,8 +142,8 @@ impl File {
         if let Some(Wait(after)) = self.admission_retry_after {
             builder = builder.admission_retry_after(after);
         }
-        if let Some(Wait(duration)) = self.batch_duration {
-            builder = builder.batch_duration(duration);
+        if let Some(Wait(duration)) = self.job_duration {
+            builder = builder.job_duration(duration);
         }
         if let Some(Wait(after)) = self.capacity_retry_after {
             builder = builder.capacity_retry_after(after);

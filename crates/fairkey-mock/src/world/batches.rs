@@ -30,12 +30,6 @@ struct Batch {
 }
 
 impl World {
-    /// Whether a key may make a batch now: money for something must be there.
-    pub(crate) fn may_batch(&self, key: usize) -> Result<(), Fault> {
-        self.may_infer(key)?;
-        self.check_funds(key)
-    }
-
     /// The ID of the next batch.
     pub(crate) fn next_batch_id(&mut self) -> String {
         self.batches.made += 1;
@@ -70,7 +64,7 @@ impl World {
             return Err(Fault::not_found(format!("Batch {id} not found")));
         };
         let elapsed = self.clock.now().since(batch.created);
-        let third = self.rules.batch_duration / 3;
+        let third = self.rules.job_duration / 3;
         let status = match batch.ended {
             Some(_) => "completed",
             None if elapsed < third => "validating",
@@ -83,7 +77,7 @@ impl World {
     /// Bills the batches that are through.
     pub(crate) fn end_batches(&mut self) {
         let now = self.clock.now();
-        let duration = self.rules.batch_duration;
+        let duration = self.rules.job_duration;
         let mut due = Vec::new();
         for batch in &mut self.batches.all {
             if batch.ended.is_none() && now.since(batch.created) >= duration {

@@ -17,7 +17,7 @@ async fn world() -> MockOpenRouter {
         .key(Key::new("sibling").account("acme"))
         .key(Key::new("stranger").account("other"))
         .key(Key::management("manager").account("acme"))
-        .batch_duration(Duration::from_secs(3000))
+        .job_duration(Duration::from_secs(3000))
         .start()
         .await
         .unwrap()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{request, send};
 
-const POSTS: [&str; 8] = [
+const POSTS: [&str; 12] = [
     "/chat/completions",
     "/completions",
     "/messages",
@@ -15,6 +15,10 @@ const POSTS: [&str; 8] = [
     "/embeddings",
     "/rerank",
     "/keys",
+    "/images",
+    "/audio/speech",
+    "/audio/transcriptions",
+    "/videos",
     "/nothing",
 ];
 
@@ -198,6 +202,8 @@ fn garbage_in_a_path_is_answered() {
         ..Config::default()
     });
     let start = prop::sample::select(vec![
+        "/videos/",
+        "/files/",
         "/models?",
         "/models/",
         "/model/",

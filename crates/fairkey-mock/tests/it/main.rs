@@ -13,6 +13,7 @@ mod garbage;
 mod http2;
 mod limits;
 mod management;
+mod media;
 mod money;
 mod reading;
 mod routing;

@@ -29,6 +29,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
     /// Whether the body came to its proper end.
     pub(crate) complete: bool,
 }
@@ -160,7 +161,8 @@ pub(crate) async fn read(response: http::Response<Incoming>) -> Answer {
     Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: String::from_utf8(bytes).unwrap(),
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes,
         complete,
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct File {
     pub(super) in_flight_retry_after: Option<Wait>,
     pub(super) admission_retry_after: Option<Wait>,
     pub(super) capacity_retry_after: Option<Wait>,
-    pub(super) batch_duration: Option<Wait>,
+    pub(super) job_duration: Option<Wait>,
     #[serde(default)]
     pub(super) flag_words: Vec<String>,
     #[serde(default)]
