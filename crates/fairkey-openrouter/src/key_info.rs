@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::date;
-use crate::lenient::{amount, null_is_default, object};
+use crate::lenient::{amount, list, maybe, number, object, or_default};
 use crate::open_enum::open_enum;
 
 open_enum! {
@@ -67,7 +68,7 @@ impl BudgetScope {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyBudget {
     /// What it applies to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub scope: Option<BudgetScope>,
     /// The budget, in US dollars.
     #[serde(default, deserialize_with = "amount")]
@@ -79,19 +80,19 @@ pub struct KeyBudget {
     #[serde(default, deserialize_with = "amount")]
     pub remaining_usd: Option<f64>,
     /// How often it starts anew; `None`: never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub reset_interval: Option<ResetInterval>,
     /// When it starts anew next, as ISO 8601.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub resets_at: Option<String>,
     /// The guardrail it comes from.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub guardrail_id: Option<String>,
     /// Its own identifier.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub budget_id: Option<String>,
     /// Whether spending through own provider keys counts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub include_byok: Option<bool>,
 }
 
@@ -122,7 +123,7 @@ pub struct FreeModelRequests {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyInfo {
     /// The masked key.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub label: String,
     /// The key's own cap; `None`: no cap.
     #[serde(default, deserialize_with = "amount")]
@@ -131,10 +132,10 @@ pub struct KeyInfo {
     #[serde(default, deserialize_with = "amount")]
     pub limit_remaining: Option<f64>,
     /// How often the cap starts anew; `None`: never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub limit_reset: Option<ResetInterval>,
     /// Whether spending through own provider keys counts towards the cap.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub include_byok_in_limit: bool,
     /// Credits spent since the key was made.
     #[serde(default, deserialize_with = "amount")]
@@ -161,37 +162,37 @@ pub struct KeyInfo {
     #[serde(default, deserialize_with = "amount")]
     pub byok_usage_monthly: Option<f64>,
     /// Whether the account never bought credits. False does not mean the higher free quota.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub is_free_tier: bool,
     /// Whether it is a management key: refused for inference.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub is_management_key: bool,
     /// The older name of [`is_management_key`](Self::is_management_key).
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub is_provisioning_key: bool,
     /// The user who made the key.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub creator_user_id: Option<String>,
     /// The organization that owns it; `None`: its creator does.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub organization_id: Option<String>,
     /// The workspace it belongs to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub workspace_id: Option<String>,
     /// When it expires, as ISO 8601; `None`: never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub expires_at: Option<String>,
     /// Where data may go: `global`, `europe`, `us`; empty where nothing is said.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "list")]
     pub allowed_data_regions: Vec<String>,
     /// The account's free requests of this UTC day.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "free_requests")]
     pub free_model_daily_requests: Option<FreeModelRequests>,
     /// Every layer of money limits, in the order in which they are checked.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "list")]
     pub budgets: Vec<KeyBudget>,
     /// The layer that blocks first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe")]
     pub effective_budget: Option<KeyBudget>,
 }
 
@@ -200,7 +201,7 @@ impl KeyInfo {
     ///
     /// # Errors
     ///
-    /// Where the text is no JSON object, or a known field has a type that makes no sense of it.
+    /// Where the text is no JSON object. What is missing or odd in it costs only itself.
     pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
         data(json)
     }
@@ -242,10 +243,10 @@ impl KeyInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Credits {
     /// Credits bought since the account was made, in US dollars.
-    #[serde(default)]
+    #[serde(deserialize_with = "some_amount")]
     pub total_credits: f64,
     /// Credits spent since then.
-    #[serde(default)]
+    #[serde(deserialize_with = "some_amount")]
     pub total_usage: f64,
 }
 
@@ -254,7 +255,8 @@ impl Credits {
     ///
     /// # Errors
     ///
-    /// Where the text is no JSON object, or a known field has a type that makes no sense of it.
+    /// Where the text is no JSON object, or one of the two amounts is not in it: a balance that
+    /// nobody told must not be taken for none.
     pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
         data(json)
     }
@@ -264,6 +266,30 @@ impl Credits {
     pub fn balance(&self) -> f64 {
         self.total_credits - self.total_usage
     }
+}
+
+/// Reads the free requests of the day. Without a limit there is no telling what is left, and what
+/// nobody told must not be taken for nothing.
+fn free_requests<'de, D>(from: D) -> Result<Option<FreeModelRequests>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let said = Value::deserialize(from)?;
+    let count = |member: &str| number(&said[member]).map(|n| n as u64);
+    let (used, remaining) = (count("used"), count("remaining"));
+    let left = |limit: u64| used.map(|used| limit.saturating_sub(used));
+    Ok(count("limit").and_then(|limit| {
+        Some(FreeModelRequests {
+            used: used.unwrap_or_default(),
+            limit,
+            remaining: remaining.or_else(|| left(limit))?,
+        })
+    }))
+}
+
+/// Reads an amount that must be there.
+fn some_amount<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    amount(from)?.ok_or_else(|| serde::de::Error::custom("there is no amount"))
 }
 
 /// Reads an object that may be wrapped in `{"data": …}`.
@@ -331,6 +357,50 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_field_costs_only_itself() {
+        let key = KeyInfo::from_slice(
+            br#"{"data":{"label":7,"limit":"12.5","limit_reset":false,"organization_id":["x"],
+                "is_free_tier":"yes","is_management_key":true,"expires_at":0,
+                "allowed_data_regions":"europe","free_model_daily_requests":[1],
+                "budgets":[7,{"scope":"member","remaining_usd":3,"resets_at":5}],
+                "effective_budget":"none","creator_user_id":"user_1"}}"#,
+        )
+        .unwrap();
+        assert_eq!(key.limit, Some(12.5));
+        assert!(key.is_management() && !key.is_free_tier);
+        assert_eq!(key.owner(), Some("user_1"));
+        assert_eq!(key.budgets.len(), 1);
+        assert_eq!(key.remaining_usd(), Some(3.0));
+        assert_eq!(key.budgets[0].resets_at(), None);
+        assert_eq!(
+            (key.limit_reset, key.free_model_daily_requests),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn free_requests_that_nobody_told_are_not_none_left() {
+        let read = |said: &str| {
+            let json = format!(r#"{{"free_model_daily_requests":{said}}}"#);
+            let key = KeyInfo::from_slice(json.as_bytes()).unwrap();
+            key.free_model_daily_requests.map(|free| free.remaining)
+        };
+        assert_eq!(read(r#"{"used":60,"limit":50,"remaining":0}"#), Some(0));
+        assert_eq!(read(r#"{"used":"20","limit":50}"#), Some(30));
+        assert_eq!(read(r#"{"used":60,"limit":50}"#), Some(0));
+        for nothing in [
+            "null",
+            "{}",
+            "[1,2,3]",
+            r#"{"used":3}"#,
+            r#"{"limit":50}"#,
+            "7",
+        ] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
     fn what_is_read_can_be_written_and_read_again() {
         let key = KeyInfo::from_slice(KEY.as_bytes()).unwrap();
         let json = serde_json::to_vec(&key).unwrap();
@@ -342,7 +412,14 @@ mod tests {
         let credits =
             Credits::from_slice(br#"{"data":{"total_credits":10.5,"total_usage":11}}"#).unwrap();
         assert_eq!(credits.balance(), -0.5);
-        for json in ["[]", r#"{"data":[1,2]}"#, "", "7"] {
+        for json in [
+            "[]",
+            r#"{"data":[1,2]}"#,
+            "",
+            "7",
+            r#"{"data":{}}"#,
+            r#"{"data":{"total_credits":null,"total_usage":1}}"#,
+        ] {
             assert!(Credits::from_slice(json.as_bytes()).is_err(), "{json}");
         }
     }

@@ -160,6 +160,39 @@ macro_rules! lenient_object {
 
 pub(crate) use lenient_object;
 
+/// Reads what may be there; what is of another type is as good as absent.
+pub(crate) fn maybe<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    Ok(T::deserialize(Value::deserialize(from)?).ok())
+}
+
+/// The same, with the default of the type for what is absent.
+pub(crate) fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned + Default,
+{
+    Ok(maybe(from)?.unwrap_or_default())
+}
+
+/// Reads a list; what is of another type is left out, and no list is an empty one.
+pub(crate) fn list<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let Value::Array(list) = Value::deserialize(from)? else {
+        return Ok(Vec::new());
+    };
+    Ok(list
+        .into_iter()
+        .filter_map(|entry| T::deserialize(entry).ok())
+        .collect())
+}
+
 struct Number;
 
 impl<'de> Visitor<'de> for Number {

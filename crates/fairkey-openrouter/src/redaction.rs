@@ -118,7 +118,13 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Replaces what looks like an API key: `sk-…` of any vendor, and whatever follows `Bearer`.
+/// How keys of vendors begin that do not begin with `sk-`: a provider may name the caller's own.
+const PREFIXES: [&[u8]; 8] = [
+    b"AIza", b"AKIA", b"gsk_", b"hf_", b"nvapi-", b"pplx-", b"xai-", b"fw_",
+];
+
+/// Replaces what looks like an API key: `sk-…` and its like of any vendor, and whatever follows
+/// `Bearer`.
 fn redact(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
@@ -143,7 +149,7 @@ fn redact(text: &str) -> String {
 fn key_at(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
     if !starts_with(rest, b"sk-") {
-        return None;
+        return other_key_at(bytes, at);
     }
     // "task-management" holds "sk-management"; a key of OpenRouter is one wherever it stands.
     let inside_a_word = at > 0 && bytes[at - 1].is_ascii_alphanumeric();
@@ -156,6 +162,15 @@ fn key_at(bytes: &[u8], at: usize) -> Option<usize> {
         .take_while(|b| is_key_byte(**b) || **b == b'.')
         .count();
     (len >= 3 + 8).then_some(at + len)
+}
+
+/// Returns the end of a key of another vendor that starts at `at`, if one does.
+fn other_key_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = &bytes[at..];
+    let inside_a_word = at > 0 && is_key_byte(bytes[at - 1]);
+    let prefix = PREFIXES.iter().find(|prefix| rest.starts_with(prefix))?;
+    let len = rest.iter().take_while(|b| is_key_byte(**b)).count();
+    (!inside_a_word && len >= prefix.len() + 14).then_some(at + len)
 }
 
 /// Returns the end of the token after `Bearer `, where that starts at `at`.
@@ -211,6 +226,14 @@ mod tests {
             "sk-proj-0123456789 and sk-ant-0123456789",
             "[key] and [key]",
         );
+    }
+
+    #[test]
+    fn keys_of_other_vendors_are_replaced_too() {
+        check("AIzaSyA0123456789abcdefghijklmnopqrstu", "[key]");
+        check("AKIAIOSFODNN7EXAMPLE is no good", "[key] is no good");
+        check("key gsk_0123456789abcdefghij.", "key [key].");
+        check("hf_hub and xai-models", "hf_hub and xai-models");
     }
 
     #[test]

@@ -8,14 +8,15 @@
 mod events;
 mod frames;
 mod tokens;
+mod told;
 
 use bytes::Bytes;
-use fairkey_core::Cost;
 
 use crate::fault::Fault;
-use crate::response::{ChatChunk, FinishReason, Usage};
+use crate::response::{ChatChunk, FinishReason};
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::frames::{DONE, Frame, Frames};
+use crate::stream::told::{Told, keep_first, tells};
 
 pub use events::{EventFormat, EventItem, EventStreamReader};
 
@@ -53,13 +54,9 @@ pub enum StreamItem {
 #[derive(Debug)]
 pub struct ChatStreamReader {
     frames: Frames,
-    has_content: bool,
     has_choices: bool,
     finish_reason: Option<FinishReason>,
-    usage: Option<Usage>,
-    provider: Option<String>,
-    model: Option<String>,
-    id: Option<String>,
+    told: Told,
 }
 
 impl Default for ChatStreamReader {
@@ -80,13 +77,9 @@ impl ChatStreamReader {
     pub fn with_limit(limit_bytes: usize) -> Self {
         Self {
             frames: Frames::new(limit_bytes),
-            has_content: false,
             has_choices: false,
             finish_reason: None,
-            usage: None,
-            provider: None,
-            model: None,
-            id: None,
+            told: Told::default(),
         }
     }
 
@@ -154,24 +147,18 @@ impl ChatStreamReader {
     }
 
     fn note(&mut self, chunk: &ChatChunk) {
-        self.has_content |= chunk.has_content();
+        self.told.has_content |= chunk.has_content();
         self.has_choices |= !chunk.choices.is_empty();
         // The chunk with the usage may repeat the finish: the first one is the one that counts.
         if self.finish_reason.is_none() {
             self.finish_reason = chunk.finish_reason().cloned();
         }
         if chunk.usage.is_some() {
-            self.usage.clone_from(&chunk.usage);
+            self.told.usage.clone_from(&chunk.usage);
         }
-        if self.provider.is_none() {
-            self.provider.clone_from(&chunk.provider);
-        }
-        if self.model.is_none() && !chunk.model.is_empty() {
-            self.model = Some(chunk.model.clone());
-        }
-        if self.id.is_none() && !chunk.id.is_empty() {
-            self.id = Some(chunk.id.clone());
-        }
+        keep_first(&mut self.told.provider, chunk.provider.as_deref());
+        keep_first(&mut self.told.model, Some(&chunk.model));
+        keep_first(&mut self.told.id, Some(&chunk.id));
     }
 
     fn done(&mut self) -> StreamItem {
@@ -186,14 +173,7 @@ impl ChatStreamReader {
 
     fn fail(&mut self, fault: Fault) -> StreamItem {
         self.frames.close();
-        StreamItem::Fault(fault.or_provider(self.provider.as_deref()))
-    }
-
-    /// Returns whether content has come: text, reasoning, a piece of a tool call. Before that,
-    /// another attempt costs the caller nothing.
-    #[must_use]
-    pub fn has_content(&self) -> bool {
-        self.has_content
+        StreamItem::Fault(fault.or_provider(self.told.provider.as_deref()))
     }
 
     /// Returns why the answer ended, once it has.
@@ -201,40 +181,6 @@ impl ChatStreamReader {
     pub fn finish_reason(&self) -> Option<&FinishReason> {
         self.finish_reason.as_ref()
     }
-
-    /// Returns what the call used and cost, once the stream has said so.
-    #[must_use]
-    pub fn usage(&self) -> Option<&Usage> {
-        self.usage.as_ref()
-    }
-
-    /// Returns what the call cost as the pool counts it, once the stream has said so.
-    #[must_use]
-    pub fn cost(&self) -> Option<Cost> {
-        self.usage.as_ref().map(Usage::cost)
-    }
-
-    /// Returns the provider that answers, once the stream has said so.
-    #[must_use]
-    pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
-    }
-
-    /// Returns the model that answers, once the stream has said so.
-    #[must_use]
-    pub fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
-
-    /// Returns the generation's identifier, once the stream has said so.
-    #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    /// Returns whether the last item was taken.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.frames.is_over()
-    }
 }
+
+tells!(ChatStreamReader);

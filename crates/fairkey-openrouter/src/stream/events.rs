@@ -1,6 +1,5 @@
 //! Streams of the formats that are not chat, read from bytes: [`EventStreamReader`].
 
-use fairkey_core::Cost;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +9,7 @@ use crate::response::Usage;
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::frames::{DONE, Frame, Frames};
 use crate::stream::tokens::{self, Cached};
+use crate::stream::told::{Told, keep_first, tells};
 
 /// The format of a stream of events: which of them are content, and which is the last.
 ///
@@ -93,6 +93,8 @@ pub enum EventItem {
 
 /// Reads a stream of events, of any format but chat, from bytes that come in pieces.
 ///
+/// Its usage is in the words of chat completions: what was read from a cache counts as read.
+///
 /// Push what has come, take items until there is none, and say when the body has ended. The last
 /// item is always [`EventItem::Done`] or [`EventItem::Fault`], exactly once.
 ///
@@ -116,12 +118,8 @@ pub struct EventStreamReader {
     frames: Frames,
     /// The last event was taken: the stream is whole.
     whole: bool,
-    has_content: bool,
     stop_reason: Option<String>,
-    usage: Option<Usage>,
-    provider: Option<String>,
-    model: Option<String>,
-    id: Option<String>,
+    told: Told,
 }
 
 impl EventStreamReader {
@@ -138,12 +136,8 @@ impl EventStreamReader {
             format,
             frames: Frames::new(limit_bytes),
             whole: false,
-            has_content: false,
             stop_reason: None,
-            usage: None,
-            provider: None,
-            model: None,
-            id: None,
+            told: Told::default(),
         }
     }
 
@@ -216,14 +210,14 @@ impl EventStreamReader {
             return self.fail(fault);
         }
         if self.format == EventFormat::Other {
-            self.has_content = true;
+            self.told.has_content = true;
             return EventItem::Event(message);
         }
         match serde_json::from_slice::<serde::de::IgnoredAny>(&message.data) {
             Err(error) => self.fail(Fault::malformed_frame(&error)),
             // Nested more deeply than we look: it is somebody's content.
             Ok(_) => {
-                self.has_content = true;
+                self.told.has_content = true;
                 EventItem::Event(message)
             }
         }
@@ -231,24 +225,23 @@ impl EventStreamReader {
 
     fn note(&mut self, name: Option<&str>, root: &Value) {
         let kind = root["type"].as_str().or(name).unwrap_or_default();
-        let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
-        let cached = self.format.cached();
-        for place in [root, &root["message"], &root["response"]] {
-            tokens::note(&mut self.usage, &place["usage"], cached);
-            self.provider = self.provider.take().or_else(|| text(&place["provider"]));
-            self.model = self.model.take().or_else(|| text(&place["model"]));
-        }
         let response = &root["response"];
-        let id = [&root["message"]["id"], &response["id"], &root["id"]];
-        self.id = self.id.take().or_else(|| id.into_iter().find_map(text));
-        let reasons = [
+        for place in [root, &root["message"], response] {
+            tokens::note(&mut self.told.usage, &place["usage"], self.format.cached());
+            keep_first(&mut self.told.provider, place["provider"].as_str());
+            keep_first(&mut self.told.model, place["model"].as_str());
+        }
+        for place in [&root["message"], response, root] {
+            keep_first(&mut self.told.id, place["id"].as_str());
+        }
+        for reason in [
             &root["delta"]["stop_reason"],
             &response["incomplete_details"]["reason"],
             &root["choices"][0]["finish_reason"],
-        ];
-        let reason = reasons.into_iter().find_map(text);
-        self.stop_reason = self.stop_reason.take().or(reason);
-        self.has_content |= match self.format {
+        ] {
+            keep_first(&mut self.stop_reason, reason.as_str());
+        }
+        self.told.has_content |= match self.format {
             EventFormat::Messages => messages_content(kind, root),
             EventFormat::Responses => responses_content(kind, root),
             EventFormat::Other => other_content(root),
@@ -267,7 +260,7 @@ impl EventStreamReader {
     }
 
     fn done(&mut self) -> EventItem {
-        if !self.has_content && self.stop_reason.is_none() {
+        if !self.told.has_content && self.stop_reason.is_none() {
             return self.fail(Fault::no_content(
                 "the stream ended without content and without a reason to have ended",
             ));
@@ -278,14 +271,7 @@ impl EventStreamReader {
 
     fn fail(&mut self, fault: Fault) -> EventItem {
         self.frames.close();
-        EventItem::Fault(fault.or_provider(self.provider.as_deref()))
-    }
-
-    /// Returns whether content has come: text, reasoning, a tool call, an image. Before that,
-    /// another attempt costs the caller nothing.
-    #[must_use]
-    pub fn has_content(&self) -> bool {
-        self.has_content
+        EventItem::Fault(fault.or_provider(self.told.provider.as_deref()))
     }
 
     /// Returns why the answer ended, in the format's own words, once the stream has said so:
@@ -294,44 +280,9 @@ impl EventStreamReader {
     pub fn stop_reason(&self) -> Option<&str> {
         self.stop_reason.as_deref()
     }
-
-    /// Returns what the call used and cost, as far as the stream has said so, in the words of chat
-    /// completions: what was read from a cache counts as read.
-    #[must_use]
-    pub fn usage(&self) -> Option<&Usage> {
-        self.usage.as_ref()
-    }
-
-    /// Returns what the call cost as the pool counts it, as far as the stream has said so.
-    #[must_use]
-    pub fn cost(&self) -> Option<Cost> {
-        self.usage.as_ref().map(Usage::cost)
-    }
-
-    /// Returns the provider that answers, once the stream has said so.
-    #[must_use]
-    pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
-    }
-
-    /// Returns the model that answers, once the stream has said so.
-    #[must_use]
-    pub fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
-
-    /// Returns the identifier of the message or the response, once the stream has said so.
-    #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    /// Returns whether the last item was taken.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.frames.is_over()
-    }
 }
+
+tells!(EventStreamReader);
 
 fn messages_content(kind: &str, root: &Value) -> bool {
     match kind {
