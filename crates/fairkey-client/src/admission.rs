@@ -102,6 +102,8 @@ struct State {
     /// Whether some thread is handing out, and whether it shall look again when done.
     pumping: bool,
     again: bool,
+    /// Whether somebody in line was not asked about for want of a permit.
+    starved: bool,
 }
 
 impl Admission {
@@ -118,6 +120,7 @@ impl Admission {
             free,
             pumping: false,
             again: false,
+            starved: false,
         };
         let admission = Arc::new(Self {
             pool,
@@ -159,7 +162,11 @@ impl Admission {
         if let Ok(held) = self.try_acquire(&wish) {
             return Ok(held);
         }
-        let place = Place::enter(self, wish, ticket).ok_or(Refusal::Overloaded)?;
+        let Some(place) = Place::enter(self, wish, ticket) else {
+            // Somebody may have looked for the permit that the first look held.
+            self.pump_if_starved();
+            return Err(Refusal::Overloaded);
+        };
         self.pump();
         let (mut last, mut wake_at) = (None, limit);
         loop {
@@ -232,21 +239,35 @@ impl Admission {
         }
     }
 
+    /// Does the same where the last pass ended for want of a permit: for who holds one for a
+    /// moment, and gives it back without having freed anything.
+    fn pump_if_starved(self: &Arc<Self>) {
+        let starved = std::mem::take(&mut self.state().starved);
+        if starved {
+            self.pump();
+        }
+    }
+
     /// Goes through the lines once.
     fn pass(self: &Arc<Self>) {
         let mut pass = lines::Pass::default();
         loop {
             let next = {
-                let state = self.state();
-                if state.free == Some(0) {
+                let mut state = self.state();
+                let next = state.lines.next(&mut pass);
+                if next.is_some() && state.free == Some(0) {
+                    state.starved = true;
                     return;
                 }
-                state.lines.next(&mut pass)
+                next
             };
             let Some(waiter) = next else { return };
             match self.offer(&waiter) {
                 Offer::Done => pass.served(&self.state().lines, &waiter),
-                Offer::NoPermit => return,
+                Offer::NoPermit => {
+                    self.state().starved = true;
+                    return;
+                }
                 Offer::Refused => pass.refused(&self.state().lines, &waiter),
             }
         }

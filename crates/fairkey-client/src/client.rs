@@ -28,7 +28,8 @@ use crate::{ClientBuilder, request};
 ///
 /// Each call gets a key for each of its attempts. A refusal that concerns a key or an account goes
 /// to another one at once; what no key cures is tried again after a wait, within the call's ledger
-/// and the fleet's budget; and where no key is free, the call waits in line for one. See
+/// and the fleet's budget, or with the next model that the call names; and where no key is free,
+/// the call waits in line for one. See [`verdict`](crate::verdict()) and
 /// [`RetryConfig`](crate::RetryConfig).
 ///
 /// # Cancel safety

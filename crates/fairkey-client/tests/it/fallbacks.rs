@@ -13,7 +13,8 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use crate::scripted::{
-    BAD, DOWN, NO_CREDIT, PROVIDER_FULL, REVOKED, Reply, Scripted, Seen, builder, client, prompt,
+    BAD, DOWN, NO_CREDIT, PROVIDER_FULL, REVOKED, Reply, Scripted, Seen, builder, client, delta,
+    event, prompt,
 };
 
 const FULL: &str = r#"{"error":{"code":429,"message":"No capacity left","availability":{"code":"capacity_exhausted","retryable":true}}}"#;
@@ -332,4 +333,26 @@ async fn with_every_key_dead_no_model_is_left_either() {
     assert_eq!(error.kind(), CallErrorKind::NoKey);
     assert!(error.is_every_key_dead());
     assert_eq!(transport.seen().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_to_the_next_model_until_its_first_content() {
+    let transport = Scripted::new(|seen| match model(seen).as_str() {
+        "m/a" => Reply::stream([event(FULL)]),
+        "m/b" => Reply::stream([delta("half"), event(FULL)]),
+        _ => Reply::good("x"),
+    });
+    let client = client(1, &transport);
+    let options = CallOptions {
+        model: Some("m/a".into()),
+        models: vec!["m/b".into(), "m/c".into()],
+        ..CallOptions::default()
+    };
+    let mut stream = client
+        .chat_stream_with(&prompt("x"), options)
+        .await
+        .unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap().text(), "half");
+    assert!(stream.next().await.unwrap().is_err());
+    assert_eq!(models(&transport), ["m/a", "m/b"], "nothing after content");
 }

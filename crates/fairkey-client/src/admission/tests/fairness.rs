@@ -200,3 +200,51 @@ async fn many_that_exclude_a_key_keep_it_from_nobody_behind_them() {
         .expect("the key that the others exclude is free");
     assert_eq!(held.lease.key().tenure(), first_key);
 }
+
+/// Closed for the model `m/w` until somebody asks for `m/x`, which is refused, and wakes the queue
+/// meanwhile.
+#[derive(Debug, Default)]
+struct OpensMeanwhile {
+    open: std::sync::atomic::AtomicBool,
+    waker: Waker,
+}
+
+impl Gate for OpensMeanwhile {
+    fn check(&self, at: &At<'_>) -> Result<(), Denied> {
+        if at.ask.model == Some("m/x") {
+            self.open.store(true, Ordering::SeqCst);
+            self.waker.wake();
+        } else if self.open.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(Denied::for_good(Scope::Local))
+    }
+
+    fn hears(&self) -> Scopes {
+        Scopes::NONE
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_turned_away_gives_its_permit_to_who_looked_for_one() {
+    let gate = OpensMeanwhile::default();
+    let waker = gate.waker.clone();
+    let pool = Pool::builder()
+        .key(Key::new("k", "sk"))
+        .gate(gate)
+        .clock(TokioClock::new())
+        .observer(Arc::new(waker.clone()))
+        .build()
+        .unwrap();
+    let admission = Admission::new(pool, Some(1), 1, &waker);
+    let waits = {
+        let admission = Arc::clone(&admission);
+        tokio::spawn(async move { admission.acquire(of("m/w"), after(MINUTE), &mut None).await })
+    };
+    settle().await;
+    let refused = admission.acquire(of("m/x"), after(MINUTE), &mut None).await;
+    assert!(matches!(refused, Err(Refusal::Overloaded)));
+    settle().await;
+    assert!(waits.is_finished(), "nothing else would wake it");
+    assert!(waits.await.unwrap().is_ok());
+}
