@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fairkey_core::{ApiKey, Scope};
 use fairkey_openrouter::Fault;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::authorization::{authorize, bearer};
 use crate::core::Core;
@@ -14,6 +14,22 @@ use crate::{backoff, network, request};
 
 /// The most that such an answer has; real ones have a few kilobytes.
 const ANSWER_BYTES: usize = 4 << 20;
+
+/// Makes a `GET` with a certain key, once.
+pub(crate) async fn ask_once(core: &Core, path: &str, secret: &ApiKey) -> Result<Bytes, Fault> {
+    let uri = core.base.join(path).map_err(Fault::local)?;
+    let header = bearer(secret).map_err(|_| Fault::local("the secret is no header"))?;
+    answer(core, request(core, uri, header)).await
+}
+
+fn request(core: &Core, uri: Uri, header: HeaderValue) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = uri;
+    *request.headers_mut() = request::headers(HeaderMap::new(), &core.headers);
+    request.extensions_mut().insert(core.deadlines);
+    authorize(request.headers_mut(), header);
+    request
+}
 
 /// Makes a `GET` with a certain key. Tried again only where the network failed, as often as any
 /// call would be.
@@ -27,12 +43,7 @@ pub(crate) async fn get(core: &Arc<Core>, path: &str, secret: &ApiKey) -> Result
     let mut chance = core.seeds.draw();
     let mut retry = 0;
     loop {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = request::headers(HeaderMap::new(), &core.headers);
-        request.extensions_mut().insert(core.deadlines);
-        authorize(request.headers_mut(), header.clone());
-        let fault = match answer(core, request).await {
+        let fault = match answer(core, request(core, uri.clone(), header.clone())).await {
             Ok(body) => return Ok(body),
             Err(fault) => fault,
         };

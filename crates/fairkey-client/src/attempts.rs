@@ -116,6 +116,7 @@ async fn attempts(
             core,
             job,
             ledger.models.body(&job.body),
+            ledger.models.name().cloned(),
             ledger.left(),
             held,
         )
@@ -187,6 +188,7 @@ async fn attempt(
     core: &Arc<Core>,
     job: &Job,
     body: Result<Bytes, SpliceError>,
+    model: Option<Arc<str>>,
     left: Option<Duration>,
     held: Held,
 ) -> Result<Accepted, Box<Failed>> {
@@ -194,7 +196,7 @@ async fn attempt(
     if let Some(left) = left {
         deadlines.total = deadlines.total.min(left);
     }
-    let mut exchange = Exchange::new(Arc::clone(core), held, deadlines);
+    let mut exchange = Exchange::new(Arc::clone(core), held, deadlines).asking_for(model);
     let request = match request(core, job, body, &exchange, deadlines) {
         Ok(request) => request,
         Err(fault) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +10,21 @@ use fairkey_core::{
     ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
 };
 use fairkey_openrouter::{AppAttribution, endpoint};
-use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, SlidingWindowBreaker, WeightedLeastInFlight,
-};
+use fairkey_strategy::{Cooldown, CooldownConfig, WeightedLeastInFlight};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
 use crate::admission::{Admission, Waker};
+use crate::attribution::Attribution;
 use crate::core::{Core, Keyed};
+use crate::gates::Gates;
+use crate::knowledge::Knowledge;
 use crate::origin::BaseUrl;
+use crate::state_file::StateFile;
 use crate::stats::Counters;
 use crate::{
-    Client, ClientBuildError, RetryBudget, RetryConfig, TokioClock, authorization, request,
+    Client, ClientBuildError, CorrelationConfig, PaceConfig, RetryBudget, RetryConfig, TokioClock,
+    authorization, request,
 };
 
 /// Builds a [`Client`].
@@ -60,6 +64,9 @@ pub struct ClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     wall_clock: Option<Arc<dyn WallClock>>,
     seed: Option<u64>,
+    correlation: CorrelationConfig,
+    pace: PaceConfig,
+    state_file: Option<PathBuf>,
 }
 
 impl ClientBuilder {
@@ -82,6 +89,9 @@ impl ClientBuilder {
             clock: None,
             wall_clock: None,
             seed: None,
+            correlation: CorrelationConfig::default(),
+            pace: PaceConfig::default(),
+            state_file: None,
         }
     }
 
@@ -106,8 +116,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`] for
-    /// each key, and a [`Cooldown`] for each key and for each account, all with their defaults.
+    /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`](fairkey_strategy::SlidingWindowBreaker) for
+    /// each key, and a [`Cooldown`] for each key, for each account, and for the service, all with
+    /// their defaults but the last: without a hint the service is out for 2 s at first and a
+    /// minute at most. Each hears of the faults of its scope, and of no other; what is learned
+    /// beside calls ([`Client::watch_keys`], [`Client::clear`]) acts on them.
     /// Without them, or gates that do the same, a key that is revoked is tried again and again.
     ///
     /// Default: true, unless a [`strategy`](Self::strategy) is set. One more gate is always there:
@@ -214,6 +227,40 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets when faults of several keys are one fault of their account, a model or the service.
+    /// See [`CorrelationConfig`] for defaults.
+    pub fn correlation(mut self, correlation: CorrelationConfig) -> Self {
+        self.correlation = correlation;
+        self
+    }
+
+    /// Sets how keys are paced by what remains to them, while somebody
+    /// [watches](Client::watch_keys). See [`PaceConfig`] for defaults.
+    pub fn pace(mut self, pace: PaceConfig) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Sets a file in which the client remembers until its next start which keys and accounts are
+    /// out, until when, and what keys said of themselves. It holds no secret.
+    ///
+    /// It is read by [`build`](Self::build), which does not fail for it: what is corrupt, old, of
+    /// another version or from the future is left out with a warning, and
+    /// [`Client::standing`] tells of it. A key that has another secret than before inherits
+    /// nothing. Deadlines are times of day, cut to the longest that their cause can mean; for good
+    /// is only what was proven.
+    ///
+    /// It is written by a [watch](Client::watch_keys) a moment after something has changed, by
+    /// [`Client::save_state`], and when the last handle to the client is gone: whole, beside
+    /// the old one, and then renamed. A second process that is given the same file reads it, says
+    /// so, and does not write it.
+    ///
+    /// Default: none.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
+
     /// Builds a layer for other HTTP clients, which needs no transport.
     ///
     /// # Errors
@@ -256,9 +303,14 @@ impl ClientBuilder {
         };
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let (waker, counters) = (Waker::default(), Arc::new(Counters::default()));
+        let knowledge = Arc::new(Knowledge::default());
         let keyed = Arc::new(Keyed {
             counters: Arc::clone(&counters),
             authorizations: <_>::default(),
+            records: <_>::default(),
+            attribution: Attribution::new(self.correlation),
+            standings: <_>::default(),
+            knowledge: Arc::clone(&knowledge),
         });
         let default_gates = self.default_gates.unwrap_or(self.strategy.is_none());
         let mut pool = Pool::builder()
@@ -270,14 +322,14 @@ impl ClientBuilder {
             .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
             .seed(seed)
             .observer(Arc::<Keyed>::clone(&keyed));
-        if default_gates {
-            pool = pool
-                .gate(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed))
-                .gate(Cooldown::per_key(CooldownConfig::default()).seed(seed ^ 1))
-                .gate(Cooldown::per_account(CooldownConfig::default()).seed(seed ^ 2));
+        let gates = default_gates.then(|| Gates::new(seed));
+        if let Some(gates) = &gates {
+            for gate in gates.all() {
+                pool = pool.shared_gate(gate);
+            }
         }
-        let free_models = Cooldown::of_free_models(CooldownConfig::default()).seed(seed ^ 3);
-        let free_models = Arc::new(free_models);
+        let free = Cooldown::of_free_models(CooldownConfig::default()).seed(seed ^ 6);
+        let free_models = Arc::new(free);
         pool = pool.shared_gate(Arc::<Cooldown>::clone(&free_models));
         for gate in self.gates {
             pool = pool.shared_gate(gate);
@@ -287,8 +339,18 @@ impl ClientBuilder {
         }
         // Last: whoever is woken finds everybody else informed.
         let pool = pool.observer(Arc::new(waker.clone())).build()?;
+        pool.with_keys(|keys| {
+            keyed.records.rekey(keys);
+            keyed.attribution.rekey(keys);
+        });
         let admission = Admission::new(pool, Some(self.max_in_flight), self.max_waiting, &waker);
-        Ok(Client::new(Arc::new(Core {
+        let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
+        let opened = (self.state_file).map(|path| StateFile::open(&path, wall.since_epoch()));
+        let (state_file, snapshot, warnings) = match opened {
+            Some((file, snapshot, warnings)) => (Some(file), Some(snapshot), warnings),
+            None => (None, None, Vec::new()),
+        };
+        let core = Core {
             admission,
             transport,
             base,
@@ -298,12 +360,27 @@ impl ClientBuilder {
             deadlines: self.deadlines,
             max_wait: self.max_wait,
             max_body_bytes: self.max_body_bytes,
-            wall: self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock)),
+            wall,
             keyed,
             counters,
             free_models,
             seeds: Seeds::new(fairkey_core::mix(seed)),
-        })))
+            gates,
+            knowledge,
+            pace: self.pace,
+            state_file,
+            warnings,
+        };
+        for warning in &core.warnings {
+            #[cfg(feature = "tracing")]
+            tracing::warn!("{warning}");
+            #[cfg(not(feature = "tracing"))]
+            let _ = warning;
+        }
+        if let Some(snapshot) = snapshot {
+            core.restore(&snapshot);
+        }
+        Ok(Client::new(Arc::new(core)))
     }
 }
 

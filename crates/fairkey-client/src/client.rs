@@ -10,6 +10,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
 
 use crate::account;
+use crate::activity::Activity;
 use crate::answer::{Answer, Attempt};
 use crate::attempts::{self, Accepted, Done, Job, Mode};
 use crate::call::{Call, CallOptions};
@@ -304,7 +305,14 @@ impl Client {
             .read(admission.waiting(), admission.pool.in_flight())
     }
 
-    #[cfg(feature = "tower")]
+    /// Returns what each key and each account has done within the last minute and the last 15
+    /// minutes, and which keys do worse than their siblings.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let core = &self.core;
+        core.keyed.records.read(&core.admission.pool)
+    }
+
     pub(crate) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
     }

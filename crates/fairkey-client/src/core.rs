@@ -4,15 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::{KeyId, KeySet, Observer, Seeds, WallClock};
+use fairkey_core::{Candidate, KeyId, KeySet, Observer, Report, Seeds, WallClock};
 use fairkey_openrouter::Fault;
 use fairkey_strategy::Cooldown;
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
+use crate::activity::Records;
 use crate::admission::Admission;
+use crate::attribution::Attribution;
 use crate::authorization::Authorizations;
+use crate::gates::Gates;
+use crate::knowledge::Knowledge;
 use crate::origin::BaseUrl;
+use crate::pace::PaceConfig;
+use crate::standing::Standings;
+use crate::state_file::StateFile;
 use crate::stats::Counters;
 use crate::{RetryBudget, RetryConfig};
 
@@ -34,6 +41,13 @@ pub(crate) struct Core {
     /// Of each account's free models, which a report does not tell from its others.
     pub(crate) free_models: Arc<Cooldown>,
     pub(crate) seeds: Seeds,
+    /// The default gates, where they stand.
+    pub(crate) gates: Option<Gates>,
+    pub(crate) knowledge: Arc<Knowledge>,
+    pub(crate) pace: PaceConfig,
+    pub(crate) state_file: Option<StateFile>,
+    /// What was wrong at the start, for whoever asks how keys stand.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Core {
@@ -74,11 +88,23 @@ impl fmt::Debug for Core {
 pub(crate) struct Keyed {
     pub(crate) authorizations: Authorizations,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) records: Records,
+    pub(crate) attribution: Attribution,
+    pub(crate) standings: Standings,
+    pub(crate) knowledge: Arc<Knowledge>,
 }
 
 impl Observer for Keyed {
+    fn settled(&self, key: Candidate<'_>, report: &Report) {
+        self.records.settled(key, report);
+    }
+
     fn reloaded(&self, keys: &KeySet) {
         self.authorizations.retain(keys);
         self.counters.retain(keys);
+        self.records.reloaded(keys);
+        self.attribution.rekey(keys);
+        self.standings.retain(keys);
+        self.knowledge.retain(keys);
     }
 }

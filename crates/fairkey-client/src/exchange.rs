@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fairkey_core::{Cost, KeyId, Outcome};
+use fairkey_core::{Cost, KeyId, Outcome, Scope};
 use fairkey_openrouter::Fault;
 use fairkey_transport::{Body, Deadlines, TransportError};
 use http_body::{Body as _, Frame, SizeHint};
@@ -24,6 +24,7 @@ pub(crate) struct Exchange {
     body: Body,
     held: Option<Held>,
     key: KeyId,
+    model: Option<Arc<str>>,
     pub(crate) deadlines: Deadlines,
     /// How the attempt ended is recorded: the first word counts.
     recorded: bool,
@@ -63,8 +64,26 @@ impl Exchange {
             held: Some(held),
             body: Body::empty(),
             key,
+            model: None,
             deadlines,
             recorded: false,
+        }
+    }
+
+    /// Says which model is asked for.
+    pub(crate) fn asking_for(mut self, model: Option<Arc<str>>) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Returns the fault as it is to be charged, seen beside those of other keys.
+    pub(crate) fn judge(&self, fault: Fault) -> Fault {
+        match &self.held {
+            Some(held) if !self.recorded => {
+                let key = held.lease.key();
+                self.core.judge(key, self.model.as_deref(), fault)
+            }
+            _ => fault,
         }
     }
 
@@ -102,6 +121,10 @@ impl Exchange {
     pub(crate) fn record_success(&mut self) {
         if !self.recorded {
             self.record(Outcome::Success);
+            if let Some(held) = &self.held {
+                let (key, begun) = (held.lease.key(), held.lease.begun());
+                self.core.note_success(key, self.model.as_deref(), begun);
+            }
         }
     }
 
@@ -112,8 +135,24 @@ impl Exchange {
             let now = self.core.admission.pool.now();
             self.core.counters.fault(&self.key, fault, now);
             self.core.log_fault(&self.key, fault);
+            self.note(fault);
             let outcome = self.outcome(fault);
             self.record(outcome);
+        }
+    }
+
+    /// Tells those of a fault who are no gates.
+    fn note(&self, fault: &Fault) {
+        let Some(held) = &self.held else { return };
+        let (core, key) = (&self.core, held.lease.key());
+        let (now, wall) = (core.admission.pool.now(), core.wall.since_epoch());
+        let standings = &core.keyed.standings;
+        standings.fault(key, self.model.as_deref(), fault, wall, now);
+        if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
+            core.knowledge.alarm(key.id());
+        }
+        if fault.scope() == Scope::Budget {
+            core.close_budget(key, fault);
         }
     }
 

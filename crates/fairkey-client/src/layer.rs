@@ -190,7 +190,8 @@ where
         )));
     };
     authorize(&mut parts.headers, header);
-    let mut exchange = Exchange::new(Arc::clone(&core), held, core.deadlines);
+    let mut exchange =
+        Exchange::new(Arc::clone(&core), held, core.deadlines).asking_for(options.model.clone());
     let response = match inner.call(Request::from_parts(parts, body)).await {
         Ok(response) => response,
         Err(error) => {

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod activity;
 mod admission;
 mod answer;
 mod attempts;
+mod attribution;
 mod authorization;
 mod backoff;
 mod budget;
@@ -14,8 +16,13 @@ mod client;
 mod clock;
 mod config;
 mod core;
+mod correlation;
 mod error;
 mod exchange;
+mod gates;
+mod key_facts;
+mod key_watch;
+mod knowledge;
 #[cfg(feature = "tower")]
 mod layer;
 mod leased_body;
@@ -24,13 +31,22 @@ mod management;
 mod map;
 mod models;
 mod network;
+mod operator;
 mod origin;
+mod pace;
 mod request;
+mod schedule;
+mod snapshot;
+mod standing;
+mod state_file;
 mod stats;
 mod summary;
+mod utc;
 mod verdict;
 mod watch;
+mod windows;
 
+pub use activity::{AccountActivity, Activity, KeyActivity};
 pub use answer::{Answer, Attempt, AttemptFault};
 pub use budget::RetryBudget;
 pub use builder::ClientBuilder;
@@ -39,11 +55,18 @@ pub use chat_stream::ChatStream;
 pub use client::{Client, Served};
 pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
+pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
+pub use key_facts::{KeyFacts, Layer};
+pub use key_watch::KeyWatch;
 #[cfg(feature = "tower")]
 pub use layer::{KeyLayer, KeyService, KeyServiceError};
 pub use leased_body::LeasedBody;
 pub use management::{Management, ManagementBuilder};
 pub use map::Map;
+pub use pace::PaceConfig;
+pub use schedule::WatchConfig;
+pub use standing::{Checked, KeyStanding, Out, Proof, Standing};
 pub use stats::{ClientStats, FaultCount};
 pub use verdict::{Case, Elsewhere, Fallback, GiveUp, Hint, Spent, Verdict, verdict};
+pub use windows::{Degraded, WindowStats};

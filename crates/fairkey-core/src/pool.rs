@@ -171,9 +171,24 @@ impl Pool {
     ///
     /// [`BuildError`] as at the start; the old keys stay.
     pub fn reload(&self, keys: impl IntoIterator<Item = Key>) -> Result<Reload, BuildError> {
+        self.replace(|_| keys.into_iter().collect())
+    }
+
+    /// Replaces every key by what `f` makes of it, such as one with another weight or account. As
+    /// [`reload`](Self::reload) with those, but no other reload can get in between, to be undone
+    /// by this one.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] as at the start; the old keys stay.
+    pub fn revise(&self, f: impl FnMut(&Key) -> Key) -> Result<Reload, BuildError> {
+        self.replace(|before| before.entries().map(|entry| &entry.key).map(f).collect())
+    }
+
+    fn replace(&self, keys: impl FnOnce(&KeySet) -> Vec<Key>) -> Result<Reload, BuildError> {
         let mut table = lock(&self.table);
         let before = self.snapshot();
-        let (keys, reload) = table.next_set(keys.into_iter().collect(), Some(&before.keys))?;
+        let (keys, reload) = table.next_set(keys(&before.keys), Some(&before.keys))?;
         let core = Arc::clone(&before.core);
         rekey(&core, &keys);
         let snapshot = Snapshot::new(keys, core);

@@ -234,6 +234,28 @@ impl Fault {
         self
     }
 
+    /// Returns the fault as one of a larger scope, for who has seen it with several keys, accounts
+    /// or models alike: then what helps is what helps there, and nothing is refused for good, since
+    /// nothing is proven.
+    #[must_use]
+    pub fn raised_to(mut self, scope: Scope) -> Self {
+        let inner = &mut *self.0;
+        inner.scope = scope;
+        if inner.kind == FaultKind::Refused {
+            inner.kind = FaultKind::Throttled;
+        }
+        if inner.retry == RetryHint::Never {
+            inner.retry = RetryHint::Unknown;
+        }
+        inner.remedy = Remedy {
+            other_account: scope == Scope::Account,
+            other_model: scope == Scope::Model,
+            wait: inner.kind != FaultKind::Exhausted,
+            ..Remedy::NONE
+        };
+        self
+    }
+
     /// Returns the fault with another hint.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryHint) -> Self {

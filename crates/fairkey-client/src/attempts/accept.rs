@@ -122,7 +122,7 @@ async fn refusal_body(exchange: &mut Exchange) -> (BytesMut, bool) {
 
 async fn refuse<T>(mut exchange: Exchange, parts: Parts) -> Result<T> {
     let (body, _) = refusal_body(&mut exchange).await;
-    let fault = Fault::from_response(parts.status, &parts.headers, &body);
+    let fault = exchange.judge(Fault::from_response(parts.status, &parts.headers, &body));
     exchange.fail(&fault);
     let mut failed = Failed::new(Failure::told(fault));
     failed.response = Some(Response::from_parts(parts, body.freeze()));
@@ -131,7 +131,7 @@ async fn refuse<T>(mut exchange: Exchange, parts: Parts) -> Result<T> {
 
 async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
     let (body, whole) = refusal_body(&mut exchange).await;
-    let fault = Fault::from_response(parts.status, &parts.headers, &body);
+    let fault = exchange.judge(Fault::from_response(parts.status, &parts.headers, &body));
     exchange.record_fault(&fault);
     let key = exchange.key().clone();
     if whole {
@@ -161,6 +161,7 @@ async fn whole(mut exchange: Exchange, parts: Parts, chat: bool) -> Result<Accep
     if (chat || is_json(&parts.headers))
         && let Some(fault) = body_fault(&body, chat)
     {
+        let fault = exchange.judge(fault);
         exchange.fail(&fault);
         let mut failed = Failed::new(Failure::told(fault));
         failed.response = Some(Response::from_parts(parts, body));

@@ -4,9 +4,11 @@
 mod account;
 mod budget;
 mod cancel;
+mod correlation;
 mod fallbacks;
 mod faults;
 mod in_memory;
+mod key_watch;
 #[cfg(feature = "tower")]
 mod layer;
 mod management;
@@ -16,6 +18,7 @@ mod properties;
 mod scripted;
 mod secrets;
 mod send;
+mod state;
 mod streams;
 mod table;
 mod waiting;

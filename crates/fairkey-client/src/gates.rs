@@ -1,0 +1,104 @@
+//! The default gates, and what else than calls may close and open them: [`Gates`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairkey_core::{Candidate, FaultKind, Gate, Timestamp};
+use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, Group, SlidingWindowBreaker};
+
+/// Handles to the default gates. What is learned beside calls, by `GET /key` or from an operator,
+/// closes and opens them too.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    breaker: Arc<SlidingWindowBreaker>,
+    pub(crate) key: Arc<Cooldown>,
+    pub(crate) account: Arc<Cooldown>,
+    service: Arc<Cooldown>,
+}
+
+impl Gates {
+    pub(crate) fn new(seed: u64) -> Self {
+        // While the service is out nothing is to be had: it is looked for soon.
+        let service = CooldownConfig {
+            throttled: Duration::from_secs(2),
+            throttled_longest: Duration::from_secs(60),
+            ..CooldownConfig::DEFAULT
+        };
+        Self {
+            breaker: Arc::new(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed)),
+            key: Arc::new(Cooldown::per_key(CooldownConfig::DEFAULT).seed(seed ^ 1)),
+            account: Arc::new(Cooldown::per_account(CooldownConfig::DEFAULT).seed(seed ^ 2)),
+            service: Arc::new(Cooldown::per(Group::Service, service).seed(seed ^ 3)),
+        }
+    }
+
+    /// Returns the gates, in the order in which they are asked.
+    pub(crate) fn all(&self) -> [Arc<dyn Gate>; 4] {
+        [
+            Arc::<SlidingWindowBreaker>::clone(&self.breaker),
+            Arc::<Cooldown>::clone(&self.key),
+            Arc::<Cooldown>::clone(&self.account),
+            Arc::<Cooldown>::clone(&self.service),
+        ]
+    }
+
+    /// Closes a key until a time, or for good; never for less long than before.
+    pub(crate) fn close_key(&self, key: Candidate<'_>, now: Timestamp, until: Option<Timestamp>) {
+        close(&self.key, key, now, until);
+    }
+
+    /// Closes a key until a time on evidence that replaces what was believed before: of a
+    /// question that was asked at `asked`. What is newer than that stays.
+    pub(crate) fn move_key(
+        &self,
+        key: Candidate<'_>,
+        asked: Timestamp,
+        now: Timestamp,
+        until: Option<Timestamp>,
+    ) {
+        // In between one call may slip through: better than to cut a later evidence short.
+        self.key.confirm(key, asked);
+        self.close_key(key, now, until);
+    }
+
+    /// Closes an account until a time.
+    pub(crate) fn close_account(
+        &self,
+        key: Candidate<'_>,
+        now: Timestamp,
+        until: Option<Timestamp>,
+    ) {
+        close(&self.account, key, now, until);
+    }
+
+    /// Opens a key, its account and the service at once.
+    pub(crate) fn clear(&self, key: Candidate<'_>) {
+        self.breaker.clear(key);
+        self.key.clear(key);
+        self.account.clear(key);
+        self.service.clear(key);
+    }
+
+    /// Returns until when the key is closed, if it is; [`Timestamp::MAX`] for good.
+    pub(crate) fn key_until(&self, key: Candidate<'_>, now: Timestamp) -> Option<Timestamp> {
+        self.key.until(key).filter(|until| *until > now)
+    }
+
+    /// The same of its account.
+    pub(crate) fn account_until(&self, key: Candidate<'_>, now: Timestamp) -> Option<Timestamp> {
+        self.account.until(key).filter(|until| *until > now)
+    }
+}
+
+/// Closes until a time, or for good, as a refusal of a credential does.
+pub(crate) fn close(gate: &Cooldown, key: Candidate<'_>, now: Timestamp, until: Option<Timestamp>) {
+    match until {
+        Some(until) => gate.close_until(key, until, FaultKind::Exhausted, now),
+        None => gate.close_until(key, Timestamp::MAX, FaultKind::Refused, now),
+    }
+}
+
+/// Returns the time of the pool's clock that a time of day stands for; what has passed is now.
+pub(crate) fn on_clock(at: Duration, wall: Duration, now: Timestamp) -> Timestamp {
+    now + at.saturating_sub(wall)
+}
