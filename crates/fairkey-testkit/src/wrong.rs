@@ -4,9 +4,11 @@
 //! law that it should. The flaws are those that systems of this kind have had.
 
 mod gate;
+mod limiter;
 mod strategy;
 
 pub use gate::{Cap, CapFlaw, Prober, ProberFlaw, Rest, RestFlaw};
+pub use limiter::{Limiter, LimiterFlaw};
 pub use strategy::{
     Least, LeastFlaw, Rotation, RotationFlaw, Sessions, SessionsFlaw, Wrapper, WrapperFlaw,
 };

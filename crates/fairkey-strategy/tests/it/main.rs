@@ -5,6 +5,7 @@ mod allocations;
 mod breaker;
 mod cooldown;
 mod laws;
+mod limits;
 mod max_in_flight;
 mod rotation;
 mod spread;

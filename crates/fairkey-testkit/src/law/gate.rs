@@ -18,6 +18,7 @@
 //! | [`closes_everything`] | what closes all keys at once |
 //! | [`at_most_one_probe`], [`stragglers_change_nothing`] | breakers |
 //! | [`never_more_than`], [`never_more_than_per_account`] | caps |
+//! | [`keeps_its_limits`], [`admits_what_fits`] | limiters |
 //!
 //! [`check`] runs all laws that every gate must obey, and [`check_breaker`] those of breakers:
 //!
@@ -38,6 +39,7 @@ mod cap;
 mod closing;
 mod door;
 mod honest;
+mod limit;
 mod reload;
 
 pub use balance::{
@@ -53,6 +55,7 @@ pub use closing::{
 pub use honest::{
     check_has_no_effect, enter_agrees_with_check, narrow_agrees_with_check, until_is_honest,
 };
+pub use limit::{Limited, admits_what_fits, keeps_its_limits};
 pub use reload::{a_new_key_inherits_nothing, survives_reload};
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! something that is wrong on purpose.
 
 mod flawed_gates;
+mod flawed_limiters;
 mod flawed_strategies;
 mod generators;
 mod verdicts;

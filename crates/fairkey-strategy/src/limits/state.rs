@@ -1,0 +1,375 @@
+//! What one group has used, of all dimensions together: [`State`].
+
+use std::time::Duration;
+
+use fairkey_core::{Cost, FaultKind, Outcome, Report};
+
+use super::config::{DIMENSIONS, Dimension, Limit};
+use super::log::Log;
+
+/// No call is counted as more than this in any dimension: sums and products of it stay in range.
+pub(super) const MOST: u64 = 1 << 40;
+
+/// The ticket's bit of a call that was admitted, whatever it was counted in.
+pub(super) const ENTERED: u8 = 1 << DIMENSIONS;
+
+/// What a call needs, or has used, in every dimension.
+pub(super) type Amounts = [u64; DIMENSIONS];
+
+const REQUESTS: usize = Dimension::Requests as usize;
+const TOKENS: usize = Dimension::Tokens as usize;
+const IN_FLIGHT: usize = Dimension::InFlight as usize;
+const IN_FLIGHT_USD: usize = Dimension::InFlightUsd as usize;
+const CREDIT: usize = Dimension::Credit as usize;
+
+/// Returns what a call of that cost needs. It is at least one request, and one call.
+#[inline]
+pub(super) fn amounts(cost: &Cost) -> Amounts {
+    let micro_usd = cost.micro_usd.min(MOST);
+    [
+        u64::from(cost.requests.max(1)),
+        cost.tokens.min(MOST),
+        1,
+        micro_usd,
+        micro_usd,
+    ]
+}
+
+/// The least that any call needs.
+pub(super) const LEAST: Amounts = [1, 0, 1, 0, 0];
+
+/// How a call ended, as far as limits are concerned.
+pub(super) struct Settlement {
+    pub(super) begun: u64,
+    pub(super) ended: u64,
+    pub(super) reserved: Amounts,
+    /// What it is charged; of no meaning where it was never sent.
+    pub(super) charged: Amounts,
+    /// Whether it never was: everything goes back.
+    pub(super) undone: bool,
+}
+
+impl Settlement {
+    pub(super) fn of(report: &Report) -> Self {
+        let reserved = amounts(&report.reserved);
+        // What another gate refused is left in the same moment. A call that was sent and given up
+        // takes longer than a tick of any clock but one that stands still.
+        let undone = report.outcome == Outcome::Neutral
+            && report.actual.is_none()
+            && report.ended == report.begun;
+        let refused = matches!(
+            report.outcome,
+            Outcome::Fault {
+                kind: FaultKind::Throttled | FaultKind::Exhausted | FaultKind::Refused,
+                ..
+            }
+        ) && report.first_content.is_none();
+        let mut charged = match &report.actual {
+            Some(actual) => amounts(actual),
+            None if refused => LEAST,
+            None => reserved,
+        };
+        // It was sent, so it was a request, whatever came of it.
+        charged[REQUESTS] = charged[REQUESTS].max(reserved[REQUESTS]);
+        Self {
+            begun: report.begun.as_nanos(),
+            ended: report.ended.as_nanos(),
+            reserved,
+            charged,
+            undone,
+        }
+    }
+}
+
+/// Why a call does not fit, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bar {
+    /// `u64::MAX` where only the end of a call, or a change, can help.
+    pub(super) until: u64,
+    pub(super) dimension: Dimension,
+    /// Whether the end of a call may open it before.
+    pub(super) or_sooner: bool,
+}
+
+/// What one group has used, and may. Everything is nanoseconds, tokens and micro-dollars, whole.
+#[derive(Debug)]
+pub(super) struct State {
+    /// `u64::MAX` where there is none.
+    pub(super) limits: Amounts,
+    pub(super) used: Amounts,
+    /// What may be used before the group is tight: see [`State::room`].
+    lines: Amounts,
+    /// What is counted: every dimension that ever had a limit, so that one that is lifted and
+    /// set again has lost nothing.
+    counted: u8,
+    /// Windows with their margin, of requests and of tokens.
+    windows: [u64; 2],
+    logs: [Option<Box<Log>>; 2],
+    /// Calls under way, limited or not.
+    calls: u64,
+    /// Of the credit used, what calls under way have reserved.
+    pending: u64,
+    /// When the credit is new again; `u64::MAX` for never.
+    resets: u64,
+    period: u64,
+    /// Whether its bit in the set of the tight is set.
+    pub(super) tight: bool,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            limits: [u64::MAX; DIMENSIONS],
+            used: [0; DIMENSIONS],
+            lines: [u64::MAX; DIMENSIONS],
+            counted: 0,
+            windows: [1; 2],
+            logs: [None, None],
+            calls: 0,
+            pending: 0,
+            resets: u64::MAX,
+            period: 0,
+            tight: false,
+        }
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.limits != [u64::MAX; DIMENSIONS]
+    }
+
+    /// Returns how much room a dimension has in a group that is not tight: enough for one more
+    /// call of usual size, so that a selection looks closely only at what is tight.
+    pub(super) fn room(&self, at: usize) -> u64 {
+        match self.limits[at] {
+            u64::MAX => u64::MAX,
+            limit if at == REQUESTS || at == IN_FLIGHT => limit.min(1),
+            limit => limit / 16,
+        }
+    }
+
+    /// Returns whether a dimension has less room than that.
+    #[inline]
+    pub(super) fn is_tight(&self) -> bool {
+        let mut tight = false;
+        for at in 0..DIMENSIONS {
+            tight |= self.used[at] > self.lines[at] || self.limits[at] == 0;
+        }
+        tight
+    }
+
+    /// Sets or lifts a limit. What was counted stays counted.
+    pub(super) fn set(&mut self, dimension: Dimension, limit: Option<Limit>, margin: Duration) {
+        let at = dimension as usize;
+        let Some(limit) = limit else {
+            (self.limits[at], self.lines[at]) = (u64::MAX, u64::MAX);
+            return;
+        };
+        self.limits[at] = limit.amount.min(MOST);
+        self.lines[at] = self.limits[at] - self.room(at);
+        self.counted |= 1 << at;
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        match dimension {
+            Dimension::Requests | Dimension::Tokens => {
+                let window = nanos(limit.per.saturating_add(margin)).max(1);
+                let calls = dimension == Dimension::Requests;
+                self.windows[at] = window;
+                match &mut self.logs[at] {
+                    Some(log) => log.fit(limit.amount, window, calls),
+                    none => *none = Some(Box::new(Log::new(limit.amount, window, calls))),
+                }
+            }
+            Dimension::Credit => self.period = nanos(limit.per),
+            Dimension::InFlight | Dimension::InFlightUsd => {}
+        }
+    }
+
+    /// Takes note that the other side says so much is left, of requests or tokens for the next
+    /// window, of credit until `resets`.
+    pub(super) fn told(&mut self, dimension: Dimension, left: u64, now: u64, resets: Option<u64>) {
+        let at = dimension as usize;
+        if self.limits[at] == u64::MAX {
+            return;
+        }
+        self.roll(now);
+        let theirs = self.limits[at].saturating_sub(left);
+        match dimension {
+            Dimension::Requests | Dimension::Tokens => {
+                // Calls under way may not have arrived there: more than they say may be used,
+                // and not less.
+                let more = theirs.saturating_sub(self.used[at]);
+                self.log_add(at, now, more);
+            }
+            Dimension::Credit => {
+                self.used[CREDIT] = theirs.saturating_add(self.pending);
+                self.resets = resets.unwrap_or(u64::MAX);
+            }
+            Dimension::InFlight | Dimension::InFlightUsd => {}
+        }
+    }
+
+    /// Brings what passes with time up to `now`.
+    #[inline]
+    pub(super) fn roll(&mut self, now: u64) {
+        for at in [REQUESTS, TOKENS] {
+            if let Some(log) = &mut self.logs[at] {
+                log.forget(now, self.windows[at]);
+                self.used[at] = log.used();
+            }
+        }
+        if self.counted & 1 << CREDIT != 0 {
+            self.roll_credit(now);
+        }
+    }
+
+    fn roll_credit(&mut self, now: u64) {
+        if now >= self.resets {
+            self.used[CREDIT] = self.pending;
+            self.resets = match (now - self.resets).checked_div(self.period) {
+                Some(over) => self
+                    .resets
+                    .saturating_add((over + 1).saturating_mul(self.period)),
+                None => u64::MAX,
+            };
+        }
+    }
+
+    /// Returns when something that is used passes with time.
+    #[inline]
+    pub(super) fn next_change(&self) -> u64 {
+        let mut next = u64::MAX;
+        for at in [REQUESTS, TOKENS] {
+            if let Some(log) = &self.logs[at] {
+                next = next.min(log.next_change(self.windows[at]));
+            }
+        }
+        if self.counted & 1 << CREDIT != 0 {
+            next = next.min(self.resets);
+        }
+        next
+    }
+
+    /// Reserves `need` in all dimensions or in none. Wants to have been rolled. Returns the
+    /// ticket's bits.
+    #[inline]
+    pub(super) fn reserve(&mut self, now: u64, need: &Amounts) -> Option<u8> {
+        for ((used, need), limit) in self.used.iter().zip(need).zip(&self.limits) {
+            if !fits(*used, *need, *limit) {
+                return None;
+            }
+        }
+        for at in [REQUESTS, TOKENS] {
+            if let Some(log) = &mut self.logs[at] {
+                log.add(now, need[at]);
+                self.used[at] = log.used();
+            }
+        }
+        if self.counted & 1 << IN_FLIGHT != 0 {
+            self.used[IN_FLIGHT] += 1;
+        }
+        if self.counted & 1 << IN_FLIGHT_USD != 0 {
+            self.used[IN_FLIGHT_USD] += need[IN_FLIGHT_USD];
+        }
+        if self.counted & 1 << CREDIT != 0 {
+            self.used[CREDIT] += need[CREDIT];
+            self.pending += need[CREDIT];
+            if self.resets == u64::MAX && self.period > 0 {
+                // The first period begins with the first call.
+                self.resets = now.saturating_add(self.period);
+            }
+        }
+        self.calls += 1;
+        Some(self.counted | ENTERED)
+    }
+
+    /// Ends a call that was counted in the dimensions of `bits`. Wants to have been rolled.
+    pub(super) fn settle(&mut self, bits: u8, call: &Settlement) {
+        for at in [REQUESTS, TOKENS] {
+            if bits & 1 << at == 0 {
+                continue;
+            }
+            let (reserved, charged) = (call.reserved[at], call.charged[at]);
+            let charged = if call.undone { 0 } else { charged };
+            if charged > reserved {
+                // It counts from now on: the other side may see it as late as this.
+                self.log_add(at, call.ended, charged - reserved);
+            } else if charged < reserved
+                && let Some(log) = &mut self.logs[at]
+            {
+                log.take_back(call.begun, reserved - charged);
+                self.used[at] = log.used();
+            }
+        }
+        let less = |used: &mut u64, by: u64| *used = used.saturating_sub(by);
+        if bits & 1 << IN_FLIGHT != 0 {
+            less(&mut self.used[IN_FLIGHT], 1);
+        }
+        if bits & 1 << IN_FLIGHT_USD != 0 {
+            less(&mut self.used[IN_FLIGHT_USD], call.reserved[IN_FLIGHT_USD]);
+        }
+        if bits & 1 << CREDIT != 0 {
+            less(&mut self.pending, call.reserved[CREDIT]);
+            less(&mut self.used[CREDIT], call.reserved[CREDIT]);
+            if !call.undone {
+                self.used[CREDIT] = self.used[CREDIT].saturating_add(call.charged[CREDIT]);
+            }
+        }
+        less(&mut self.calls, 1);
+    }
+
+    fn log_add(&mut self, at: usize, now: u64, amount: u64) {
+        if let Some(log) = &mut self.logs[at] {
+            log.add(now, amount);
+            self.used[at] = log.used();
+        }
+    }
+
+    /// Returns what is used at `now`, without an effect.
+    pub(super) fn used_at(&self, at: usize, now: u64) -> u64 {
+        match at {
+            REQUESTS | TOKENS => {
+                let log = self.logs[at].as_deref();
+                log.map_or(0, |log| log.used_at(now, self.windows[at]))
+            }
+            CREDIT if now >= self.resets => self.pending,
+            _ => self.used[at],
+        }
+    }
+
+    /// Returns what bars `need` at `now`, if anything does: of several the one that ends last.
+    /// Without an effect, and for any `now`.
+    pub(super) fn bar(&self, now: u64, need: &Amounts) -> Option<Bar> {
+        let mut last: Option<Bar> = None;
+        for (at, dimension) in Dimension::ALL.into_iter().enumerate() {
+            let (need, limit) = (need[at], self.limits[at]);
+            if fits(self.used_at(at, now), need, limit) {
+                continue;
+            }
+            // More than the limit goes when nothing else does.
+            let most = limit.saturating_sub(need);
+            let until = match dimension {
+                _ if limit == 0 => u64::MAX,
+                Dimension::Requests | Dimension::Tokens => self.logs[at]
+                    .as_deref()
+                    .map_or(u64::MAX, |log| log.at_most(most, now, self.windows[at])),
+                Dimension::Credit if now < self.resets && self.pending <= most => self.resets,
+                _ => u64::MAX,
+            };
+            let or_sooner = self.calls > 0 && dimension != Dimension::Requests;
+            if last.is_none_or(|last| until >= last.until) {
+                last = Some(Bar {
+                    until,
+                    dimension,
+                    or_sooner,
+                });
+            }
+        }
+        last
+    }
+}
+
+/// Returns whether `need` goes on top of what is used. More than the limit goes only where
+/// nothing is.
+#[inline]
+fn fits(used: u64, need: u64, limit: u64) -> bool {
+    used.saturating_add(need) <= limit || (used == 0 && limit > 0)
+}

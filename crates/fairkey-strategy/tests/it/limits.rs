@@ -1,0 +1,4 @@
+//! Limits: never above, up to the last one, and honest about when.
+
+mod laws;
+mod rules;
