@@ -219,7 +219,11 @@ const REASONS: [&str; 2] = ["in_flight_budget_exhausted", "weight_exceeds_budget
 fn locate(root: &Value) -> Option<(&Value, &Value)> {
     let is_error =
         |value: &Value| value.is_object() || value.as_str().is_some_and(|s| !s.is_empty());
-    if is_error(&root["error"]) {
+    let kind = root["type"].as_str().unwrap_or_default();
+    // Of a step of a response, such as one model of several, only that step has failed.
+    let is_step =
+        kind.starts_with("response.") && !matches!(kind, "response.failed" | "response.error");
+    if is_error(&root["error"]) && !is_step {
         return Some((&root["error"], root));
     }
     // Responses: `{"type": "response.failed", "response": {"error": …}}`.
@@ -231,7 +235,6 @@ fn locate(root: &Value) -> Option<(&Value, &Value)> {
     if let Some(choice) = choices.clone().find(|choice| is_error(&choice["error"])) {
         return Some((&choice["error"], root));
     }
-    let kind = root["type"].as_str().unwrap_or_default();
     let failed = |value: &Value| value["status"] == "failed";
     if failed(response) || (kind == "response.failed" && response.is_object()) {
         return Some((response, response));

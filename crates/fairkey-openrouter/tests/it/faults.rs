@@ -369,6 +369,23 @@ fn good_answers_of_every_endpoint_are_no_faults() {
 }
 
 #[test]
+fn good_events_are_no_faults() {
+    for frame in [
+        r#"{"choices":[{"delta":{"content":"error"},"finish_reason":null}],"error":null}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"error"}}"#,
+        r#"{"type":"response.output_text.delta","delta":"error"}"#,
+        r#"{"type":"response.completed","response":{"status":"completed","error":null}}"#,
+        r#"{"type":"response.incomplete","response":{"status":"incomplete","error":null}}"#,
+        // One model of several failed, and the response goes on.
+        r#"{"type":"response.fusion_call.panel.failed","error":"broken","status_code":502}"#,
+    ] {
+        assert_eq!(Fault::from_frame(frame.as_bytes()), None, "{frame}");
+        let named = Fault::from_event(Some("message"), frame.as_bytes());
+        assert_eq!(named, None, "{frame}");
+    }
+}
+
+#[test]
 fn a_chat_answer_needs_choices_and_something_in_them() {
     let cause = |body: &str| Fault::in_chat_body(body.as_bytes()).map(|fault| fault.cause());
     assert_eq!(cause(r#"{"id":"gen-1"}"#), Some(Cause::Malformed));
