@@ -4,11 +4,15 @@
 mod allocations;
 mod breaker;
 mod cooldown;
+mod evidence;
 mod laws;
 mod limits;
 mod max_in_flight;
+mod model_breaker;
+mod recovery;
 mod rotation;
 mod spread;
 mod sticky;
 mod support;
+mod switch;
 mod together;
