@@ -25,7 +25,7 @@ pub(crate) fn tokens(bytes: usize) -> u64 {
 }
 
 /// Which endpoint, and so which shapes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Shape {
     Chat,
     Text,

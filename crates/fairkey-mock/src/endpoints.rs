@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::ask::Ask;
 use crate::body::{BrokenOff, MockBody};
+use crate::cache::CacheWish;
 use crate::call::Call;
 use crate::connection::Link;
 use crate::fault::{Fault, Place};
@@ -129,6 +130,7 @@ pub(crate) async fn answer(
                 spoil,
                 forced,
                 wants_metadata: wants_metadata(&head),
+                cache: CacheWish::of(&head.headers),
             };
             return inference::answer(dispatch, ask, call).await;
         }

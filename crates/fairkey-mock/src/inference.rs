@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, next_delta};
 use crate::ask::{Ask, Shape, of_document};
 use crate::body::{BrokenOff, MockBody};
+use crate::cache::{CacheWish, Hit};
 use crate::call::{Bill, Call};
 use crate::catalog::Entry;
 use crate::chance::{Effect, Latency, Rates};
@@ -22,7 +23,7 @@ use crate::script::Spoil;
 use crate::server::Shared;
 use crate::stream::{AnswerStream, Phase};
 use crate::wire::{self, Preamble, Usage, messages, responses};
-use crate::world::Admission;
+use crate::world::{Admission, CacheKey};
 
 /// A call with a good key, before anything else of it was looked at.
 pub(crate) struct Dispatch<'a> {
@@ -37,6 +38,7 @@ pub(crate) struct Dispatch<'a> {
     /// The fault inside a 200 that a script wants.
     pub(crate) forced: Option<Fault>,
     pub(crate) wants_metadata: bool,
+    pub(crate) cache: Option<CacheWish>,
 }
 
 /// What is decided under the world's lock.
@@ -66,11 +68,23 @@ pub(crate) async fn answer(
         Ok(readable) => readable,
         Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
     };
-    let mut let_in = match let_in(&dispatch, &ask, &entries[0].0) {
+    let hit = cached(&dispatch, &ask);
+    let served = entries
+        .iter()
+        .find(|(entry, _)| !entry.providers.is_empty());
+    let hit = hit.filter(|_| served.is_some());
+    let mut let_in = match let_in(&dispatch, &ask, &entries[0].0, hit.is_some()) {
         Ok(let_in) => let_in,
         Err(fault) => return Ok(refuse(shared, call, &fault, Some(&dispatch.user_id))),
     };
-    let routed = routed(&dispatch, &ask, &entries, &mut let_in);
+    let routed = match (&hit, served) {
+        (Some(_), Some((entry, _))) => Ok(Routed {
+            entry: Arc::clone(entry),
+            provider: 0,
+            effect: None,
+        }),
+        _ => routed(&dispatch, &ask, &entries, &mut let_in),
+    };
     let routed = match routed {
         Ok(routed) => routed,
         Err(failed) => {
@@ -100,7 +114,11 @@ pub(crate) async fn answer(
         Some(Effect::Fault(chance)) => fault = fault.or(Some(*chance)),
         None => {}
     }
-    let latency = let_in.latency;
+    let latency = if hit.is_some() {
+        Latency::default()
+    } else {
+        let_in.latency
+    };
     let to_head = latency.draw(latency.first_token / 2, &mut let_in.rng);
     let length = shared.answer_tokens;
     let answer = Answer::to(&ask, shared.seed, length);
@@ -112,17 +130,12 @@ pub(crate) async fn answer(
         provider: Arc::clone(&entry.providers[routed.provider]),
         shape: dispatch.shape,
     };
-    let completion_tokens = if dispatch.shape.generates() {
-        answer.tokens()
-    } else {
-        0
+    let (prompt_tokens, completion_tokens) = match (&hit, dispatch.shape.generates()) {
+        (Some(_), _) => (0, 0),
+        (None, true) => (ask.prompt_tokens, answer.tokens()),
+        (None, false) => (ask.prompt_tokens, 0),
     };
-    let usage = Usage::new(
-        &entry,
-        routed.provider,
-        ask.prompt_tokens,
-        completion_tokens,
-    );
+    let usage = Usage::new(&entry, routed.provider, prompt_tokens, completion_tokens);
     let metadata = dispatch
         .wants_metadata
         .then(|| router_metadata(&ask, &entry, routed.provider));
@@ -133,11 +146,12 @@ pub(crate) async fn answer(
         provider: routed.provider,
         preamble: preamble.clone(),
         created: let_in.now,
-        prompt_tokens: ask.prompt_tokens,
+        prompt_tokens,
         completion_tokens,
         finish_reason: answer.finish_reason,
         stream: ask.stream,
-        cancels: entry.model.providers[routed.provider].cancels,
+        // What the cache answers costs nothing, wherever it ends.
+        cancels: hit.is_none() && entry.model.providers[routed.provider].cancels,
         produced: 0,
         fault: fault.as_ref().map(Fault::name),
     });
@@ -157,6 +171,11 @@ pub(crate) async fn answer(
         ));
     }
     let id = Arc::clone(&preamble.id);
+    let whole_and_well = fault.is_none() && spoil.after_chunks.is_none();
+    if let (Some(wish), None, true) = (dispatch.cache, &hit, whole_and_well) {
+        let key = cache_key(dispatch.key, dispatch.shape, ask.stream, dispatch.body_hash);
+        shared.world().keep(key, &id, wish.ttl);
+    }
     let mut response = if ask.stream {
         let stream = AnswerStream {
             preamble,
@@ -207,6 +226,9 @@ pub(crate) async fn answer(
         let body = MockBody::whole(Bytes::from(json), 200, call).spoiled(&spoil, dispatch.link);
         json_response(shared, body)
     };
+    if let Some(wish) = dispatch.cache {
+        wish.tell(hit.as_ref(), response.headers_mut());
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response
             .headers_mut()
@@ -248,14 +270,43 @@ fn readable(dispatch: &Dispatch<'_>, ask: Result<Ask, Fault>) -> Result<(Ask, Ve
     Ok((ask, entries))
 }
 
-fn let_in(dispatch: &Dispatch<'_>, ask: &Ask, entry: &Entry) -> Result<LetIn, Fault> {
+/// What the response cache knows of a call, where the call wants to know.
+fn cached(dispatch: &Dispatch<'_>, ask: &Ask) -> Option<Hit> {
+    let wish = dispatch.cache.filter(|wish| !wish.clear)?;
+    if dispatch.forced.is_some() {
+        return None;
+    }
+    let key = cache_key(dispatch.key, dispatch.shape, ask.stream, dispatch.body_hash);
+    let hit = dispatch.shared.world().cached(&key)?;
+    (hit.age < wish.ttl).then_some(hit)
+}
+
+fn cache_key(key: usize, shape: Shape, stream: bool, body: u64) -> CacheKey {
+    CacheKey {
+        key,
+        shape,
+        stream,
+        body,
+    }
+}
+
+fn let_in(
+    dispatch: &Dispatch<'_>,
+    ask: &Ask,
+    entry: &Entry,
+    is_cached: bool,
+) -> Result<LetIn, Fault> {
     let max_tokens = if dispatch.shape.generates() {
         ask.max_tokens
     } else {
         Some(0)
     };
     let mut world = dispatch.shared.world();
-    let admission = world.admit(dispatch.key, entry, ask.prompt_tokens, max_tokens)?;
+    let admission = if is_cached {
+        world.admit_cached(dispatch.key, entry)
+    } else {
+        world.admit(dispatch.key, entry, ask.prompt_tokens, max_tokens)?
+    };
     let occurrence = world.occurrence(dispatch.body_hash);
     Ok(LetIn {
         account: world.account_of(dispatch.key),

@@ -7,6 +7,7 @@ mod ask;
 mod batch;
 mod body;
 mod builder;
+mod cache;
 mod call;
 mod catalog;
 mod chance;

@@ -7,6 +7,7 @@
 mod account;
 mod admission;
 mod batches;
+mod cache;
 mod capacity;
 mod generations;
 mod info;
@@ -32,6 +33,8 @@ use crate::script::{CallFacts, ScriptBook, Spoil};
 pub(crate) use account::AccountState;
 pub(crate) use admission::Admission;
 use batches::Batches;
+use cache::Cache;
+pub(crate) use cache::CacheKey;
 pub(crate) use capacity::Capacity;
 pub(crate) use generations::{Generation, Generations};
 use media::Media;
@@ -77,6 +80,7 @@ pub(crate) struct World {
     pub(crate) capacity: Capacity,
     batches: Batches,
     media: Media,
+    cache: Cache,
     accounts: Vec<AccountState>,
     keys: Vec<KeyState>,
     by_secret: HashMap<String, usize>,
@@ -203,6 +207,7 @@ impl World {
             capacity: Capacity::default(),
             batches: Batches::default(),
             media: Media::default(),
+            cache: Cache::default(),
             accounts,
             keys: Vec::new(),
             by_secret: HashMap::new(),

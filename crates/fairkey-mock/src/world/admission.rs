@@ -24,6 +24,8 @@ pub(crate) struct Admission {
     pub(crate) hold: Money,
     /// The model that it was let in for.
     model: Arc<str>,
+    /// Whether limits count it: what the cache answers is not counted.
+    counted: bool,
     /// What it takes up where it is served.
     pub(crate) place: Option<Place>,
 }
@@ -94,8 +96,20 @@ impl World {
             key,
             hold,
             model: Arc::clone(&entry.id),
+            counted: true,
             place: None,
         })
+    }
+
+    /// Lets a call in that the cache answers: it costs nothing and takes up nothing.
+    pub(crate) fn admit_cached(&self, key: usize, entry: &Entry) -> Admission {
+        Admission {
+            key,
+            hold: Money::ZERO,
+            model: Arc::clone(&entry.id),
+            counted: false,
+            place: None,
+        }
     }
 
     /// Counts a call in the limits of its key and account: in all of them, or in none but those
@@ -208,6 +222,9 @@ impl World {
 
     /// Ends a call that was let in: gives back its hold and bills what it cost.
     pub(crate) fn settle(&mut self, admission: &Admission, cost: Money, completion_tokens: u64) {
+        if !admission.counted {
+            return;
+        }
         let now = self.clock.now();
         if let Some(place) = &admission.place {
             self.leave_place(place, completion_tokens, now);

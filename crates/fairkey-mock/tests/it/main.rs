@@ -3,6 +3,7 @@
 mod auth;
 mod batches;
 mod behavior;
+mod cache;
 mod cancel;
 mod catalog;
 mod chance;
