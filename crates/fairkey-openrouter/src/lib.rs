@@ -4,6 +4,7 @@ mod attribution;
 mod catalog;
 pub mod check;
 mod date;
+mod embeddings;
 pub mod endpoint;
 mod fault;
 #[doc(hidden)]
@@ -11,12 +12,15 @@ pub mod fuzzing;
 mod key_info;
 mod lenient;
 pub mod management;
+mod messages;
 mod money;
 mod open_enum;
 mod open_object;
 mod redaction;
 mod request;
+mod rerank;
 mod response;
+mod responses;
 pub mod route;
 mod slug;
 pub mod splice;
@@ -33,11 +37,19 @@ pub use catalog::{
     TopProvider, ZdrEndpoints,
 };
 pub use date::parse_iso8601;
+pub use embeddings::{
+    Embedding, EmbeddingNumbers, EmbeddingsInput, EmbeddingsParts, EmbeddingsRequest,
+    EmbeddingsResponse, EncodingFormat,
+};
 pub use fault::{
     Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
     Phase, PreviousError, Remedy, RetryHint, UnknownWord, parse_reset_stamp, parse_retry_after,
 };
 pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
+pub use messages::{
+    ContentBlock, MessagesEvent, MessagesFallback, MessagesRequest, MessagesResponse, MessagesTool,
+    MessagesToolChoice, MessagesUsage, OutputConfig, StopReason, Thinking,
+};
 pub use money::micro_usd;
 pub use request::{
     CacheControl, CacheTtl, ChatRequest, Content, ContentPart, Cutoff, DataCollection,
@@ -47,9 +59,17 @@ pub use request::{
     ResponseFormat, Route, ServiceTier, Sort, SortBy, Stop, StopCondition, StreamOptions,
     SummaryVerbosity, Tool, ToolCall, ToolChoice, Trace, Variant, Verbosity,
 };
+pub use rerank::{
+    RerankDocument, RerankParts, RerankRequest, RerankResponse, RerankResult, RerankUsage,
+};
 pub use response::{
     ChatChunk, ChatResponse, Choice, ChunkChoice, CompletionTokensDetails, CostDetails, Delta,
-    FinishReason, PromptTokensDetails, ResponseMessage, Usage,
+    FinishReason, PromptTokensDetails, ResponseMessage, RouterAttempt, RouterEndpoint,
+    RouterEndpoints, RouterMetadata, ServerToolUse, Usage,
+};
+pub use responses::{
+    InputItem, OutputItem, ResponsesEvent, ResponsesInput, ResponsesRequest, ResponsesResponse,
+    ResponsesTool, ResponsesUsage, TextOptions,
 };
 pub use sse::{DEFAULT_LIMIT_BYTES, SseError, SseEvent, SseMessage, SseParser};
 pub use stream::{ChatStreamReader, EventFormat, EventItem, EventStreamReader, StreamItem};

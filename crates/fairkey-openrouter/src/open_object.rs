@@ -134,4 +134,27 @@ macro_rules! member {
     ($kind:ident $ty:ty) => { $ty };
 }
 
-pub(crate) use {example, member, new, open_object, setter};
+/// Gives a request its two ways between JSON and bytes.
+macro_rules! body {
+    ($name:ident) => {
+        impl $name {
+            /// Reads a request from JSON.
+            ///
+            /// # Errors
+            ///
+            /// Where the text is no JSON object, or a known field has another type than documented.
+            pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
+                crate::lenient::object(json)
+            }
+
+            /// Returns the body to send. The same request gives the same bytes.
+            #[must_use]
+            pub fn to_bytes(&self) -> bytes::Bytes {
+                // Serialising fails on maps whose keys are no strings only: there is none in here.
+                bytes::Bytes::from(serde_json::to_vec(self).unwrap_or_default())
+            }
+        }
+    };
+}
+
+pub(crate) use {body, example, member, new, open_object, setter};

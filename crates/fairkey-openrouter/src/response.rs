@@ -5,6 +5,7 @@
 //! not decided here; see [`Fault::in_body`](crate::Fault::in_body).
 
 mod chunk;
+mod router;
 mod salvage;
 mod usage;
 
@@ -16,7 +17,8 @@ use crate::open_enum::open_enum;
 use crate::request::{Content, ToolCall};
 
 pub use chunk::{ChatChunk, ChunkChoice, Delta};
-pub use usage::{CompletionTokensDetails, CostDetails, PromptTokensDetails, Usage};
+pub use router::{RouterAttempt, RouterEndpoint, RouterEndpoints, RouterMetadata};
+pub use usage::{CompletionTokensDetails, CostDetails, PromptTokensDetails, ServerToolUse, Usage};
 
 open_enum! {
     /// Why a model stopped.
@@ -64,6 +66,9 @@ pub struct ChatResponse {
     /// The provider's fingerprint of its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
+    /// What OpenRouter tells of its routing, if asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openrouter_metadata: Option<RouterMetadata>,
 }
 
 impl ChatResponse {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::lenient::{count, null_is_default, object};
 use crate::request::{Content, ToolCall};
-use crate::response::{FinishReason, Usage, said, salvage, some};
+use crate::response::{FinishReason, RouterMetadata, Usage, said, salvage, some};
 
 /// One event of a streamed chat completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,18 @@ pub struct ChatChunk {
     /// [`Fault::from_frame`](crate::Fault::from_frame).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
+    /// The service tier that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// The provider's fingerprint of its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_fingerprint: Option<String>,
+    /// What OpenRouter tells of its routing, if asked; in the last chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openrouter_metadata: Option<RouterMetadata>,
+    /// What was sent to a provider, if asked; in the first chunks, one for each that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug: Option<Value>,
 }
 
 impl ChatChunk {

@@ -50,6 +50,7 @@ impl Salvage for ChatResponse {
             usage: field(value, "usage"),
             service_tier: field(value, "service_tier"),
             system_fingerprint: field(value, "system_fingerprint"),
+            openrouter_metadata: field(value, "openrouter_metadata"),
         }
     }
 }
@@ -94,6 +95,10 @@ impl Salvage for ChatChunk {
             choices: list(value, "choices"),
             usage: field(value, "usage"),
             error: present(value, "error"),
+            service_tier: field(value, "service_tier"),
+            system_fingerprint: field(value, "system_fingerprint"),
+            openrouter_metadata: field(value, "openrouter_metadata"),
+            debug: present(value, "debug"),
         }
     }
 }

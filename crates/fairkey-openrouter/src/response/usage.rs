@@ -37,6 +37,9 @@ pub struct Usage {
     /// What the cost consists of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_details: Option<CostDetails>,
+    /// What tools that OpenRouter runs did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_tool_use_details: Option<ServerToolUse>,
 }
 
 impl Usage {
@@ -88,6 +91,26 @@ pub struct CompletionTokensDetails {
     /// Of images.
     #[serde(default, deserialize_with = "count")]
     pub image_tokens: u64,
+    /// Of the prediction that came true.
+    #[serde(default, deserialize_with = "count")]
+    pub accepted_prediction_tokens: u64,
+    /// Of the prediction that did not; paid for all the same.
+    #[serde(default, deserialize_with = "count")]
+    pub rejected_prediction_tokens: u64,
+}
+
+/// What tools that OpenRouter runs did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerToolUse {
+    /// Searches of the web, each at its own price.
+    #[serde(default, deserialize_with = "count")]
+    pub web_search_requests: u64,
+    /// Calls that the model asked for.
+    #[serde(default, deserialize_with = "count")]
+    pub tool_calls_requested: u64,
+    /// Calls that were made.
+    #[serde(default, deserialize_with = "count")]
+    pub tool_calls_executed: u64,
 }
 
 /// What the cost consists of, in US dollars.
