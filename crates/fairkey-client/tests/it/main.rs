@@ -13,6 +13,7 @@ mod key_watch;
 mod layer;
 mod management;
 mod map;
+mod no_key;
 mod outcomes;
 mod properties;
 mod scripted;

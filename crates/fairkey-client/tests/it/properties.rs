@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use fairkey_client::{Call, Case, RetryConfig, Spent, Verdict, verdict};
+use fairkey_client::{Call, CallOptions, Case, RetryConfig, Served, Spent, Verdict, verdict};
 use fairkey_core::{Key, Scope};
 use fairkey_openrouter::{Cause, Fault, RetryHint};
 use fairkey_transport::TransportErrorKind;
@@ -202,14 +202,16 @@ proptest! {
             let attempts = if passed {
                 let body = prompt("x").to_bytes();
                 let mut request = http::Request::post("/chat/completions").body(body).unwrap();
-                let mut options = fairkey_client::CallOptions::default();
-                options.model = Some("m/a".into());
-                options.models = (0..models).map(|n| format!("m/{n}").into()).collect();
-                options.deadline = deadline.map(Duration::from_secs);
+                let options = CallOptions {
+                    model: Some("m/a".into()),
+                    models: (0..models).map(|n| format!("m/{n}").into()).collect(),
+                    deadline: deadline.map(Duration::from_secs),
+                    ..CallOptions::default()
+                };
                 request.extensions_mut().insert(options);
                 match client.send(request).await {
                     Ok(response) => {
-                        let served = response.extensions().get::<fairkey_client::Served>();
+                        let served = response.extensions().get::<Served>();
                         served.unwrap().attempts.clone()
                     }
                     Err(error) => error.attempts().to_vec(),
