@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::response::{ChatChunk, FinishReason};
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::frames::{DONE, Frame, Frames};
-use crate::stream::told::{Told, keep_first, tells};
+use crate::stream::told::{Told, keep_first, reads};
 
 pub use events::{EventFormat, EventItem, EventStreamReader};
 
@@ -81,17 +81,6 @@ impl ChatStreamReader {
             finish_reason: None,
             told: Told::default(),
         }
-    }
-
-    /// Takes the bytes that have come, however they are cut. Does nothing after
-    /// [`finish`](Self::finish) and after the last item.
-    pub fn push(&mut self, chunk: &[u8]) {
-        self.frames.push(chunk);
-    }
-
-    /// Says that the body has ended, in whatever way: what is missing now is missing for good.
-    pub fn finish(&mut self) {
-        self.frames.finish();
     }
 
     /// Returns the next item. `None`: push more bytes, or (after the last item) nothing comes.
@@ -183,4 +172,4 @@ impl ChatStreamReader {
     }
 }
 
-tells!(ChatStreamReader);
+reads!(ChatStreamReader);

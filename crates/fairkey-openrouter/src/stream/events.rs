@@ -9,7 +9,7 @@ use crate::response::Usage;
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::frames::{DONE, Frame, Frames};
 use crate::stream::tokens::{self, Cached};
-use crate::stream::told::{Told, keep_first, tells};
+use crate::stream::told::{Told, keep_first, reads};
 
 /// The format of a stream of events: which of them are content, and which is the last.
 ///
@@ -139,17 +139,6 @@ impl EventStreamReader {
             stop_reason: None,
             told: Told::default(),
         }
-    }
-
-    /// Takes the bytes that have come, however they are cut. Does nothing after
-    /// [`finish`](Self::finish) and after the last item.
-    pub fn push(&mut self, chunk: &[u8]) {
-        self.frames.push(chunk);
-    }
-
-    /// Says that the body has ended, in whatever way: what is missing now is missing for good.
-    pub fn finish(&mut self) {
-        self.frames.finish();
     }
 
     /// Returns the next item. `None`: push more bytes, or (after the last item) nothing comes.
@@ -282,7 +271,7 @@ impl EventStreamReader {
     }
 }
 
-tells!(EventStreamReader);
+reads!(EventStreamReader);
 
 fn messages_content(kind: &str, root: &Value) -> bool {
     match kind {

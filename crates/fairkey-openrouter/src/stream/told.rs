@@ -19,10 +19,21 @@ pub(super) fn keep_first(place: &mut Option<String>, said: Option<&str>) {
     }
 }
 
-/// Gives a reader with the fields `told` and `frames` the accessors that all readers have.
-macro_rules! tells {
+/// Gives a reader with the fields `frames` and `told` the methods that are the same in all.
+macro_rules! reads {
     ($reader:ty) => {
         impl $reader {
+            /// Takes the bytes that have come, however they are cut. Does nothing after
+            /// [`finish`](Self::finish) and after the last item.
+            pub fn push(&mut self, chunk: &[u8]) {
+                self.frames.push(chunk);
+            }
+
+            /// Says that the body has ended, in whatever way: what is missing now is missing for good.
+            pub fn finish(&mut self) {
+                self.frames.finish();
+            }
+
             /// Returns whether content has come: text, reasoning, a piece of a tool call. Before
             /// that, another attempt costs the caller nothing.
             #[must_use]
@@ -69,4 +80,4 @@ macro_rules! tells {
         }
     };
 }
-pub(super) use tells;
+pub(super) use reads;
