@@ -1,5 +1,7 @@
 //! The command line.
 
+mod keys;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,9 @@ use clap::{Parser, Subcommand};
 use fairkey_batch::{Concurrency, Format};
 use fairkey_mock::Timestamp;
 
+pub(crate) use self::keys::{
+    AdminArgs, ChangeArgs, CreateArgs, KeysArgs, KeysCommand, ListArgs, RotateArgs,
+};
 use crate::exit::Exit;
 use crate::{config, redaction, terminal};
 
@@ -38,7 +43,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Send one prompt, and print the answer as it comes.
     Ask(AskArgs),
-    /// Show what every key may still do.
+    /// Show what every key may still do; make, rotate and delete keys.
     Keys(KeysArgs),
     /// Serve a mock OpenRouter.
     Mock(MockArgs),
@@ -154,24 +159,6 @@ pub(crate) struct AskArgs {
     #[arg(allow_negative_numbers = true)]
     pub(crate) max_tokens: Option<u64>,
     /// Print the answer as JSON, when it is whole, with what it took.
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) upstream: UpstreamArgs,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Caps, budgets and the free quota are read with each key itself. The balance of an account can only
-be read with a management key: [[accounts]] management_key in the configuration.
-
-Examples:
-    fairkey keys --mock
-    fairkey keys --json
-
-Exit codes: 0 every key can be used, 1 some cannot, 2 usage or configuration.")]
-pub(crate) struct KeysArgs {
-    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use fairkey_core::Key;
+use fairkey_core::{ApiKey, Key};
 
 use crate::config::{Oddity, SecretFrom, tidy};
 
@@ -10,6 +10,35 @@ use crate::config::{Oddity, SecretFrom, tidy};
 pub(crate) const NO_KEY: &str = "there is no key: set OPENROUTER_API_KEY (or OPENROUTER_API_KEYS, \
     separated by commas, or OPENROUTER_KEY_1, OPENROUTER_KEY_2 and so on), or name keys in \
     fairkey.toml; --mock tries everything without a key";
+
+/// The variable that holds a management key, where the configuration has none.
+pub(crate) const MANAGEMENT_VARIABLE: &str = "OPENROUTER_MANAGEMENT_KEY";
+
+/// What to do where there is no management key.
+pub(crate) const NO_MANAGEMENT_KEY: &str = "there is no management key: set \
+    OPENROUTER_MANAGEMENT_KEY, or management_key of [[accounts]] in fairkey.toml; --mock tries \
+    everything without one";
+
+/// Refuses keys that are used for inference and for administration alike.
+///
+/// # Errors
+///
+/// Names the key.
+pub(crate) fn keep_apart<'a>(
+    keys: &[Key],
+    management_keys: impl IntoIterator<Item = &'a ApiKey>,
+) -> Result<(), String> {
+    for management in management_keys {
+        if let Some(key) = keys.iter().find(|key| key.secret().is_same(management)) {
+            return Err(format!(
+                "key \"{}\" is a management key at the same time: those administer, and are \
+                 refused for inference; take it out of the keys",
+                key.id()
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// The keys of a program, and what the user should know about them.
 pub(crate) struct Keyring {

@@ -14,7 +14,7 @@ use fairkey_strategy::{
 use fairkey_transport::HttpTransport;
 
 use crate::args::UpstreamArgs;
-use crate::config::{Config, StrategyName, base_url};
+use crate::config::{Config, StrategyName, base_url, tidy};
 use crate::keyring::{self, Keyring};
 use crate::{redaction, table, terminal};
 
@@ -111,10 +111,14 @@ impl Upstream {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
             };
             let keys = scenario.keys().iter().map(key).collect();
+            let management_keys = scenario.management_keys().iter();
+            let management_keys = management_keys
+                .map(|(account, key)| (account.as_str().into(), ApiKey::new(key.as_str())))
+                .collect();
             let started = scenario.start().await.map_err(|error| error.to_string())?;
             config.base_url = Some(started.base_url());
             config.cooldown.get_or_insert(MOCK_COOLDOWN);
-            config.management_keys.clear();
+            config.management_keys = management_keys;
             mock = Some(started);
             keys
         } else {
@@ -142,6 +146,12 @@ impl Upstream {
         }
         redaction::hide(keys.iter().map(|key| key.secret().clone()));
         redaction::hide(config.management_keys.values().cloned());
+        let of_environment = std::env::var(keyring::MANAGEMENT_VARIABLE).ok();
+        let of_environment = of_environment.filter(|_| mock.is_none());
+        let of_environment = of_environment.map(|text| ApiKey::new(tidy(&text).0));
+        redaction::hide(of_environment.clone());
+        let management_keys = config.management_keys.values().chain(&of_environment);
+        keyring::keep_apart(&keys, management_keys)?;
         let count = keys.len();
         let retry = config.retry.over(purpose.retry(args.mock));
         let client = build(&config, keys, &purpose, retry.clone(), args)?;

@@ -1,5 +1,6 @@
 //! `fairkey keys`.
 
+mod admin;
 mod report;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,15 @@ use crate::upstream::{Purpose, Upstream};
 /// How many keys are asked at a time.
 const AT_ONCE: usize = 8;
 
-/// Shows what every key may still do.
+/// Shows what every key may still do, or administers keys.
 pub(crate) async fn keys(args: KeysArgs) -> Exit {
+    match &args.command {
+        Some(command) => admin::administer(command).await,
+        None => show(&args).await,
+    }
+}
+
+async fn show(args: &KeysArgs) -> Exit {
     let upstream = match Upstream::open(&args.upstream, Purpose::Question).await {
         Ok(upstream) => upstream,
         Err(message) => {

@@ -1,5 +1,6 @@
 //! The whole program, from outside.
 
+mod administration;
 mod ask;
 mod bad_input;
 mod config;
