@@ -116,11 +116,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets whether the default gates stand before the strategy: a [`SlidingWindowBreaker`](fairkey_strategy::SlidingWindowBreaker) for
-    /// each key, and a [`Cooldown`] for each key, for each account, and for the service, all with
-    /// their defaults but the last: without a hint the service is out for 2 s at first and a
-    /// minute at most. Each hears of the faults of its scope, and of no other; what is learned
-    /// beside calls ([`Client::watch_keys`], [`Client::clear`]) acts on them.
+    /// Sets whether the default gates stand before the strategy, each of which hears of the faults
+    /// of its scope and of no other:
+    ///
+    /// - a `Switch` for an operator's word ([`Client::switch`]),
+    /// - a breaker and a cooldown for each key; the cooldown hears of budgets, too,
+    /// - a cooldown for each account,
+    /// - a breaker for each model, and each provider at it,
+    /// - a cooldown and a breaker for the service, and a breaker for the network: while these are
+    ///   open, calls wait.
+    ///
+    /// All have their defaults, but that without a hint the service is out for 2 s at first and a
+    /// minute at most. What is learned beside calls ([`Client::watch_keys`], [`Client::clear`])
+    /// acts on them.
     /// Without them, or gates that do the same, a key that is revoked is tried again and again.
     ///
     /// Default: true, unless a [`strategy`](Self::strategy) is set. One more gate is always there:

@@ -154,6 +154,20 @@ impl Exchange {
         if fault.scope() == Scope::Budget {
             core.close_budget(key, fault);
         }
+        // A provider without a name says nothing of the model's others.
+        let provider = fault.provider();
+        let is_told = match fault.scope() {
+            Scope::Model => true,
+            Scope::Provider => provider.is_some(),
+            _ => false,
+        };
+        if let (true, Some(model), Some(gates)) = (is_told, &self.model, &core.gates)
+            && let Outcome::Fault { kind, retry, .. } = fault.outcome(now, wall)
+        {
+            let provider = provider.filter(|_| fault.scope() == Scope::Provider);
+            let begun = held.lease.begun();
+            (gates.models).fault(model, provider, kind, retry, begun, now);
+        }
     }
 
     /// Returns what the pool is told of a fault.

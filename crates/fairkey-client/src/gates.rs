@@ -4,16 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::{Candidate, FaultKind, Gate, Timestamp};
-use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, Group, SlidingWindowBreaker};
+use fairkey_strategy::{
+    BreakerConfig, Cooldown, CooldownConfig, Group, ModelBreaker, ModelBreakerConfig, Pinnable,
+    SlidingWindowBreaker, Switch,
+};
 
 /// Handles to the default gates. What is learned beside calls, by `GET /key` or from an operator,
 /// closes and opens them too.
 #[derive(Debug)]
 pub(crate) struct Gates {
+    /// An operator's word.
+    pub(crate) switch: Arc<Switch>,
     breaker: Arc<SlidingWindowBreaker>,
     pub(crate) key: Arc<Cooldown>,
     pub(crate) account: Arc<Cooldown>,
+    pub(crate) models: Arc<ModelBreaker>,
     service: Arc<Cooldown>,
+    service_breaker: Arc<SlidingWindowBreaker>,
+    network: Arc<SlidingWindowBreaker>,
 }
 
 impl Gates {
@@ -24,8 +32,15 @@ impl Gates {
             throttled_longest: Duration::from_secs(60),
             ..CooldownConfig::DEFAULT
         };
+        let breaker = |group, seed| {
+            Arc::new(SlidingWindowBreaker::per(group, BreakerConfig::default()).seed(seed))
+        };
         Self {
-            breaker: Arc::new(SlidingWindowBreaker::new(BreakerConfig::default()).seed(seed)),
+            switch: Arc::new(Switch::new()),
+            breaker: breaker(Group::Key, seed),
+            models: Arc::new(ModelBreaker::new(ModelBreakerConfig::default()).seed(seed ^ 7)),
+            service_breaker: breaker(Group::Service, seed ^ 4),
+            network: breaker(Group::Network, seed ^ 5),
             key: Arc::new(Cooldown::per_key(CooldownConfig::DEFAULT).seed(seed ^ 1)),
             account: Arc::new(Cooldown::per_account(CooldownConfig::DEFAULT).seed(seed ^ 2)),
             service: Arc::new(Cooldown::per(Group::Service, service).seed(seed ^ 3)),
@@ -33,12 +48,18 @@ impl Gates {
     }
 
     /// Returns the gates, in the order in which they are asked.
-    pub(crate) fn all(&self) -> [Arc<dyn Gate>; 4] {
+    pub(crate) fn all(&self) -> [Arc<dyn Gate>; 8] {
+        // A pin overrules what stands before keys and accounts, and nothing else.
+        let switch = &self.switch;
         [
-            Arc::<SlidingWindowBreaker>::clone(&self.breaker),
-            Arc::<Cooldown>::clone(&self.key),
-            Arc::<Cooldown>::clone(&self.account),
+            Arc::<Switch>::clone(switch),
+            Arc::new(Pinnable::new(Arc::clone(&self.breaker), switch)),
+            Arc::new(Pinnable::new(Arc::clone(&self.key), switch)),
+            Arc::new(Pinnable::new(Arc::clone(&self.account), switch)),
+            Arc::<ModelBreaker>::clone(&self.models),
             Arc::<Cooldown>::clone(&self.service),
+            Arc::<SlidingWindowBreaker>::clone(&self.service_breaker),
+            Arc::<SlidingWindowBreaker>::clone(&self.network),
         ]
     }
 
@@ -71,12 +92,14 @@ impl Gates {
         close(&self.account, key, now, until);
     }
 
-    /// Opens a key, its account and the service at once.
+    /// Opens a key, its account, the service and the network at once.
     pub(crate) fn clear(&self, key: Candidate<'_>) {
         self.breaker.clear(key);
         self.key.clear(key);
         self.account.clear(key);
         self.service.clear(key);
+        self.service_breaker.clear(key);
+        self.network.clear(key);
     }
 
     /// Returns until when the key is closed, if it is; [`Timestamp::MAX`] for good.

@@ -1,6 +1,9 @@
 //! What an operator may say: how keys stand, and that one shall be tried again.
 
 use std::io;
+use std::sync::Arc;
+
+use fairkey_strategy::Switch;
 
 use crate::Client;
 use crate::standing::{self, KeyStanding, Standing};
@@ -56,6 +59,42 @@ impl Client {
         core.knowledge.change();
         core.admission.pump();
         cleared
+    }
+
+    /// Returns the operator's switch: it disables, enables and pins keys and accounts by label, at
+    /// once and over reloads. A pinned key passes the default gates of keys and accounts, and
+    /// nothing else. `None` without the default gates, where a
+    /// [`Switch`](fairkey_strategy::Switch) of one's own does the same.
+    #[must_use]
+    pub fn switch(&self) -> Option<Arc<Switch>> {
+        let core = self.core();
+        core.gates.as_ref().map(|gates| Arc::clone(&gates.switch))
+    }
+
+    /// Takes a key out until it is [enabled](Self::enable). Calls under way go on. Returns whether
+    /// anything has changed.
+    pub fn disable(&self, id: &str) -> bool {
+        self.switch().is_some_and(|switch| switch.disable_key(id))
+    }
+
+    /// Takes back that a key is [disabled](Self::disable) or [pinned](Self::pin). Returns whether
+    /// anything has changed.
+    pub fn enable(&self, id: &str) -> bool {
+        let changed = self.switch().is_some_and(|switch| {
+            let enabled = switch.enable_key(id);
+            switch.unpin_key(id) || enabled
+        });
+        self.wake();
+        changed
+    }
+
+    /// Keeps a key in whatever is held against it or its account, until it is
+    /// [enabled](Self::enable) again. A disabled key stays out. Returns whether anything has
+    /// changed.
+    pub fn pin(&self, id: &str) -> bool {
+        let changed = self.switch().is_some_and(|switch| switch.pin_key(id));
+        self.wake();
+        changed
     }
 
     /// Writes the state file now, where there is one.

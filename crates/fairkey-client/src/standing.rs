@@ -196,6 +196,7 @@ impl Out {
     fn write(&self, f: &mut fmt::Formatter<'_>, now: Duration) -> fmt::Result {
         match self.cause {
             Some(cause) => write!(f, "{}", cause.as_str().replace('_', " "))?,
+            None if self.proof == Some(Proof::Operator) => f.write_str("disabled")?,
             None => write!(f, "barred by {}", self.gate)?,
         }
         f.write_str(" (")?;
@@ -241,14 +242,19 @@ pub(crate) fn standing(core: &Core, model: Option<&str>) -> Standing {
             .filter(|denial| denial.denied.by != Scope::Local);
         let out = out.map(|denial| {
             let by = denial.denied.by;
-            let note = notes.find(&key.id, key.account.as_ref(), by, model);
+            let is_word = denial.gate == "Switch";
+            let note = (notes.find(&key.id, key.account.as_ref(), by, model)).filter(|_| !is_word);
             let since = denial.detail.since;
             Out {
                 // A budget closes its keys one by one.
                 by: note.map_or(by, |note| note.scope),
                 gate: denial.gate,
                 cause: note.and_then(|note| note.cause),
-                proof: note.map(|note| note.proof),
+                proof: if is_word {
+                    Some(Proof::Operator)
+                } else {
+                    note.map(|note| note.proof)
+                },
                 status: note.and_then(|note| note.status),
                 since: note
                     .map(|note| note.since)

@@ -23,7 +23,8 @@ async fn storm(client: &Client, calls: usize) -> Vec<Option<GiveUp>> {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_calls_add_at_most_a_fifth_under_an_outage() {
     let transport = Scripted::new(|_| Reply::status(503, DOWN));
-    let client = builder(4, &transport).build().unwrap();
+    // Without the gates that would keep most of these calls away.
+    let client = builder(4, &transport).default_gates(false).build().unwrap();
     let ends = storm(&client, 1_000).await;
     let sent = transport.seen().len();
     // 20 % of the calls, and the reserve of 1 per second in a window of 10 s.
@@ -46,7 +47,7 @@ async fn a_thousand_calls_add_at_most_a_fifth_under_an_outage() {
 #[tokio::test(start_paused = true)]
 async fn over_a_long_outage_the_floor_is_what_remains() {
     let transport = Scripted::new(|_| Reply::status(503, DOWN));
-    let client = builder(1, &transport).build().unwrap();
+    let client = builder(1, &transport).default_gates(false).build().unwrap();
     // One call every 10 s: far below what the ratio alone would pay for.
     for _ in 0..20 {
         client.chat(&prompt("x")).await.unwrap_err();
@@ -57,6 +58,33 @@ async fn over_a_long_outage_the_floor_is_what_remains() {
         80,
         "the reserve pays for all 3 retries of each"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_is_out_is_looked_for_ever_more_rarely_by_one_call_at_a_time() {
+    let transport = Scripted::new(|seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        if body.contains("m/a") {
+            Reply::status(503, DOWN)
+        } else {
+            Reply::good("x")
+        }
+    });
+    let client = builder(4, &transport).build().unwrap();
+    for _ in 0..60 {
+        client.chat(&prompt("x")).await.unwrap_err();
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    }
+    let sent = transport.seen().len();
+    assert!(
+        sent < 60,
+        "{sent} requests for 60 calls, which 240 would be without gates"
+    );
+    // No other model has to wait for it.
+    let began = tokio::time::Instant::now();
+    let other = fairkey_openrouter::ChatRequest::new("m/b").user("x");
+    client.chat(&other).await.unwrap();
+    assert_eq!(began.elapsed(), std::time::Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]

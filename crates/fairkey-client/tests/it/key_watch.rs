@@ -335,3 +335,37 @@ async fn an_operator_clears_what_is_held_against_a_key() {
     use_all(&client).await;
     assert!(calls(&transport, "sk-a") > 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_takes_a_key_out_and_keeps_another_in() {
+    let world = World::default();
+    world.set("sk-a", (401, REVOKED), (401, REVOKED));
+    let transport = world.transport();
+    let client = client(
+        &transport,
+        ["a", "b", "c"].map(|id| Key::new(id, format!("sk-{id}"))),
+    );
+    assert!(client.disable("b") && !client.disable("b"));
+    let disabled = line(&client, "b");
+    assert!(
+        disabled.starts_with("out: disabled (by an operator)"),
+        "{disabled}"
+    );
+    for _ in 0..3 {
+        use_all(&client).await;
+    }
+    assert_eq!(
+        (calls(&transport, "sk-a"), calls(&transport, "sk-b")),
+        (1, 0)
+    );
+    assert!(client.pin("a"));
+    assert!(line(&client, "a").starts_with("in"));
+    world.set("sk-a", (200, ""), (200, PLAIN));
+    assert!(client.enable("b"));
+    for _ in 0..3 {
+        use_all(&client).await;
+    }
+    assert!(calls(&transport, "sk-a") > 1 && calls(&transport, "sk-b") > 0);
+    assert!(client.enable("a"), "the pin is taken back");
+    assert!(!line(&client, "a").starts_with("in"));
+}

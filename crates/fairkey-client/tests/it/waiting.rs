@@ -65,7 +65,9 @@ async fn a_call_that_waits_before_a_retry_is_not_in_flight() {
     });
     settle().await;
     let began = Instant::now();
-    client.chat(&prompt("y")).await.unwrap();
+    // The model is out until then; another one is not.
+    let other = fairkey_openrouter::ChatRequest::new("m/b").user("y");
+    client.chat(&other).await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_millis(100));
     assert_eq!(waits.await.unwrap().attempts.len(), 2);
 }
