@@ -4,6 +4,7 @@
 
 mod answer;
 mod events;
+mod request;
 mod splice;
 
 use std::time::Duration;
@@ -29,10 +30,12 @@ pub const TARGETS: &[Target] = &[
     Target("error_body", error_body),
     Target("retry_after", retry_after),
     Target("splice", splice::splice),
+    Target("request", request::request),
 ];
 
 pub use answer::answer;
 pub use events::event_stream;
+pub use request::request;
 pub use splice::splice;
 
 /// A small bound, so that the fuzzer meets it.

@@ -28,7 +28,6 @@ open_object! {
     pub struct MessagesRequest as in "MessagesRequest::new(\"a/b\", 100)" {
         @fixed {
             /// The model.
-            #[serde(default)]
             pub model: String,
             /// The conversation: of users and assistants, and of the system in its course. Results
             /// of tools are parts of kind `tool_result`.
@@ -132,7 +131,6 @@ open_object! {
     pub struct MessagesFallback as in "MessagesFallback::new(\"a/b\")" {
         @fixed {
             /// The model. Nothing else may be said of it.
-            #[serde(default)]
             pub model: String,
         }
     }
@@ -154,7 +152,7 @@ open_object! {
     pub struct Thinking as in "Thinking::adaptive()" {
         @fixed {
             /// `enabled`, `disabled`, `adaptive` or one of a later day.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 
@@ -254,7 +252,7 @@ open_object! {
     pub struct MessagesToolChoice as in "MessagesToolChoice::auto()" {
         @fixed {
             /// `auto`, `any`, `none`, `tool` or one of a later day.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 

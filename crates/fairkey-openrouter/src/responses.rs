@@ -262,7 +262,7 @@ open_object! {
     pub struct ResponsesTool as in "ResponsesTool::new(\"function\")" {
         @fixed {
             /// `function`, or the name of a tool that somebody else runs.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 

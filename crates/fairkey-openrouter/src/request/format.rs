@@ -12,7 +12,7 @@ open_object! {
     pub struct ResponseFormat as in "ResponseFormat::new(\"json_schema\")" {
         @fixed {
             /// `text`, `json_object`, `json_schema`, `grammar`, `python` or one of a later day.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 
@@ -68,7 +68,6 @@ open_object! {
     pub struct JsonSchema as in "JsonSchema::new(\"city\")" {
         @fixed {
             /// The name: letters, digits, `_` and `-`, at most 64.
-            #[serde(default)]
             pub name: String,
         }
 
@@ -97,7 +96,7 @@ open_object! {
     pub struct Prediction as in "Prediction::new(\"a\")" {
         @fixed {
             /// `content`.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 

@@ -8,7 +8,7 @@ open_object! {
     pub struct CacheControl as in "CacheControl::ephemeral()" {
         @fixed {
             /// `ephemeral`.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 
@@ -43,7 +43,6 @@ open_object! {
     pub struct PromptCacheOptions as in "PromptCacheOptions::explicit()" {
         @fixed {
             /// `explicit`: only what is marked is cached.
-            #[serde(default)]
             pub mode: String,
         }
 
@@ -102,7 +101,7 @@ open_object! {
         @fixed {
             /// `step_count_is`, `has_tool_call`, `max_tokens_used`, `max_cost`, `finish_reason_is` or
             /// one of a later day.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 

@@ -18,7 +18,6 @@ open_object! {
     pub struct Plugin as in "Plugin::new(\"a-plugin\")" {
         @fixed {
             /// Which plugin.
-            #[serde(default)]
             pub id: String,
         }
 

@@ -11,7 +11,7 @@ open_object! {
     pub struct Tool as in "Tool::server(\"openrouter:web_search\")" {
         @fixed {
             /// `function`, or the name of a tool that OpenRouter runs.
-            #[serde(rename = "type", default)]
+            #[serde(rename = "type")]
             pub kind: String,
         }
 
@@ -71,7 +71,6 @@ open_object! {
     pub struct FunctionDefinition as in "FunctionDefinition::new(\"weather\")" {
         @fixed {
             /// The name: letters, digits, `_` and `-`, at most 64.
-            #[serde(default)]
             pub name: String,
         }
 
