@@ -190,6 +190,7 @@ mod tests {
             .keys(["a1", "a2"].map(|id| Key::new(id, id).account("a")))
             .key(Key::new("b", "b"))
             .clock(clock.clone())
+            .seed(7)
             .observer(Arc::<Records>::clone(records))
             .build()
             .unwrap();
