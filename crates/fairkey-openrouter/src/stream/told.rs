@@ -29,7 +29,8 @@ macro_rules! reads {
                 self.frames.push(chunk);
             }
 
-            /// Says that the body has ended, in whatever way: what is missing now is missing for good.
+            /// Says that the body has ended, in whatever way: what is missing now is missing for
+            /// good.
             pub fn finish(&mut self) {
                 self.frames.finish();
             }
