@@ -15,5 +15,7 @@ mod broken;
 mod cap;
 #[path = "loom/cooldown.rs"]
 mod cooldown;
+#[path = "loom/model_breaker.rs"]
+mod model_breaker;
 #[path = "loom/support.rs"]
 mod support;

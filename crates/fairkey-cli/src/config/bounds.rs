@@ -26,6 +26,19 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// A duration that may be zero, written with its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimeOrNone(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for TimeOrNone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        duration::duration(&text)
+            .map(Self)
+            .map_err(D::Error::custom)
+    }
+}
+
 /// Makes functions that read a number of a field: `None` only where the field is not there.
 macro_rules! whole {
     ($($(#[$doc:meta])* $name:ident: $range:expr;)*) => {$(

@@ -7,7 +7,7 @@ use fairkey_transport::Deadlines;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::bounds::{self, Time};
+use super::bounds::{self, Time, TimeOrNone};
 use super::secret::Secret;
 
 #[derive(Deserialize, Default)]
@@ -166,12 +166,14 @@ pub(super) struct Breaker {
     jitter: Option<f64>,
     #[serde(deserialize_with = "bounds::calls_or_none")]
     ramp: Option<u32>,
+    probe_timeout: Option<Time>,
 }
 
 impl From<Breaker> for BreakerConfig {
     fn from(from: Breaker) -> Self {
         let mut breaker = Self::default();
-        set!(breaker, from, times: window, open_for, open_cap; values: min_calls, jitter, ramp);
+        set!(breaker, from, times: window, open_for, open_cap, probe_timeout;
+            values: min_calls, jitter, ramp);
         breaker.ratio = from.ratio.or(breaker.ratio);
         breaker.consecutive = from.consecutive.or(breaker.consecutive);
         breaker.count = from.count.or(breaker.count);
@@ -183,18 +185,30 @@ impl From<Breaker> for BreakerConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cooldown {
     throttled: Option<Time>,
+    throttled_longest: Option<Time>,
     throttled_cap: Option<Time>,
     exhausted: Option<Time>,
+    exhausted_longest: Option<Time>,
     exhausted_cap: Option<Time>,
     refused: Option<Time>,
     failed_cap: Option<Time>,
+    #[serde(deserialize_with = "bounds::share")]
+    jitter: Option<f64>,
+    #[serde(deserialize_with = "bounds::calls_or_none")]
+    ramp: Option<u32>,
+    probe_timeout: Option<Time>,
+    check_wait: Option<TimeOrNone>,
 }
 
 impl From<Cooldown> for CooldownConfig {
     fn from(from: Cooldown) -> Self {
         let mut cooldown = Self::default();
-        set!(cooldown, from, times: throttled, throttled_cap, exhausted, exhausted_cap, failed_cap;
-            values:);
+        set!(cooldown, from, times: throttled, throttled_longest, throttled_cap, exhausted,
+            exhausted_longest, exhausted_cap, failed_cap, probe_timeout;
+            values: jitter, ramp);
+        if let Some(TimeOrNone(wait)) = from.check_wait {
+            cooldown.check_wait = wait;
+        }
         cooldown.refused = from.refused.map(|Time(time)| time).or(cooldown.refused);
         cooldown
     }

@@ -318,11 +318,14 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .time("open_cap", breaker.open_cap)
             .value("jitter", breaker.jitter)
             .value("ramp", breaker.ramp)
+            .time("probe_timeout", breaker.probe_timeout)
             .done(),
         section("cooldown")
             .time("throttled", cooldown.throttled)
+            .time("throttled_longest", cooldown.throttled_longest)
             .time("throttled_cap", cooldown.throttled_cap)
             .time("exhausted", cooldown.exhausted)
+            .time("exhausted_longest", cooldown.exhausted_longest)
             .time("exhausted_cap", cooldown.exhausted_cap)
             .maybe(
                 "refused",
@@ -330,6 +333,10 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
                 "for good",
             )
             .time("failed_cap", cooldown.failed_cap)
+            .value("jitter", cooldown.jitter)
+            .value("ramp", cooldown.ramp)
+            .time("probe_timeout", cooldown.probe_timeout)
+            .time("check_wait", cooldown.check_wait)
             .done(),
     ]
 }

@@ -94,3 +94,78 @@ fn a_fault_that_comes_while_an_operator_clears_is_either_cleared_or_not() {
     cleared.assert("the clearing last");
     closed.assert("the fault last");
 }
+
+#[test]
+fn when_a_rest_is_over_one_of_two_is_the_probe() {
+    let (first, second) = (Seen::default(), Seen::default());
+    let (saw_first, saw_second) = (first.clone(), second.clone());
+    model(2, move || {
+        let rig = rig();
+        assert!(rig.call(throttled(5)));
+        rig.advance(5);
+        let (one, two) = (rig.selecting(), rig.selecting());
+        let (one, two) = (one.join().unwrap(), two.join().unwrap());
+        saw_first.note_if(one.is_some());
+        saw_second.note_if(two.is_some());
+        assert!(one.is_some() ^ two.is_some(), "there is one probe");
+    });
+    first.assert("the one call as the probe");
+    second.assert("the other call as the probe");
+}
+
+#[test]
+fn a_probe_whose_content_comes_while_another_call_begins_lets_it_in_or_not() {
+    let (before, after) = (Seen::default(), Seen::default());
+    let (saw_before, saw_after) = (before.clone(), after.clone());
+    model(3, move || {
+        let rig = rig();
+        assert!(rig.call(throttled(5)));
+        rig.advance(5);
+        let mut probe = rig.select().unwrap();
+        let streaming = loom::thread::spawn(move || {
+            probe.note_first_content();
+            probe
+        });
+        let next = rig.selecting().join().unwrap();
+        let probe = streaming.join().unwrap();
+        saw_before.note_if(next.is_none());
+        saw_after.note_if(next.is_some());
+        // Two at a time, of those that wait for content: the probe waits no longer.
+        let more = rig.select();
+        assert!(more.is_some());
+        assert_eq!(rig.select().is_some(), next.is_none());
+        drop((probe, next, more));
+    });
+    before.assert("a call before the content");
+    after.assert("a call after the content");
+}
+
+#[test]
+fn a_confirmation_that_races_with_a_fault_never_opens_what_the_fault_closed() {
+    let (half_open, closed) = (Seen::default(), Seen::default());
+    let (saw_half_open, saw_closed) = (half_open.clone(), closed.clone());
+    model(3, move || {
+        let rig = rig();
+        let straggler = rig.select().unwrap();
+        assert!(rig.call(throttled(50)));
+        rig.advance(5);
+        let confirming = {
+            let rig = Arc::clone(&rig);
+            loom::thread::spawn(move || {
+                let now = rig.pool.now();
+                rig.pool
+                    .with_keys(|keys| rig.gate.confirm(keys.iter().next().unwrap(), now))
+            })
+        };
+        let end = ending(straggler, throttled(100));
+        let confirmed = confirming.join().unwrap();
+        end.join().unwrap();
+        let until = rig.until();
+        assert!(confirmed, "nothing was said after it asked");
+        saw_half_open.note_if(until == Ok(()));
+        saw_closed.note_if(until == Err(Some(100)));
+        assert_eq!(rig.select().is_some(), until.is_ok());
+    });
+    half_open.assert("the confirmation last");
+    closed.assert("the fault last");
+}
