@@ -12,7 +12,7 @@ use fairkey_transport::{ByteStream, Dial, HttpTransport};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-struct InMemory(Arc<MockOpenRouter>);
+pub(crate) struct InMemory(pub(crate) Arc<MockOpenRouter>);
 
 #[async_trait::async_trait]
 impl Dial for InMemory {
@@ -23,7 +23,7 @@ impl Dial for InMemory {
 
 /// The time of day where the mock is: its stamps mean what they say.
 #[derive(Debug)]
-struct MocksTime(Arc<MockOpenRouter>);
+pub(crate) struct MocksTime(pub(crate) Arc<MockOpenRouter>);
 
 impl WallClock for MocksTime {
     fn since_epoch(&self) -> Duration {

@@ -16,6 +16,7 @@ mod map;
 mod no_key;
 mod outcomes;
 mod properties;
+mod recovery;
 mod scripted;
 mod secrets;
 mod send;
