@@ -1,6 +1,7 @@
 //! The crate as its users see it.
 
 mod check;
+mod compile_fail;
 mod events;
 mod faults;
 mod fuzz_seeds;
