@@ -3,6 +3,7 @@
 mod breaker;
 mod cooldown;
 mod group;
+mod headroom;
 mod least_in_flight;
 mod limits;
 mod max_in_flight;
@@ -19,6 +20,7 @@ mod window;
 pub use breaker::{BreakerConfig, BreakerConfigError, SlidingWindowBreaker};
 pub use cooldown::{Cooldown, CooldownConfig, Due, Why, is_free_model};
 pub use group::Group;
+pub use headroom::Headroom;
 pub use least_in_flight::WeightedLeastInFlight;
 pub use limits::{Dimension, Limit, LimitError, LimitGroup, LimitSet, Limits, LimitsConfig, Usage};
 pub use max_in_flight::MaxInFlight;

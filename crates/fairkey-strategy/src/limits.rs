@@ -17,7 +17,7 @@ use fairkey_core::{
 };
 
 use crate::{Group, is_free_model};
-use cell::WHOLE;
+pub(crate) use cell::WHOLE;
 use config::DIMENSIONS;
 use plane::{MODELS, Models, Plane};
 use state::{Amounts, Bar, Settlement, amounts};
@@ -84,12 +84,12 @@ const MODEL_AT: u32 = 4 * BITS;
 /// ```
 /// use std::sync::Arc;
 /// use fairkey_core::{Ask, Key, Pool};
-/// use fairkey_strategy::{Limit, LimitSet, Limits, LimitsConfig};
+/// use fairkey_strategy::{Headroom, Limit, LimitSet, Limits, LimitsConfig};
 ///
 /// let acme = LimitSet { requests: Some(Limit::per_minute(2)), ..LimitSet::NONE };
 /// let limits = Arc::new(Limits::new(LimitsConfig::default().account("acme", acme)));
 /// let pool = Pool::builder()
-///     .shared_gate(limits)
+///     .strategy(Headroom::guarded(limits))
 ///     .key(Key::new("a", "sk-or-v1-a").account("acme"))
 ///     .key(Key::new("b", "sk-or-v1-b").account("acme"))
 ///     .build()?;
@@ -107,6 +107,8 @@ pub struct Limits {
     /// Room for a call of this size is in every group that is not tight.
     small: [AtomicU64; DIMENSIONS],
     shown: Arc<SlotBits>,
+    /// The time of the last look, for explanations: a strategy's score is not told the time.
+    looked_at: AtomicU64,
 }
 
 /// What is used of a limit.
@@ -153,6 +155,14 @@ pub(crate) struct Need<'a> {
     model: usize,
 }
 
+impl Need<'_> {
+    /// Returns whether no kind of group that the ask belongs to has limits.
+    #[inline]
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.planes.iter().all(Option::is_none)
+    }
+}
+
 impl Limits {
     /// Makes a gate with the limits of `config`. They apply to the keys of the pool that it is
     /// put into.
@@ -173,6 +183,7 @@ impl Limits {
             models: Models::new(),
             small: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             shown,
+            looked_at: AtomicU64::new(0),
         }
     }
 
@@ -396,6 +407,11 @@ impl Limits {
         least
     }
 
+    /// Returns the time of the last look by an explanation.
+    pub(crate) fn looked_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.looked_at.load(Ordering::Relaxed))
+    }
+
     /// Returns what bars a call, of several the one that ends last.
     fn bar(&self, at: &At<'_>) -> Option<(u32, Bar)> {
         let need = self.need(at.ask);
@@ -466,6 +482,8 @@ const fn scope(kind: u32) -> Scope {
 
 impl Gate for Limits {
     fn check(&self, at: &At<'_>) -> Result<(), Denied> {
+        // Relaxed, and of use to explanations only.
+        self.looked_at.store(at.now.as_nanos(), Ordering::Relaxed);
         match self.bar(at) {
             None => Ok(()),
             Some((kind, bar)) => Err(denied(kind, bar)),

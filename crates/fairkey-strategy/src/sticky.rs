@@ -37,15 +37,20 @@ fn weighed_rank(affinity: u64, key: Candidate<'_>) -> f64 {
     -unit.ln() / f64::from(key.weight())
 }
 
+/// Returns the key that a session prefers, of those on offer.
+pub(crate) fn home<'a>(affinity: u64, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+    if turn.keys().is_uniform() {
+        // The smallest rank without weights is the smallest `-ln(u)` turned around.
+        return turn.least(|key| !rank(affinity, key));
+    }
+    turn.least(|key| weighed_rank(affinity, key).to_bits())
+}
+
 impl<S: Strategy> Strategy for Sticky<S> {
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
         match turn.ask().affinity {
             None => self.inner.pick(turn),
-            Some(affinity) if turn.keys().is_uniform() => {
-                // The smallest rank without weights is the smallest `-ln(u)` turned around.
-                turn.least(|key| !rank(affinity, key))
-            }
-            Some(affinity) => turn.least(|key| weighed_rank(affinity, key).to_bits()),
+            Some(affinity) => home(affinity, turn),
         }
     }
 

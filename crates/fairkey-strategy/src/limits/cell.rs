@@ -8,7 +8,7 @@ use super::config::{DIMENSIONS, Dimension, Limit};
 use super::state::{Amounts, Bar, ENTERED, LEAST, MOST, Settlement, State};
 
 /// All of a limit, in the unit that headroom is counted in.
-pub(super) const WHOLE: u64 = 1 << 16;
+pub(crate) const WHOLE: u64 = 1 << 16;
 
 /// One group.
 ///

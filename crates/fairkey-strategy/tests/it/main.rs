@@ -5,6 +5,7 @@ mod allocations;
 mod breaker;
 mod cooldown;
 mod evidence;
+mod headroom;
 mod laws;
 mod limits;
 mod max_in_flight;

@@ -1,0 +1,168 @@
+//! The most room under all limits: [`Headroom`].
+
+mod slow_start;
+
+use std::sync::Arc;
+
+use fairkey_core::{Ask, Candidate, Gated, KeySet, Registry, Report, Strategy, Turn};
+
+use crate::limits::{Need, WHOLE};
+use crate::{Limits, sticky};
+use slow_start::SlowStart;
+
+/// How many steps headroom is compared in.
+const STEPS: u64 = 20;
+
+/// Up to so many slots every key is looked at; above, as many as [`SAMPLES`].
+const SCANNED: usize = 64;
+
+/// How many keys are drawn where there are too many to look at all.
+const SAMPLES: usize = 8;
+
+/// A session stays with its key while so much headroom is left there: a fifth.
+const ENOUGH: u64 = WHOLE / 5;
+
+/// Picks the key whose limits have the most room left, in steps of 5 %; among those the one with
+/// the least `(calls in flight + 1) / weight`, and among those one by chance.
+///
+/// The headroom of a key is what would be left after the call, as a part of the limit, of the
+/// dimension and group of which least would be left; what has no limit has all of it. Steps keep
+/// many pickers from running after the same few calls of difference.
+///
+/// Keys with limits and keys without do not compare well: what is not known to be limited looks
+/// as if it had room always. Give limits to all accounts or to none.
+///
+/// - **Affinity** is a preference: asks of the same affinity get the same key, found as
+///   [`Sticky`](crate::Sticky) finds it, while a fifth of every limit is left there.
+/// - **Slow start**: a key that a reload adds, or whose account one adds, has all of its limits
+///   left, and would get every call. For its first 30 s with the pool it gets at most its even
+///   share, 1/n of the calls over n keys, unless no older key is on offer.
+/// - Above 64 slots it draws eight keys and picks the best of them: that is as good as looking at
+///   all, but for the best few of a hundred, and takes the same time for any number of keys.
+///   (A session is looked up among all keys.)
+///
+/// Without any limit it picks as [`WeightedLeastInFlight`](crate::WeightedLeastInFlight) does.
+///
+/// It only looks at the limits: the gate is what reserves. [`Headroom::guarded`] puts both
+/// together.
+#[derive(Debug)]
+pub struct Headroom {
+    limits: Arc<Limits>,
+    slow_start: SlowStart,
+}
+
+impl Headroom {
+    /// Makes the strategy. `limits` must also stand before it, or before what contains it, as a
+    /// gate of the same pool.
+    #[must_use]
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            limits,
+            slow_start: SlowStart::new(),
+        }
+    }
+
+    /// Makes the strategy with `limits` before it as a gate.
+    #[must_use]
+    pub fn guarded(limits: Arc<Limits>) -> Gated<Self> {
+        Gated::new(Self::new(Arc::clone(&limits))).shared_gate(limits)
+    }
+
+    /// Returns what is compared: steps of headroom that are used, then the load; smaller is
+    /// better.
+    #[inline]
+    fn rank(&self, key: Candidate<'_>, need: &Need<'_>, now: u64) -> u64 {
+        let used = (WHOLE - self.limits.headroom_of(key, need, now)) * STEPS / WHOLE;
+        // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
+        used << 59 | key.load_with_one_more().min((1 << 59) - 1)
+    }
+
+    /// Returns the key of the ask's session, while it has enough headroom.
+    fn of_session<'a>(
+        &self,
+        affinity: u64,
+        turn: &mut Turn<'a>,
+        need: &Need<'_>,
+    ) -> Option<Candidate<'a>> {
+        let home = sticky::home(affinity, turn)?;
+        let headroom = (self.limits).headroom_of(home, need, turn.now().as_nanos());
+        (headroom >= ENOUGH).then_some(home)
+    }
+
+    /// Takes keys in slow start out of consideration: returns one that is as good as any by
+    /// [`Headroom::rank`] of those that `may`.
+    #[inline]
+    fn best<'a>(
+        &self,
+        turn: &mut Turn<'a>,
+        need: &Need<'_>,
+        may: impl Fn(Candidate<'a>) -> bool,
+    ) -> Option<Candidate<'a>> {
+        let now = turn.now().as_nanos();
+        if turn.keys().slots() <= SCANNED {
+            let rank = |key| {
+                if may(key) {
+                    self.rank(key, need, now)
+                } else {
+                    u64::MAX
+                }
+            };
+            return turn.least(rank).filter(|key| may(*key));
+        }
+        let mut best: Option<(u64, Candidate<'a>)> = None;
+        for _ in 0..SAMPLES {
+            // Of equals the first drawn: that is chance already.
+            let Some(key) = turn.random() else { break };
+            if may(key) {
+                let rank = self.rank(key, need, now);
+                if best.is_none_or(|(least, _)| rank < least) {
+                    best = Some((rank, key));
+                }
+            }
+        }
+        best.map(|(_, key)| key)
+    }
+}
+
+impl Strategy for Headroom {
+    #[inline]
+    fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+        let need = self.limits.need(turn.ask());
+        if let Some(affinity) = turn.ask().affinity
+            && let Some(home) = self.of_session(affinity, turn, &need)
+        {
+            return Some(home);
+        }
+        if self.slow_start.is_over() {
+            if need.is_unlimited() {
+                return turn.least_loaded();
+            }
+            return self.best(turn, &need, |_| true);
+        }
+        let start = self.slow_start.look(turn);
+        let best = self.best(turn, &need, |key| start.admits(key));
+        best.or_else(|| self.best(turn, &need, |_| true))
+    }
+
+    fn attach(&mut self, registry: &mut Registry) {
+        // The gate is registered by whoever puts it before this.
+        let _ = registry;
+    }
+
+    fn rekey(&self, keys: &KeySet) {
+        self.slow_start.rekey(keys);
+    }
+
+    fn settle(&self, key: Candidate<'_>, report: &Report) {
+        let _ = (key, report);
+    }
+
+    /// Returns steps of headroom that are used, 0 to 20, and below the point the load: the whole
+    /// is ordered as picks are. As of the last look that an explanation took at the limits.
+    fn score(&self, key: Candidate<'_>, ask: &Ask<'_>) -> Option<f64> {
+        let now = self.limits.looked_at().as_nanos();
+        let rank = self.rank(key, &self.limits.need(ask), now);
+        let load = (f64::from(key.in_flight()) + 1.0) / f64::from(key.weight());
+        Some((rank >> 59) as f64 + load / (1.0 + load))
+    }
+}
