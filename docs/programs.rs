@@ -32,3 +32,7 @@ mod tests {
         );
     }
 }
+
+#[doc = include_str!("src/requests.md")]
+#[doc(hidden)]
+pub mod requests {}
