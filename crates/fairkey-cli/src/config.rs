@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) cooldown: Option<CooldownConfig>,
     pub(crate) deadlines: Deadlines,
     pub(crate) retry: Retry,
+    /// What is remembered of keys between two runs.
+    pub(crate) state: Option<PathBuf>,
     /// What the user should know about the file.
     pub(crate) warnings: Vec<String>,
 }
@@ -204,6 +206,8 @@ impl Config {
             strategy: file.strategy.r#use,
             deadlines: file.timeouts.into(),
             cooldown: file.cooldown.map(Into::into),
+            // Relative to the configuration: it may be read from any folder.
+            state: file.state.path.map(|path| dir.join(path)),
             ..Self::default()
         };
         if let Some(url) = file.upstream.base_url {

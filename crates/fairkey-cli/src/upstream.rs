@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fairkey_client::{Client, ClientBuilder, RetryConfig};
+use fairkey_client::{Client, ClientBuilder, KeyWatch, RetryConfig, WatchConfig};
 use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
 use fairkey_mock::{FaultKind, MockOpenRouter, Scenario, Timestamp};
 use fairkey_strategy::{
-    Cooldown, CooldownConfig, PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky,
-    WeightedLeastInFlight,
+    CooldownConfig, PowerOfTwo, RoundRobin, SmoothWeighted, Sticky, WeightedLeastInFlight,
 };
 use fairkey_transport::HttpTransport;
 
@@ -91,6 +90,8 @@ pub(crate) struct Upstream {
     /// How often a call is tried again, and a row with all its calls.
     pub(crate) retry: RetryConfig,
     accounts: usize,
+    /// Whether there is a state file.
+    remembers: bool,
     base_url: Option<String>,
     /// Serves as long as it is held.
     mock: Option<MockOpenRouter>,
@@ -106,6 +107,7 @@ impl Upstream {
         let mut config = Config::load(args.config.as_deref()).map_err(|error| error.to_string())?;
         let mut mock = None;
         let keys = if args.mock {
+            config.state = None;
             let scenario = demo(args.seed.unwrap_or(0), &purpose);
             let key = |(label, account, secret): &(String, String, String)| {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
@@ -154,7 +156,11 @@ impl Upstream {
         keyring::keep_apart(&keys, management_keys)?;
         let count = keys.len();
         let retry = config.retry.over(purpose.retry(args.mock));
-        let client = build(&config, keys, &purpose, retry.clone(), args)?;
+        let mut builder = builder(&config, keys, &purpose, retry.clone(), args)?;
+        if let Some(state) = &config.state {
+            builder = builder.state_file(state);
+        }
+        let client = builder.build().map_err(|error| error.to_string())?;
         let mut accounts: Vec<_> = client.pool().with_keys(|set| {
             set.iter()
                 .map(|key| key.account_id().map(ToString::to_string))
@@ -171,6 +177,7 @@ impl Upstream {
             keys: count,
             retry,
             accounts,
+            remembers: config.state.is_some(),
             base_url: config.base_url,
             mock,
         })
@@ -190,8 +197,27 @@ impl Upstream {
         )
     }
 
-    /// Ends the mock, if there is one.
+    /// Warns of what an operator should know before calls are made: a state file that is not what
+    /// it should be, keys that expire.
+    pub(crate) fn warn(&self) {
+        let warnings = self.client.standing().warnings;
+        warnings.iter().for_each(|text| terminal::warn(text));
+    }
+
+    /// Asks keys about themselves from time to time, and writes what is known of them, as long as
+    /// the answer is held; where there is a state file.
+    pub(crate) fn watch(&self) -> Option<KeyWatch> {
+        self.remembers
+            .then(|| self.client.watch_keys(WatchConfig::default()))
+    }
+
+    /// Writes what is known of the keys, and ends the mock, if there is one.
     pub(crate) fn close(self) {
+        if self.remembers
+            && let Err(error) = self.client.save_state()
+        {
+            terminal::warn(&format!("the state file cannot be written: {error}"));
+        }
         // Dropped, it closes its port at once: nobody waits for what it still does.
         drop(self.mock);
     }
@@ -209,7 +235,8 @@ pub(crate) fn check(config: &Config, keys: Vec<Key>, base_url: Option<&str>) -> 
     };
     let purpose = Purpose::Question;
     let retry = config.retry.over(purpose.retry(false));
-    build(config, keys, &purpose, retry, &args).map(|_| ())
+    let client = builder(config, keys, &purpose, retry, &args)?.build();
+    client.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Returns the world of `--mock`.
@@ -236,13 +263,13 @@ pub(crate) fn now() -> Timestamp {
     (SystemTime::UNIX_EPOCH + SystemWallClock.since_epoch()).into()
 }
 
-fn build(
+fn builder(
     config: &Config,
     keys: Vec<Key>,
     purpose: &Purpose,
     retry: RetryConfig,
     args: &UpstreamArgs,
-) -> Result<Client, String> {
+) -> Result<ClientBuilder, String> {
     let seed = args.seed;
     let in_flight = purpose.in_flight().max(1);
     let transport = HttpTransport::builder()
@@ -257,7 +284,7 @@ fn build(
         .retry(retry)
         .max_in_flight(in_flight)
         .max_wait(purpose.max_wait());
-    builder = with_strategy(builder, config, seed);
+    builder = with_strategy(builder, config);
     if let Some(base_url) = args.base_url.as_ref().or(config.base_url.as_ref()) {
         builder = builder.base_url(base_url.as_str());
     }
@@ -267,10 +294,10 @@ fn build(
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }
-    builder.build().map_err(|error| error.to_string())
+    Ok(builder)
 }
 
-fn with_strategy(builder: ClientBuilder, config: &Config, seed: Option<u64>) -> ClientBuilder {
+fn with_strategy(builder: ClientBuilder, config: &Config) -> ClientBuilder {
     let builder = match config.strategy {
         StrategyName::LeastInFlight => builder.strategy(WeightedLeastInFlight::new()),
         StrategyName::RoundRobin => builder.strategy(RoundRobin::new()),
@@ -278,23 +305,10 @@ fn with_strategy(builder: ClientBuilder, config: &Config, seed: Option<u64>) -> 
         StrategyName::PowerOfTwo => builder.strategy(PowerOfTwo::new()),
         StrategyName::Sticky => builder.strategy(Sticky::new(WeightedLeastInFlight::new())),
     };
-    if config.breaker.is_none() && config.cooldown.is_none() {
-        return builder.default_gates(true);
-    }
-    let mut breaker = SlidingWindowBreaker::new(config.breaker.clone().unwrap_or_default());
-    let cooldown = config.cooldown.clone().unwrap_or_default();
-    let mut per_key = Cooldown::per_key(cooldown.clone());
-    let mut per_account = Cooldown::per_account(cooldown);
-    if let Some(seed) = seed {
-        breaker = breaker.seed(seed);
-        per_key = per_key.seed(seed ^ 1);
-        per_account = per_account.seed(seed ^ 2);
-    }
     builder
-        .default_gates(false)
-        .gate(breaker)
-        .gate(per_key)
-        .gate(per_account)
+        .default_gates(true)
+        .breaker(config.breaker.clone().unwrap_or_default())
+        .cooldown(config.cooldown.clone().unwrap_or_default())
 }
 
 #[cfg(test)]

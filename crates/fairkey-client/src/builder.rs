@@ -10,7 +10,7 @@ use fairkey_core::{
     ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
 };
 use fairkey_openrouter::{AppAttribution, endpoint};
-use fairkey_strategy::{Cooldown, CooldownConfig, WeightedLeastInFlight};
+use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, WeightedLeastInFlight};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
@@ -50,6 +50,8 @@ pub struct ClientBuilder {
     keys: Vec<Key>,
     strategy: Option<Box<dyn Strategy>>,
     default_gates: Option<bool>,
+    breaker: BreakerConfig,
+    cooldown: CooldownConfig,
     gates: Vec<Arc<dyn Gate>>,
     observers: Vec<Arc<dyn Observer>>,
     base_url: String,
@@ -75,6 +77,8 @@ impl ClientBuilder {
             keys: Vec::new(),
             strategy: None,
             default_gates: None,
+            breaker: BreakerConfig::default(),
+            cooldown: CooldownConfig::default(),
             gates: Vec::new(),
             observers: Vec::new(),
             base_url: endpoint::BASE_URL.to_owned(),
@@ -136,6 +140,19 @@ impl ClientBuilder {
     /// closes the account for paid ones.
     pub fn default_gates(mut self, yes: bool) -> Self {
         self.default_gates = Some(yes);
+        self
+    }
+
+    /// Sets how the default breaker of keys goes about it. Default: as [`BreakerConfig`] says.
+    pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    /// Sets how the default cooldowns of keys, accounts and free models go about it. Default: as
+    /// [`CooldownConfig`] says.
+    pub fn cooldown(mut self, cooldown: CooldownConfig) -> Self {
+        self.cooldown = cooldown;
         self
     }
 
@@ -330,13 +347,16 @@ impl ClientBuilder {
             .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
             .seed(seed)
             .observer(Arc::<Keyed>::clone(&keyed));
-        let gates = default_gates.then(|| Gates::new(seed));
+        self.breaker
+            .check()
+            .map_err(|error| ClientBuildError::new(error.to_string()).with_source(error))?;
+        let gates = default_gates.then(|| Gates::new(seed, self.breaker, self.cooldown.clone()));
         if let Some(gates) = &gates {
             for gate in gates.all() {
                 pool = pool.shared_gate(gate);
             }
         }
-        let free = Cooldown::of_free_models(CooldownConfig::default()).seed(seed ^ 6);
+        let free = Cooldown::of_free_models(self.cooldown).seed(seed ^ 6);
         let free_models = Arc::new(free);
         pool = pool.shared_gate(Arc::<Cooldown>::clone(&free_models));
         for gate in self.gates {

@@ -25,24 +25,26 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Makes them, with settings of their own for keys and accounts.
+    pub(crate) fn new(seed: u64, breaker: BreakerConfig, cooldown: CooldownConfig) -> Self {
         // While the service is out nothing is to be had: it is looked for soon.
         let service = CooldownConfig {
             throttled: Duration::from_secs(2),
             throttled_longest: Duration::from_secs(60),
             ..CooldownConfig::DEFAULT
         };
+        let of_key = SlidingWindowBreaker::per(Group::Key, breaker).seed(seed);
         let breaker = |group, seed| {
             Arc::new(SlidingWindowBreaker::per(group, BreakerConfig::default()).seed(seed))
         };
         Self {
             switch: Arc::new(Switch::new()),
-            breaker: breaker(Group::Key, seed),
+            breaker: Arc::new(of_key),
             models: Arc::new(ModelBreaker::new(ModelBreakerConfig::default()).seed(seed ^ 7)),
             service_breaker: breaker(Group::Service, seed ^ 4),
             network: breaker(Group::Network, seed ^ 5),
-            key: Arc::new(Cooldown::per_key(CooldownConfig::DEFAULT).seed(seed ^ 1)),
-            account: Arc::new(Cooldown::per_account(CooldownConfig::DEFAULT).seed(seed ^ 2)),
+            key: Arc::new(Cooldown::per_key(cooldown.clone()).seed(seed ^ 1)),
+            account: Arc::new(Cooldown::per_account(cooldown).seed(seed ^ 2)),
             service: Arc::new(Cooldown::per(Group::Service, service).seed(seed ^ 3)),
         }
     }

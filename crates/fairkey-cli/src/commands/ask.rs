@@ -48,6 +48,7 @@ async fn answer(args: &AskArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    upstream.warn();
     let exit = match upstream.client.chat_stream(&request).await {
         Ok(stream) => print(stream, args.json).await,
         Err(error) => {

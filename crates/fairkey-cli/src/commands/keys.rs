@@ -5,7 +5,7 @@ mod report;
 
 use std::collections::BTreeMap;
 
-use fairkey_client::Client;
+use fairkey_client::{Client, KeyStanding};
 use fairkey_core::{AccountId, ApiKey, KeyId};
 use fairkey_openrouter::{Cause, Fault, KeyInfo};
 use tokio::task::JoinSet;
@@ -35,6 +35,11 @@ async fn show(args: &KeysArgs) -> Exit {
             return Exit::Usage;
         }
     };
+    // Of another process, if there is one: it knows best, and no word is to be said about it.
+    let remembered = upstream.client.standing();
+    let elsewhere = |text: &&String| text.contains("in use by another process");
+    let mut warnings = remembered.warnings.iter().filter(|text| !elsewhere(text));
+    warnings.by_ref().for_each(|text| terminal::warn(text));
     let reports = read(&upstream).await;
     upstream.close();
     let text = if args.json {
@@ -84,11 +89,16 @@ async fn read(upstream: &Upstream) -> Vec<Report> {
                         fault: None,
                     },
                 });
-                (at, key, account, info)
+                let mut standing = standing(&client, &key);
+                // What is held against the key may be over, or not be known yet.
+                if info.is_err() || standing.as_ref().is_some_and(|known| !known.is_in()) {
+                    standing = client.check_key(key.as_str()).await;
+                }
+                (at, key, account, info, standing)
             });
         }
         match asking.join_next().await {
-            Some(Ok((at, key, account, info))) => {
+            Some(Ok((at, key, account, info, standing))) => {
                 let balance = account.as_ref().and_then(|account| balances.get(account));
                 let balance = balance.cloned().unwrap_or_else(|| last_402(&info));
                 reports[at] = Some(Report {
@@ -96,12 +106,18 @@ async fn read(upstream: &Upstream) -> Vec<Report> {
                     account,
                     info,
                     balance,
+                    standing,
                 });
             }
             Some(Err(_)) => {}
             None => return reports.into_iter().flatten().collect(),
         }
     }
+}
+
+fn standing(client: &Client, key: &KeyId) -> Option<KeyStanding> {
+    let mut keys = client.standing().keys.into_iter();
+    keys.find(|standing| standing.key.as_ref() == Some(key))
 }
 
 /// Why nothing is known about a key.

@@ -79,8 +79,11 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.attempts = upstream.retry.attempts;
     config.failovers = upstream.retry.failovers;
     let caller = Arc::new(Cleaned(ClientCaller::new(upstream.client.clone())));
+    upstream.warn();
+    let watch = upstream.watch();
     let mut reporter = Reporter::new(args.quiet, upstream.keys);
     let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;
+    drop(watch);
     reporter.finish();
     upstream.close();
     let printed = if args.json {

@@ -1,5 +1,7 @@
 //! What a configuration file may say, field by field.
 
+use std::path::PathBuf;
+
 use fairkey_client::{BudgetConfig, RetryConfig};
 use fairkey_openrouter::AppAttribution;
 use fairkey_strategy::{BreakerConfig, CooldownConfig};
@@ -21,6 +23,13 @@ pub(super) struct File {
     pub(super) retry: Option<Spanned<Retry>>,
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
+    pub(super) state: State,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]

@@ -284,6 +284,7 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     let retry = config.retry.over(RetryConfig::default());
     let breaker = config.breaker.clone().unwrap_or_default();
     let cooldown = config.cooldown.clone().unwrap_or_default();
+    let state = config.state.as_ref().map(|path| path.display().to_string());
     let mut retries = section("retry")
         .value("attempts", retry.attempts)
         .value("failovers", retry.failovers)
@@ -337,6 +338,9 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .value("ramp", cooldown.ramp)
             .time("probe_timeout", cooldown.probe_timeout)
             .time("check_wait", cooldown.check_wait)
+            .done(),
+        section("state")
+            .maybe("path", state.map(Into::into), "none: nothing is remembered")
             .done(),
     ]
 }

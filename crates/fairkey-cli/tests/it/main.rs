@@ -14,3 +14,4 @@ mod mock;
 mod outputs;
 mod program;
 mod secrets;
+mod state;

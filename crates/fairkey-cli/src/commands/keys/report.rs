@@ -1,6 +1,10 @@
 //! How keys are shown.
 
+use std::time::Duration;
+
+use fairkey_client::{KeyStanding, Out};
 use fairkey_core::{AccountId, KeyId};
+use fairkey_mock::Timestamp;
 use fairkey_openrouter::{KeyBudget, KeyInfo, ResetInterval};
 use serde_json::{Value, json};
 
@@ -14,6 +18,8 @@ pub(crate) struct Report {
     pub(super) account: Option<AccountId>,
     pub(super) info: Result<KeyInfo, Trouble>,
     pub(super) balance: Balance,
+    /// What this program has against it, or another one that shares its state file.
+    pub(super) standing: Option<KeyStanding>,
 }
 
 /// What is known about the balance of an account.
@@ -49,10 +55,16 @@ impl Report {
         }
         let spent = info.budgets.iter().chain(&info.effective_budget);
         let spent = spent.filter(|budget| budget.remaining_usd.is_some_and(|left| left <= 0.0));
-        match spent.map(scope).next() {
-            Some(scope) => format!("budget spent ({scope})"),
-            None => "ok".to_owned(),
+        match (spent.map(scope).next(), self.out()) {
+            (Some(scope), _) => format!("budget spent ({scope})"),
+            (None, Some(_)) => "out".to_owned(),
+            (None, None) => "ok".to_owned(),
         }
+    }
+
+    /// Returns how the key stands, where it is out.
+    fn out(&self) -> Option<&KeyStanding> {
+        self.standing.as_ref().filter(|standing| !standing.is_in())
     }
 
     fn account(&self) -> String {
@@ -154,7 +166,17 @@ pub(super) fn table(reports: &[Report], width: Option<usize>) -> String {
             report.state(),
         ]);
     }
-    let mut text = redaction::clean(&rows.render(width));
+    let mut text = rows.render(width);
+    let mut out = reports
+        .iter()
+        .filter_map(|report| Some((report, report.out()?)));
+    if let Some(first) = out.next() {
+        text.push('\n');
+        for (report, standing) in std::iter::once(first).chain(out) {
+            text.push_str(&format!("key \"{}\" is {standing}\n", report.key));
+        }
+    }
+    let mut text = redaction::clean(&text);
     if reports
         .iter()
         .any(|report| report.balance == Balance::Unknown)
@@ -192,10 +214,43 @@ pub(super) fn json(reports: &[Report]) -> String {
                 "balance_usd": balance,
                 "balance_from": from,
                 "info": info,
+                "standing": report.standing.as_ref().map(standing),
             })
         })
         .collect();
     redaction::clean(&format!("{:#}\n", Value::Array(each)))
+}
+
+fn standing(standing: &KeyStanding) -> Value {
+    let checked = standing
+        .checked
+        .map(|checked| json!({ "at": time(checked.at), "answered": checked.answered }));
+    json!({
+        "in": standing.is_in(),
+        "line": standing.to_string(),
+        "out": standing.out.iter().map(out).collect::<Vec<_>>(),
+        "free_models": standing.free_models.as_ref().map(out),
+        "checked": checked,
+    })
+}
+
+fn out(out: &Out) -> Value {
+    json!({
+        "by": out.by.as_str(),
+        "gate": out.gate,
+        "cause": out.cause.map(|cause| cause.as_str()),
+        "proof": out.proof.map(|proof| proof.as_str()),
+        "status": out.status,
+        "since": out.since.map(time),
+        "until": out.until.map(time),
+        "waits_for": out.what,
+    })
+}
+
+/// Returns a time of day, by UTC.
+fn time(since_epoch: Duration) -> String {
+    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_unix_millis(millis).to_string()
 }
 
 /// Says which keys belong to one account without being told so: they share its limits.
