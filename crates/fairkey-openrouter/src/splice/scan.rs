@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::SpliceError;
-use super::skip::{to_quote_or_bracket, to_quote_or_escape};
+use super::skip::{end_of_string, to_quote_or_bracket};
 
 /// Returns the top-level members of a JSON object, in order.
 ///
@@ -245,19 +245,14 @@ impl<'a> Scan<'a> {
 
     /// Skips a string, from its first quote behind its last.
     fn string(&mut self) -> Result<(), SpliceError> {
-        self.at += 1;
-        loop {
-            match to_quote_or_escape(self.body, self.at) {
-                Some(at) if self.body[at] == b'"' => {
-                    self.at = at + 1;
-                    return Ok(());
-                }
-                // What is escaped, be it a quote, is skipped with the backslash.
-                Some(at) => self.at = at + 2,
-                None => {
-                    self.at = self.body.len();
-                    return self.error("a string does not end");
-                }
+        match end_of_string(self.body, self.at + 1) {
+            Some(quote) => {
+                self.at = quote + 1;
+                Ok(())
+            }
+            None => {
+                self.at = self.body.len();
+                self.error("a string does not end")
             }
         }
     }

@@ -12,36 +12,74 @@ const fn all(byte: u8) -> u64 {
     ONES * byte as u64
 }
 
-/// Marks bytes that are zero in their highest bit. Marks above the lowest one may be false.
+/// Marks the bytes that are zero, and no other, in their highest bit.
+#[inline]
 const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & all(0x80)
+    let low = all(0x7f);
+    !(((word & low) + low) | word | low)
 }
 
+#[inline]
 fn word(body: &[u8], at: usize) -> Option<u64> {
     let bytes = body.get(at..)?.first_chunk()?;
     Some(u64::from_le_bytes(*bytes))
 }
 
 /// The lowest mark, as a number of bytes.
+#[inline]
 fn lowest(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
 }
 
-/// Returns where the next quote or backslash stands.
-pub(super) fn to_quote_or_escape(body: &[u8], from: usize) -> Option<usize> {
+/// Returns where the string ends whose inside begins at `from`: its quote, which no backslash
+/// escapes.
+#[inline]
+pub(super) fn end_of_string(body: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
-    while at - from < NEAR {
-        let Some(word) = word(body, at) else { break };
-        let marks = zeros(word ^ all(b'"')) | zeros(word ^ all(b'\\'));
-        if marks != 0 {
-            return Some(at + lowest(marks));
+    let mut quiet = 0;
+    while let Some(word) = word(body, at) {
+        let mut marks = zeros(word ^ all(b'\\')) | zeros(word ^ all(b'"'));
+        if marks == 0 {
+            at += 8;
+            quiet += 8;
+            if quiet >= NEAR {
+                quiet = 0;
+                at += memchr::memchr2(b'"', b'\\', body.get(at..)?)?;
+            }
+            continue;
         }
-        at += 8;
+        quiet = 0;
+        // All escapes of the word, without loading it again.
+        loop {
+            let place = lowest(marks);
+            if body[at + place] == b'"' {
+                return Some(at + place);
+            }
+            // What is escaped, be it a quote, is skipped with the backslash.
+            let behind = place + 2;
+            if behind >= 8 {
+                at += behind;
+                break;
+            }
+            marks &= u64::MAX << (8 * behind);
+            if marks == 0 {
+                at += 8;
+                break;
+            }
+        }
     }
-    memchr::memchr2(b'"', b'\\', body.get(at..)?).map(|skip| at + skip)
+    while let Some(byte) = body.get(at) {
+        match byte {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
 }
 
 /// Returns where the next quote, bracket or brace stands.
+#[inline]
 pub(super) fn to_quote_or_bracket(body: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -96,13 +134,35 @@ mod tests {
                         body[place + 1] = byte ^ 1;
                     }
                     let first = |hits: &[u8]| body.iter().position(|byte| hits.contains(byte));
-                    assert_eq!(to_quote_or_escape(&body, 0), first(b"\"\\"), "{body:?}");
                     assert_eq!(to_quote_or_bracket(&body, 0), first(b"\"{}[]"), "{body:?}");
                 }
             }
         }
-        assert_eq!(to_quote_or_escape(b"\"", 1), None);
-        assert_eq!(to_quote_or_escape(b"\"", 9), None);
         assert_eq!(to_quote_or_bracket(b"\"", 9), None);
+    }
+
+    #[test]
+    fn a_string_ends_at_the_first_quote_that_is_not_escaped() {
+        fn slowly(body: &[u8], mut at: usize) -> Option<usize> {
+            loop {
+                match body.get(at)? {
+                    b'"' => return Some(at),
+                    b'\\' => at += 2,
+                    _ => at += 1,
+                }
+            }
+        }
+        // Every text of ten letters out of three, at the end of texts of every length.
+        for number in 0..3_usize.pow(10) {
+            let letters = (0..10).map(|place| b"a\"\\"[number / 3_usize.pow(place) % 3]);
+            let length = number % 90;
+            let body: Vec<u8> = std::iter::repeat_n(b'b', length).chain(letters).collect();
+            for from in [0, length, length + 3] {
+                let expected = slowly(&body, from);
+                assert_eq!(end_of_string(&body, from), expected, "{body:?} from {from}");
+            }
+        }
+        assert_eq!(end_of_string(b"\"", 1), None);
+        assert_eq!(end_of_string(b"\"", 9), None);
     }
 }
