@@ -454,6 +454,30 @@ async fn a_client_that_cannot_be_is_refused_with_the_reason() {
     );
     let twice = builder(1, &transport).key("again", "sk-0");
     assert!(build(twice).contains("same secret"));
+    let never = fairkey_strategy::BreakerConfig {
+        min_calls: 0,
+        ..<_>::default()
+    };
+    assert!(build(builder(1, &transport).breaker(never)).contains("min_calls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_gates_take_settings_and_stay_the_default_ones() {
+    let transport = Scripted::new(|seen| match seen.nth {
+        1 => Reply::status(401, REVOKED),
+        _ => Reply::good("x"),
+    });
+    let soon = fairkey_strategy::CooldownConfig {
+        refused: Some(Duration::from_secs(5)),
+        ..<_>::default()
+    };
+    let client = builder(1, &transport).cooldown(soon).build().unwrap();
+    client.chat(&prompt("x")).await.unwrap_err();
+    let out = &client.standing().keys[0].out[0];
+    let wait = out.until.unwrap().saturating_sub(client.standing().now);
+    assert!(wait <= Duration::from_secs(5), "{wait:?}");
+    client.chat(&prompt("x")).await.unwrap();
+    assert!(client.switch().is_some(), "the others are there, too");
 }
 
 #[tokio::test(start_paused = true)]
