@@ -103,7 +103,7 @@ fn with_criterion(c: &mut Criterion) {
     }
     let request = conversation();
     c.bench_function("build/conversation", |b| {
-        b.iter(|| black_box(&request).to_bytes())
+        b.iter(|| black_box(&request).to_bytes());
     });
 }
 

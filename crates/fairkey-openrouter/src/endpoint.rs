@@ -5,6 +5,8 @@ use std::fmt;
 
 use http::Uri;
 
+use crate::request::{ModelId, Variant};
+
 /// The base URL of the public service.
 pub const BASE_URL: &str = "https://openrouter.ai/api/v1";
 /// The base URL of the in-region service for Europe (enterprise).
@@ -34,10 +36,50 @@ pub const CREDITS: &str = "/credits";
 pub const KEYS: &str = "/keys";
 /// `GET`: the models. See [`ModelList`](crate::ModelList).
 pub const MODELS: &str = "/models";
-/// `GET`: the providers.
+/// `GET`: the models that make embeddings. See [`ModelList`](crate::ModelList).
+pub const EMBEDDINGS_MODELS: &str = "/embeddings/models";
+/// `GET`: the endpoints with zero data retention. See [`ZdrEndpoints`](crate::ZdrEndpoints).
+pub const ENDPOINTS_ZDR: &str = "/endpoints/zdr";
+/// `GET`: the providers. See [`ProviderList`](crate::ProviderList).
 pub const PROVIDERS: &str = "/providers";
 /// `GET` with `?id=`: cost and routing of a finished call. Lags the response a little.
 pub const GENERATION: &str = "/generation";
+
+/// Returns the path of a model's endpoints. See [`ModelEndpoints`](crate::ModelEndpoints).
+///
+/// Preset and routing variants are left out: `:nitro`, `:floor`, `:exacto` and `:online` change who
+/// serves, not who could. `None`: no single model is meant, as with a bare preset.
+///
+/// ```
+/// use fairkey_openrouter::endpoint;
+///
+/// let path = endpoint::model_endpoints(&"openai/gpt-4o:nitro".parse()?);
+/// assert_eq!(path.as_deref(), Some("/models/openai/gpt-4o/endpoints"));
+/// let path = endpoint::model_endpoints(&"a/b:free".parse()?);
+/// assert_eq!(path.as_deref(), Some("/models/a/b:free/endpoints"));
+/// # Ok::<(), fairkey_openrouter::ModelIdError>(())
+/// ```
+#[must_use]
+pub fn model_endpoints(model: &ModelId) -> Option<String> {
+    let author = model.author().filter(|author| !author.is_empty())?;
+    let slug = match model.slug() {
+        "" => return None,
+        slug => slug,
+    };
+    let fits = |text: &str| {
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || "-._~:".contains(c);
+        text.chars().all(is_fine) && !text.chars().all(|c| c == '.')
+    };
+    if !fits(author) || !fits(slug) {
+        return None;
+    }
+    Some(match model.variant() {
+        Some(variant @ (Variant::Free | Variant::Extended | Variant::Thinking)) => {
+            format!("/models/{author}/{slug}:{variant}/endpoints")
+        }
+        _ => format!("/models/{author}/{slug}/endpoints"),
+    })
+}
 
 /// Joins a base URL and a path such as [`CHAT_COMPLETIONS`], which may carry a query.
 ///
@@ -122,6 +164,25 @@ impl Error for UrlError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_would_lead_elsewhere_has_no_path() {
+        for (model, expected) in [
+            ("a/b", Some("/models/a/b/endpoints")),
+            ("~a/b-latest", Some("/models/~a/b-latest/endpoints")),
+            ("a/b@preset/x", Some("/models/a/b/endpoints")),
+            ("a/b/../c", None),
+            ("../keys", None),
+            ("a/..", None),
+            ("a/b?x=1", None),
+            ("a/b#c", None),
+            ("@preset/x", None),
+            ("bare", None),
+        ] {
+            let model = ModelId::parse(model).unwrap();
+            assert_eq!(model_endpoints(&model).as_deref(), expected, "{model}");
+        }
+    }
 
     #[test]
     fn base_and_path_join_with_one_slash() {

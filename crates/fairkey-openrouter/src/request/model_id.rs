@@ -125,6 +125,13 @@ impl ModelId {
         self.author() == Some("openrouter")
     }
 
+    /// Returns whether it is an alias, such as `~author/family-latest`: OpenRouter answers with the
+    /// model that it means at the time.
+    #[must_use]
+    pub fn is_alias(&self) -> bool {
+        self.0.starts_with('~')
+    }
+
     fn split_preset(&self) -> (&str, Option<&str>) {
         match self.0.split_once("@preset/") {
             Some((model, preset)) => (model, Some(preset)),
@@ -223,6 +230,12 @@ mod tests {
             None,
             None,
         );
+        assert!(
+            ModelId::parse("~anthropic/claude-latest")
+                .unwrap()
+                .is_alias()
+        );
+        assert!(!ModelId::parse("anthropic/claude").unwrap().is_alias());
         check("@preset/mine", None, "", None, Some("mine"));
         check(
             "a/b:free@preset/mine",
