@@ -2,8 +2,9 @@
 
 use fairkey_core::{Ask, Gate, Outcome, Pool, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, MaxInFlight, PowerOfTwo, RoundRobin,
-    SlidingWindowBreaker, SmoothWeighted, Sticky, WeightedLeastInFlight,
+    BreakerConfig, Cooldown, CooldownConfig, Group, MaxInFlight, ModelBreaker, ModelBreakerConfig,
+    PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky, Switch,
+    WeightedLeastInFlight,
 };
 
 use crate::support::{failed, keys};
@@ -23,6 +24,10 @@ fn gated(strategy: Box<dyn Strategy>) -> Box<dyn Strategy> {
         .guarding(strategy)
         .gate(Cooldown::per_key(CooldownConfig::default()))
         .gate(Cooldown::per_account(CooldownConfig::default()))
+        .gate(Cooldown::per(Group::Service, CooldownConfig::default()))
+        .gate(Cooldown::of_free_models(CooldownConfig::default()))
+        .gate(ModelBreaker::new(ModelBreakerConfig::default()))
+        .gate(Switch::new())
         .gate(MaxInFlight::per_key(2));
     Box::new(gated)
 }
@@ -68,4 +73,36 @@ fn check(name: &str, pool: &Pool) {
         }
     });
     assert_eq!(info.count_total, 0, "{name}, {} keys", pool.len());
+}
+
+#[test]
+fn a_call_allocates_nothing_while_a_model_and_a_provider_are_on_trial() {
+    let gate = std::sync::Arc::new(ModelBreaker::new(ModelBreakerConfig::default()));
+    let pool = Pool::builder()
+        .keys(keys(3))
+        .shared_gate(std::sync::Arc::clone(&gate) as _)
+        .build()
+        .unwrap();
+    let providers = ["p".to_owned()];
+    let ask = Ask::new().with_model("m").with_providers(&providers);
+    drop(pool.select(&ask).unwrap());
+    let now = pool.now();
+    for provider in [None, Some("p")] {
+        gate.close_until(
+            "m",
+            provider,
+            now + crate::support::secs(60),
+            fairkey_core::FaultKind::Failed,
+            now,
+        );
+        gate.confirm("m", provider, pool.now());
+    }
+    let info = allocation_counter::measure(|| {
+        for _ in 0..60 {
+            let mut lease = pool.select(&ask).unwrap();
+            lease.note_first_content();
+            lease.finish(Outcome::Success);
+        }
+    });
+    assert_eq!(info.count_total, 0);
 }

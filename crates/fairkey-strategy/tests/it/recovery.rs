@@ -277,6 +277,27 @@ fn a_dead_service_trips_one_breaker_for_all_and_has_one_probe() {
 }
 
 #[test]
+fn what_all_keys_share_comes_first_whatever_closes_the_keys() {
+    // Whether to wait, to fall back or to give up does not depend on the keys.
+    let per_key = std::sync::Arc::new(Cooldown::per_key(exact()));
+    let rig = Rig::with(Cooldown::per(Group::Network, exact()), fleet(), |builder| {
+        builder.shared_gate(std::sync::Arc::clone(&per_key) as _)
+    });
+    let leases: Vec<_> = (0..3).map(|n| rig.select(n).unwrap()).collect();
+    let last = rig.select(0).unwrap();
+    for lease in leases {
+        lease.finish(throttled(Retry::After(secs(100))));
+    }
+    let unreachable = Outcome::fault(Scope::Network, FaultKind::Failed);
+    last.finish(unreachable.with_retry(Retry::After(secs(20))));
+    let refused = rig.select(0).unwrap_err();
+    assert_eq!(
+        (refused.by, refused.retry_at),
+        (Some(Scope::Network), Some(at(20)))
+    );
+}
+
+#[test]
 fn a_service_that_says_when_is_left_alone_until_then() {
     let rig = Rig::with(Cooldown::per(Group::Service, exact()), fleet(), |builder| {
         builder

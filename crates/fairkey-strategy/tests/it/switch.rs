@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairkey_core::{Ask, FaultKind, Gate, Key, Outcome, Scope};
+use fairkey_core::{Ask, FaultKind, Gate, Key, Outcome, Retry, Scope};
 use fairkey_strategy::{
     BreakerConfig, Cooldown, CooldownConfig, MaxInFlight, Pinnable, SlidingWindowBreaker, Switch,
 };
@@ -190,6 +190,27 @@ fn a_pinned_key_hands_nothing_to_gates_it_has_overruled() {
         !rig.admitted().contains(&"k0".to_owned()),
         "no probe has succeeded"
     );
+}
+
+#[test]
+fn what_a_call_meets_that_passed_by_its_pin_moves_no_end() {
+    let switch = Arc::new(Switch::new());
+    let cooldown = Arc::new(Cooldown::per_key(CooldownConfig::default()));
+    let pinnable = Pinnable::new(Arc::clone(&cooldown), &switch);
+    let rig = Rig::with(Switch::new(), keys(1), |builder| {
+        builder.shared_gate(Arc::clone(&switch) as _).gate(pinnable)
+    });
+    let throttled = |seconds| {
+        let retry = Retry::After(crate::support::secs(seconds));
+        Outcome::fault(Scope::Key, FaultKind::Throttled).with_retry(retry)
+    };
+    switch.pin_key("k0");
+    // It was open, so the call passed by itself.
+    rig.calls(1, throttled(5));
+    let until = rig.key(0, |key| cooldown.until(key));
+    assert!(until.is_some());
+    rig.calls(1, throttled(50));
+    assert_eq!(rig.key(0, |key| cooldown.until(key)), until);
 }
 
 #[test]
