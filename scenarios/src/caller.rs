@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fairkey_client::{CallOptions, Client};
+use fairkey_client::{CallOptions, Client, KeyWatch, WatchConfig};
 use fairkey_openrouter::{ChatRequest, ChatResponse, Fault};
 
 use crate::load::PATIENCE;
@@ -42,7 +42,11 @@ pub trait Caller: Send + Sync {
 
 /// fairkey's client with its defaults, four keys in two accounts.
 #[derive(Debug)]
-pub struct Fairkey(Client);
+pub struct Fairkey {
+    client: Client,
+    /// Asks about the keys beside the calls, as long as it is held.
+    _watch: KeyWatch,
+}
 
 impl Fairkey {
     /// Builds a client for `keys` of label and account; a key's secret follows from its label.
@@ -64,13 +68,17 @@ impl Fairkey {
             .seed(7)
             .build()
             .expect("a client for a scenario");
-        Self(client)
+        let watch = client.watch_keys(WatchConfig::default());
+        Self {
+            client,
+            _watch: watch,
+        }
     }
 
     /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 
@@ -81,7 +89,7 @@ impl Caller for Fairkey {
             deadline: Some(PATIENCE),
             ..CallOptions::of_chat(request)
         };
-        match self.0.chat_with(request, options).await {
+        match self.client.chat_with(request, options).await {
             Ok(answer) if answer.value.text().is_empty() => End::Deceived,
             Ok(_) => End::Answered,
             Err(_) => End::Failed,

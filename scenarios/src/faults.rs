@@ -38,6 +38,8 @@ pub struct Row {
     pub world: fn(Builder) -> Builder,
     /// Changes account a.
     pub account_a: fn(Account) -> Account,
+    /// Changes key a1.
+    pub key_a1: fn(Key) -> Key,
     /// What is called, and what happens meanwhile.
     pub load: Load,
     /// Whether each call can be answered, by somebody who knows everything. Where the request
@@ -52,6 +54,7 @@ impl Row {
             name,
             world: |builder| builder,
             account_a: |account| account,
+            key_a1: |key| key,
             load: Load {
                 calls: 240,
                 every: Duration::from_millis(250),
@@ -78,6 +81,11 @@ impl Row {
 
     fn account_a(mut self, change: fn(Account) -> Account) -> Self {
         self.account_a = change;
+        self
+    }
+
+    fn key_a1(mut self, change: fn(Key) -> Key) -> Self {
+        self.key_a1 = change;
         self
     }
 
@@ -111,7 +119,12 @@ impl Row {
             .account((self.account_a)(account("a")))
             .account(account("b"));
         for (label, account) in KEYS {
-            builder = builder.key(Key::new(secret(label)).label(label).account(account));
+            let key = Key::new(secret(label)).label(label).account(account);
+            builder = builder.key(if label == "a1" {
+                (self.key_a1)(key)
+            } else {
+                key
+            });
         }
         World::start((self.world)(builder))
     }

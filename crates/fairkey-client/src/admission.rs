@@ -14,6 +14,7 @@
 
 mod lines;
 mod outlook;
+mod quickest;
 mod waiter;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -21,13 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Pool, Report, Scope, Timestamp, Tried,
-    Unavailable,
+    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Outcome, Pool, Report, Scope, Timestamp,
+    Tried, Unavailable,
 };
 use tokio::time::Instant;
 
 use self::lines::{Line, Lines};
 pub(crate) use self::outlook::outlook;
+use self::quickest::Quickest;
 use self::waiter::{Event, Waiter};
 use crate::backoff::SHORTEST;
 
@@ -92,6 +94,7 @@ pub(crate) struct Admission {
     pub(crate) pool: Pool,
     max_waiting: usize,
     state: Mutex<State>,
+    quickest: Quickest,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,7 @@ impl Admission {
             pool,
             max_waiting,
             state: Mutex::new(state),
+            quickest: Quickest::default(),
         });
         let _ = waker.0.set(Arc::downgrade(&admission));
         admission
@@ -173,6 +177,8 @@ impl Admission {
             match tokio::time::timeout_at(wake_at.min(limit), place.waiter.event()).await {
                 Ok(Event::Granted(held)) => return Ok(held),
                 Ok(Event::Panicked(panic)) => resume_unwind(panic),
+                // No answer would come in time. Others can use what it would have got.
+                Ok(Event::TooLate) => return Err(Refusal::TimedOut { unavailable: last }),
                 Ok(Event::Refused(unavailable)) => {
                     last = Some(unavailable);
                     let patience = place.waiter.wish.patience;
@@ -278,6 +284,10 @@ impl Admission {
     /// Whoever pumps does it for others: where strategy, gates or observers panic over one who
     /// waits, that call hears of it, as it would had it not waited, and nobody else.
     fn offer(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Offer {
+        if self.is_too_late(waiter) && self.leave_line(waiter) {
+            waiter.turn_away();
+            return Offer::Done;
+        }
         let Some(permit) = self.take_permit(&mut self.state()) else {
             return Offer::NoPermit;
         };
@@ -305,6 +315,16 @@ impl Admission {
                 Offer::Done
             }
         }
+    }
+
+    /// Returns whether no answer can be hoped for before the call's deadline while somebody else
+    /// in its line could use the key.
+    fn is_too_late(&self, waiter: &Waiter) -> bool {
+        let Some(deadline) = waiter.wish.deadline else {
+            return false;
+        };
+        deadline.since(self.pool.now()) < self.quickest.get()
+            && self.state().lines.has_others(&waiter.line)
     }
 
     fn leave_line(&self, waiter: &Waiter) -> bool {
@@ -435,21 +455,26 @@ impl Drop for Permit {
 pub(crate) struct Waker(Arc<OnceLock<Weak<Admission>>>);
 
 impl Waker {
-    fn wake(&self) {
-        // Gone where the client is: nobody waits.
-        if let Some(admission) = self.0.get().and_then(Weak::upgrade) {
-            admission.pump();
-        }
+    /// Gone where the client is: nobody waits.
+    fn admission(&self) -> Option<Arc<Admission>> {
+        self.0.get().and_then(Weak::upgrade)
     }
 }
 
 impl Observer for Waker {
-    fn settled(&self, _: Candidate<'_>, _: &Report) {
-        self.wake();
+    fn settled(&self, _: Candidate<'_>, report: &Report) {
+        if let Some(admission) = self.admission() {
+            if report.outcome == Outcome::Success {
+                admission.quickest.note(report.ended.since(report.begun));
+            }
+            admission.pump();
+        }
     }
 
     fn reloaded(&self, _: &KeySet) {
-        self.wake();
+        if let Some(admission) = self.admission() {
+            admission.pump();
+        }
     }
 }
 

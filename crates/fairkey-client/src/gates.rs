@@ -34,8 +34,14 @@ impl Gates {
             ..CooldownConfig::DEFAULT
         };
         let of_key = SlidingWindowBreaker::per(Group::Key, breaker).seed(seed);
+        // One probe serves all keys, so that it can be made often; and all calls wait for it.
+        let for_all = BreakerConfig {
+            open_for: Duration::from_secs(1),
+            open_cap: Duration::from_secs(10),
+            ..BreakerConfig::default()
+        };
         let breaker = |group, seed| {
-            Arc::new(SlidingWindowBreaker::per(group, BreakerConfig::default()).seed(seed))
+            Arc::new(SlidingWindowBreaker::per(group, for_all.clone()).seed(seed))
         };
         Self {
             switch: Arc::new(Switch::new()),
@@ -54,14 +60,15 @@ impl Gates {
         // A pin overrules what stands before keys and accounts, and nothing else.
         let switch = &self.switch;
         [
+            // What closes everything first: it is then what a refusal names.
+            Arc::<SlidingWindowBreaker>::clone(&self.network),
+            Arc::<Cooldown>::clone(&self.service),
+            Arc::<SlidingWindowBreaker>::clone(&self.service_breaker),
+            Arc::<ModelBreaker>::clone(&self.models),
             Arc::<Switch>::clone(switch),
             Arc::new(Pinnable::new(Arc::clone(&self.breaker), switch)),
             Arc::new(Pinnable::new(Arc::clone(&self.key), switch)),
             Arc::new(Pinnable::new(Arc::clone(&self.account), switch)),
-            Arc::<ModelBreaker>::clone(&self.models),
-            Arc::<Cooldown>::clone(&self.service),
-            Arc::<SlidingWindowBreaker>::clone(&self.service_breaker),
-            Arc::<SlidingWindowBreaker>::clone(&self.network),
         ]
     }
 

@@ -23,7 +23,7 @@
 //!   a richer account among the remedies: one huge request must not close an account that serves
 //!   ordinary ones.
 //! - A request that is larger than what a key's cap leaves is charged to the *key*, as a throttle
-//!   of at most a minute: it is on its way out, but not out until the reset.
+//!   of at most five minutes: it is on its way out, but not out until the reset.
 //! - An account's policy that leaves no endpoint is charged to the *request*, with another account
 //!   among the remedies: the account serves every other model.
 

@@ -41,7 +41,9 @@ pub use self::evidence::ModelStatus;
 ///   ([`Ask::with_providers`](fairkey_core::Ask::with_providers)) is refused while all of them are
 ///   closed.
 /// - **Escalation**: when several providers of a model fail, one after the other and without any
-///   success of the model in between, the model is closed, until the first of them comes back.
+///   success of the model in between, the model is closed, until the first of them comes back. So
+///   it is when a call that began while a provider was closed meets that provider again: the
+///   upstream has no way around it.
 ///
 /// It refuses by closing the turn ([`Turn::close`]), with [`Scope::Model`] or [`Scope::Provider`]:
 /// a matter for another model or for waiting, never for another key.
@@ -122,10 +124,13 @@ impl ModelBreaker {
         if let Some((of_provider, _)) =
             self.intern(&mut table, model, Some(provider), Some(of_model), now)
         {
+            let entry = &table[of_provider];
+            let met_again = entry.is_out(now) && begun >= entry.told;
             // Which of its calls succeeded is mostly unknown: a run of failures counts.
             self.meet(&mut table, of_provider, kind, retry, (begun, true), now);
             if counts {
-                self.escalate(&mut table, (of_model, of_provider), kind, begun, now);
+                let of = (of_model, of_provider);
+                self.escalate(&mut table, of, met_again, kind, begun, now);
             }
         }
     }
@@ -232,6 +237,7 @@ impl ModelBreaker {
         &self,
         table: &mut Table,
         (of_model, of_provider): (usize, usize),
+        met_again: bool,
         kind: FaultKind,
         begun: Timestamp,
         now: Timestamp,
@@ -245,11 +251,15 @@ impl ModelBreaker {
             }
             return;
         }
-        if !entry.failing.contains(&hash) {
+        let is_known = entry.failing.contains(&hash);
+        if !is_known {
             entry.failing.push(hash);
         }
         let most = self.config.failing_providers as usize;
-        if most == 0 || entry.failing.len() < most {
+        // A call that began when the provider was out met it again, and no call succeeded since:
+        // the upstream has nobody else for the model.
+        let no_way_round = met_again && is_known;
+        if most == 0 || (entry.failing.len() < most && !no_way_round) {
             return;
         }
         let failing = std::mem::take(&mut entry.failing);

@@ -73,20 +73,16 @@ fn keys_and_money() -> Vec<Row> {
         Row::script("402 an account's in-flight budget is full", |mock| {
             fail_account_a(mock, &Fault::in_flight_budget(secs(15)));
         }),
-        Row::script(
-            "403 one key's daily cap is spent, 20 s before its reset",
-            |_| {},
-        )
-        .in_world(|builder| {
-            builder.now(
-                "2026-10-01T23:59:30Z"
-                    .parse::<fairkey_mock::Timestamp>()
-                    .expect("a time"),
-            )
-        })
-        .events(vec![(super::BEGINS, |mock| {
-            mock.apply(fairkey_mock::Action::set_key_limit("a1", 0.000_001));
-        })]),
+        Row::script("403 one key's daily cap is spent until its reset", |_| {})
+            .in_world(|builder| {
+                builder.now(
+                    "2026-10-01T23:59:30Z"
+                        .parse::<fairkey_mock::Timestamp>()
+                        .expect("a time"),
+                )
+            })
+            .key_a1(|key| key.limit_usd(0.000_3).limit_reset(Reset::Daily))
+            .events(Vec::new()),
         Row::script("403 a workspace's budget is spent until its reset", |_| {})
             .in_world(|builder| {
                 builder

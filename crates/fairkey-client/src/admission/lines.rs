@@ -52,6 +52,12 @@ impl Lines {
         self.len == 0 || !self.lines.contains_key(line)
     }
 
+    /// Returns whether more than one waits in `line`.
+    pub(super) fn has_others(&self, line: &Line) -> bool {
+        let waiting = self.lines.get(line);
+        waiting.is_some_and(|waiting| waiting.all.len() > 1)
+    }
+
     /// Gives out the next place in line.
     pub(super) fn ticket(&mut self) -> u64 {
         self.tickets += 1;

@@ -29,6 +29,8 @@ struct Cell {
     news: Option<Unavailable>,
     /// What foreign code said when it panicked over this call.
     panic: Option<Panic>,
+    /// Whether it was turned away, since no answer would come in time.
+    too_late: bool,
     waker: Option<Waker>,
 }
 
@@ -41,6 +43,8 @@ pub(super) enum Event {
     Refused(Unavailable),
     /// Foreign code panicked over this call, on somebody else's thread.
     Panicked(Panic),
+    /// It is out of line: no answer would come before its deadline.
+    TooLate,
 }
 
 impl Waiter {
@@ -89,6 +93,16 @@ impl Waiter {
         wake(waker);
     }
 
+    /// Tells the call that it need not wait any more.
+    pub(super) fn turn_away(&self) {
+        let waker = {
+            let mut cell = self.cell();
+            cell.too_late = true;
+            cell.waker.take()
+        };
+        wake(waker);
+    }
+
     /// Waits for what happens next.
     pub(super) async fn event(&self) -> Event {
         poll_fn(|cx| {
@@ -98,6 +112,9 @@ impl Waiter {
             }
             if let Some(panic) = cell.panic.take() {
                 return Poll::Ready(Event::Panicked(panic));
+            }
+            if cell.too_late {
+                return Poll::Ready(Event::TooLate);
             }
             if let Some(news) = cell.news.take() {
                 return Poll::Ready(Event::Refused(news));

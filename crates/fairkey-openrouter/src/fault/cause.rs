@@ -7,7 +7,6 @@ use fairkey_core::{FaultKind, Scope};
 
 use crate::fault::Remedy;
 
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -168,7 +167,7 @@ const TABLE: &[Row] = {
         Row(C::KeyForbidden, "key_forbidden", Key, Failed, ANY_KEY, SHORT),
         Row(C::KeyCapSpent, "key_cap_spent", Key, Exhausted, ANY_KEY, MONTH),
         Row(C::KeyCapTooSmall, "key_cap_too_small", Key, Throttled,
-            Remedy { smaller_max_tokens: true, ..ANY_KEY }, MINUTE),
+            Remedy { smaller_max_tokens: true, ..ANY_KEY }, SHORT),
         Row(C::GuardrailBudget, "guardrail_budget", Budget, Exhausted, ACCOUNT, MONTH),
         Row(C::WorkspaceBudget, "workspace_budget", Budget, Exhausted, ACCOUNT, MONTH),
         Row(C::BalanceExhausted, "balance_exhausted", Account, Exhausted, ACCOUNT, HOUR),
@@ -257,9 +256,8 @@ impl Cause {
 
     /// Returns the longest wait that a hint of the upstream can mean here.
     ///
-    /// 5 minutes for throttles and failures; a minute where only this request was too large for
-    /// the key; 25 hours for quotas of a day; 32 days for caps and budgets; an hour for balances,
-    /// which a top-up may cure at any time.
+    /// 5 minutes for throttles and failures; 25 hours for quotas of a day; 32 days for caps and
+    /// budgets; an hour for balances, which a top-up may cure at any time.
     #[must_use]
     pub fn max_wait(self) -> Duration {
         self.row().5

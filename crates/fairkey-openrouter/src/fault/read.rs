@@ -206,6 +206,8 @@ impl Fault {
         inner.resets = match (inner.kind, &interval) {
             _ if cause == Cause::FreeDaily => Some(ResetInterval::Daily),
             (FaultKind::Exhausted, Some(interval)) => interval.clone(),
+            // Not out until then, but surely well again.
+            (_, Some(interval)) if cause == Cause::KeyCapTooSmall => interval.clone(),
             _ => None,
         };
         inner.retry = hint(&inner, &envelope, phrases.when(), interval == Some(None));

@@ -33,7 +33,8 @@ impl Fault {
     /// minute was still to come when the answer was written: it means a tenth of a second. One
     /// that passed before that, and a wait of nothing, say nothing: a clock is wrong, or the
     /// upstream is, and the schedule of whoever asks decides. Without a hint the calendar speaks for
-    /// what starts anew by the day, the week or the month.
+    /// what starts anew by the day, the week or the month: for what is used up, and for a cap that
+    /// is nearly so where its reset is near.
     #[must_use]
     pub fn wait(&self, wall: Duration) -> Option<Duration> {
         let wait = match self.0.retry {
@@ -47,7 +48,9 @@ impl Fault {
                     .resets
                     .as_ref()
                     .and_then(|resets| resets.next_reset(wall));
-                reset.and_then(|at| at.checked_sub(wall))
+                let wait = reset.and_then(|at| at.checked_sub(wall));
+                // What is not used up yet is looked at again sooner than at a reset that is far.
+                wait.filter(|wait| self.0.kind == FaultKind::Exhausted || *wait <= self.max_wait())
             }
         };
         wait.filter(|wait| !wait.is_zero())
@@ -75,6 +78,20 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cap_that_is_nearly_spent_is_well_at_a_reset_that_is_near() {
+        let body = br#"{"error":{"code":402,"message":"create a key with a higher daily limit",
+            "metadata":{"limit_source":"openrouter_key_limit"}}}"#;
+        let status = http::StatusCode::PAYMENT_REQUIRED;
+        let fault = Fault::from_response(status, &http::HeaderMap::new(), body);
+        assert_eq!(fault.cause(), Cause::KeyCapTooSmall);
+        let midnight = Duration::from_secs(86_400 * 20_000);
+        let wait = |before| fault.wait(midnight - Duration::from_secs(before));
+        assert_eq!(wait(250), Some(Duration::from_secs(250)));
+        assert_eq!(wait(20), Some(Duration::from_secs(20)));
+        assert_eq!(wait(3_600), None, "the schedule of whoever asks decides");
+    }
 
     #[test]
     fn a_stamp_that_has_just_passed_means_soon_and_an_old_one_nothing() {

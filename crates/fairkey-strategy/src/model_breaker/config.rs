@@ -23,7 +23,8 @@ pub struct ModelBreakerConfig {
     /// The most that the hint of an ordinary failure is believed. Default 60 s.
     pub failed_cap: Duration,
     /// Closes the model when so many of its providers have failed, without any success of the
-    /// model in between. Default 3; 0 switches it off.
+    /// model in between, or when calls keep meeting one that is closed. Default 3; 0 switches both
+    /// off.
     pub failing_providers: u32,
     /// How many models and providers at models are known at most: one each. Default 256, at least
     /// 2, at most 2,047.

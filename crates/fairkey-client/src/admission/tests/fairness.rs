@@ -213,7 +213,9 @@ impl Gate for OpensMeanwhile {
     fn check(&self, at: &At<'_>) -> Result<(), Denied> {
         if at.ask.model == Some("m/x") {
             self.open.store(true, Ordering::SeqCst);
-            self.waker.wake();
+            if let Some(admission) = self.waker.admission() {
+                admission.pump();
+            }
         } else if self.open.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -247,4 +249,46 @@ async fn a_call_that_is_turned_away_gives_its_permit_to_who_looked_for_one() {
     settle().await;
     assert!(waits.is_finished(), "nothing else would wake it");
     assert!(waits.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_free_goes_to_whoever_can_still_be_answered() {
+    let second = Duration::from_secs(1);
+    let admission = admission(1, TestGate::cap(1), None);
+    let mut held = admission
+        .acquire(wish(), after(MINUTE), &mut None)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        // Answers take four seconds.
+        tokio::time::advance(4 * second).await;
+        held.lease.record(Outcome::Success);
+        drop(held);
+        held = admission
+            .acquire(wish(), after(MINUTE), &mut None)
+            .await
+            .unwrap();
+    }
+    let call = |seconds: u32| {
+        let admission = Arc::clone(&admission);
+        let wish = Wish {
+            deadline: Some(admission.pool.now() + seconds * second),
+            ..wish()
+        };
+        tokio::spawn(async move {
+            let limit = after(seconds * second);
+            admission.acquire(wish, limit, &mut None).await
+        })
+    };
+    let (hopeless, hopeful) = (call(5), call(20));
+    tokio::time::sleep(2 * second).await;
+    drop(held);
+    let refused = hopeless.await.unwrap().unwrap_err();
+    assert!(matches!(refused, Refusal::TimedOut { .. }), "{refused:?}");
+    let held = hopeful.await.unwrap().unwrap();
+    // Alone in line, it is sent all the same: nobody loses by it.
+    let alone = call(3);
+    tokio::time::sleep(second).await;
+    drop(held);
+    assert!(alone.await.unwrap().is_ok());
 }

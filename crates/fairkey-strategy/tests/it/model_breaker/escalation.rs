@@ -106,3 +106,40 @@ fn a_model_that_escalates_again_stays_out_for_longer() {
     let second = rig.ask("m", &[]).unwrap_err().retry_at.unwrap();
     assert_eq!(second, at(30));
 }
+
+#[test]
+fn a_closed_provider_that_is_met_again_closes_the_model() {
+    let rig = rig();
+    let early = rig.ask("m", &[]).unwrap();
+    rig.advance(secs(1));
+    rig.fault("m", Some("p"), slow_down(20));
+    // It began before the provider was closed, and says nothing of ways around it.
+    let begun = early.begun();
+    let (kind, retry) = slow_down(20);
+    rig.advance(secs(1));
+    rig.gate.fault("m", Some("p"), kind, retry, begun, at(2));
+    early.finish(Outcome::Neutral);
+    assert!(rig.admits("m", &[]));
+    rig.advance(secs(1));
+    rig.fails("m", Some("p"));
+    let refused = rig.ask("m", &[]).unwrap_err();
+    assert_eq!(
+        (refused.by, refused.retry_at),
+        (Some(Scope::Model), Some(at(22)))
+    );
+    rig.advance_to(at(22));
+    rig.ask("m", &[]).unwrap().finish(Outcome::Success);
+    assert_eq!(rig.health("m", None), Health::Well);
+}
+
+#[test]
+fn a_success_in_between_shows_a_way_around_a_closed_provider() {
+    let rig = rig();
+    rig.fault("m", Some("p"), slow_down(20));
+    rig.advance(secs(1));
+    rig.succeeds("m", &[]);
+    rig.fails("m", Some("p"));
+    assert!(rig.admits("m", &[]), "another provider served a call");
+    rig.fails("m", Some("p"));
+    assert!(!rig.admits("m", &[]));
+}
