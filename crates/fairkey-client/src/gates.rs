@@ -40,9 +40,8 @@ impl Gates {
             open_cap: Duration::from_secs(10),
             ..BreakerConfig::default()
         };
-        let breaker = |group, seed| {
-            Arc::new(SlidingWindowBreaker::per(group, for_all.clone()).seed(seed))
-        };
+        let breaker =
+            |group, seed| Arc::new(SlidingWindowBreaker::per(group, for_all.clone()).seed(seed));
         Self {
             switch: Arc::new(Switch::new()),
             breaker: Arc::new(of_key),
