@@ -26,8 +26,9 @@ const ENOUGH: u64 = WHOLE / 5;
 /// the least `(calls in flight + 1) / weight`, and among those one by chance.
 ///
 /// The headroom of a key is what would be left after the call, as a part of the limit, of the
-/// dimension and group of which least would be left; what has no limit has all of it. Steps keep
-/// many pickers from running after the same few calls of difference.
+/// dimension and group of which least would be left; what has no limit has all of it. A call that
+/// needs less than a 128th of every limit counts as one that needs next to nothing. Steps keep many
+/// pickers from running after the same few calls of difference.
 ///
 /// Keys with limits and keys without do not compare well: what is not known to be limited looks
 /// as if it had room always. Give limits to all accounts or to none.
@@ -68,53 +69,54 @@ impl Headroom {
         Gated::new(Self::new(Arc::clone(&limits))).shared_gate(limits)
     }
 
-    /// Returns what is compared: steps of headroom that are used, then the load; smaller is
-    /// better.
-    #[inline]
-    fn rank(&self, key: Candidate<'_>, need: &Need<'_>, now: u64) -> u64 {
-        let used = (WHOLE - self.limits.headroom_of(key, need, now)) * STEPS / WHOLE;
-        // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
-        used << 59 | key.load_with_one_more().min((1 << 59) - 1)
-    }
-
     /// Returns the key of the ask's session, while it has enough headroom.
     fn of_session<'a>(
         &self,
         affinity: u64,
         turn: &mut Turn<'a>,
-        need: &Need<'_>,
+        view: &View<'_>,
     ) -> Option<Candidate<'a>> {
         let home = sticky::home(affinity, turn)?;
-        let headroom = (self.limits).headroom_of(home, need, turn.now().as_nanos());
-        (headroom >= ENOUGH).then_some(home)
+        (view.headroom(home) >= ENOUGH).then_some(home)
     }
 
-    /// Takes keys in slow start out of consideration: returns one that is as good as any by
-    /// [`Headroom::rank`] of those that `may`.
+    /// Returns the best of the keys on offer that `may` be picked.
     #[inline]
     fn best<'a>(
         &self,
         turn: &mut Turn<'a>,
-        need: &Need<'_>,
+        view: &View<'_>,
         may: impl Fn(Candidate<'a>) -> bool,
     ) -> Option<Candidate<'a>> {
-        let now = turn.now().as_nanos();
         if turn.keys().slots() <= SCANNED {
-            let rank = |key| {
+            let (mut least, mut ties) = (u64::MAX, 0_u64);
+            turn.for_each(|key| {
                 if may(key) {
-                    self.rank(key, need, now)
-                } else {
-                    u64::MAX
+                    let (rank, bit) = (view.rank(key), 1 << key.slot().index());
+                    if rank < least {
+                        (least, ties) = (rank, bit);
+                    } else if rank == least {
+                        ties |= bit;
+                    }
                 }
+            });
+            let mut skip = match ties.count_ones() {
+                0 => return None,
+                1 => 0,
+                many => turn.chance().below(many),
             };
-            return turn.least(rank).filter(|key| may(*key));
+            while skip > 0 {
+                ties &= ties - 1;
+                skip -= 1;
+            }
+            return turn.keys().at(ties.trailing_zeros() as usize);
         }
         let mut best: Option<(u64, Candidate<'a>)> = None;
         for _ in 0..SAMPLES {
             // Of equals the first drawn: that is chance already.
             let Some(key) = turn.random() else { break };
             if may(key) {
-                let rank = self.rank(key, need, now);
+                let rank = view.rank(key);
                 if best.is_none_or(|(least, _)| rank < least) {
                     best = Some((rank, key));
                 }
@@ -124,24 +126,58 @@ impl Headroom {
     }
 }
 
+/// What is known before any key is looked at.
+struct View<'a> {
+    limits: &'a Limits,
+    need: Need<'a>,
+    tiny: bool,
+    now: u64,
+}
+
+impl View<'_> {
+    #[inline]
+    fn headroom(&self, key: Candidate<'_>) -> u64 {
+        (self.limits).headroom_of(key, &self.need, self.now, self.tiny)
+    }
+
+    /// Returns what is compared: steps of headroom that are used, then the load; smaller is
+    /// better.
+    #[inline]
+    fn rank(&self, key: Candidate<'_>) -> u64 {
+        let used = (WHOLE - self.headroom(key)) * STEPS / WHOLE;
+        // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
+        used << 59 | key.load_with_one_more().min((1 << 59) - 1)
+    }
+}
+
 impl Strategy for Headroom {
     #[inline]
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
+        let affinity = turn.ask().affinity;
+        if self.limits.is_empty() && affinity.is_none() && self.slow_start.is_over() {
+            return turn.least_loaded();
+        }
         let need = self.limits.need(turn.ask());
-        if let Some(affinity) = turn.ask().affinity
-            && let Some(home) = self.of_session(affinity, turn, &need)
+        let view = View {
+            limits: &self.limits,
+            tiny: self.limits.is_tiny(&need),
+            need,
+            now: turn.now().as_nanos(),
+        };
+        if let Some(affinity) = affinity
+            && let Some(home) = self.of_session(affinity, turn, &view)
         {
             return Some(home);
         }
         if self.slow_start.is_over() {
-            if need.is_unlimited() {
+            if view.need.is_unlimited() {
                 return turn.least_loaded();
             }
-            return self.best(turn, &need, |_| true);
+            return self.best(turn, &view, |_| true);
         }
         let start = self.slow_start.look(turn);
-        let best = self.best(turn, &need, |key| start.admits(key));
-        best.or_else(|| self.best(turn, &need, |_| true))
+        let best = self.best(turn, &view, |key| start.admits(key));
+        best.or_else(|| self.best(turn, &view, |_| true))
     }
 
     fn attach(&mut self, registry: &mut Registry) {
@@ -160,8 +196,13 @@ impl Strategy for Headroom {
     /// Returns steps of headroom that are used, 0 to 20, and below the point the load: the whole
     /// is ordered as picks are. As of the last look that an explanation took at the limits.
     fn score(&self, key: Candidate<'_>, ask: &Ask<'_>) -> Option<f64> {
-        let now = self.limits.looked_at().as_nanos();
-        let rank = self.rank(key, &self.limits.need(ask), now);
+        let view = View {
+            limits: &self.limits,
+            need: self.limits.need(ask),
+            tiny: false,
+            now: self.limits.looked_at().as_nanos(),
+        };
+        let rank = view.rank(key);
         let load = (f64::from(key.in_flight()) + 1.0) / f64::from(key.weight());
         Some((rank >> 59) as f64 + load / (1.0 + load))
     }

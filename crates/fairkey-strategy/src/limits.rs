@@ -102,10 +102,12 @@ pub struct Limits {
     config: Mutex<LimitsConfig>,
     /// A bit for each kind of which any group has limits.
     in_use: AtomicU32,
-    planes: [Plane; 3],
+    planes: Box<[Plane; 3]>,
     models: Models,
     /// Room for a call of this size is in every group that is not tight.
     small: [AtomicU64; DIMENSIONS],
+    /// A call of this size is hardly more than the least, for every group.
+    tiny: [AtomicU64; DIMENSIONS],
     shown: Arc<SlotBits>,
     /// The time of the last look, for explanations: a strategy's score is not told the time.
     looked_at: AtomicU64,
@@ -153,6 +155,8 @@ pub(crate) struct Need<'a> {
     amounts: Amounts,
     planes: [Option<&'a Plane>; 4],
     model: usize,
+    /// Whether it is counted by its model, too.
+    by_model: bool,
 }
 
 impl Need<'_> {
@@ -175,13 +179,14 @@ impl Limits {
         Self {
             config: Mutex::new(config),
             in_use: AtomicU32::new(0),
-            planes: [
+            planes: Box::new([
                 plane(Group::Key, KEY as usize),
                 plane(Group::Account, ACCOUNT as usize),
                 plane(Group::Account, FREE as usize),
-            ],
+            ]),
             models: Models::new(),
             small: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
+            tiny: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             shown,
             looked_at: AtomicU64::new(0),
         }
@@ -235,10 +240,10 @@ impl Limits {
         resets_at: Option<Timestamp>,
     ) {
         if let Some(plane) = self.plane(group)
-            && let Some((cell, marks)) = plane.of(key)
+            && let Some((cell, place)) = plane.of(key)
         {
             let resets = resets_at.map(Timestamp::as_nanos);
-            cell.told(dimension, left, now.as_nanos(), resets, &marks);
+            cell.told(dimension, left, now.as_nanos(), resets, &place);
         }
     }
 
@@ -260,7 +265,7 @@ impl Limits {
     /// left: 1 where nothing is limited, 0 where the ask does not fit.
     #[must_use]
     pub fn headroom(&self, key: Candidate<'_>, ask: &Ask<'_>, now: Timestamp) -> f64 {
-        let headroom = self.headroom_of(key, &self.need(ask), now.as_nanos());
+        let headroom = self.headroom_of(key, &self.need(ask), now.as_nanos(), false);
         headroom as f64 / WHOLE as f64
     }
 
@@ -324,13 +329,13 @@ impl Limits {
             (_, None) => return Ok(()),
         };
         if limit.is_none() {
-            if let Some((cell, marks)) = plane.of(key) {
-                cell.set(dimension, None, config.margin, &marks);
+            if let Some((cell, place)) = plane.of(key) {
+                cell.set(dimension, None, config.margin, &place);
             }
             return Ok(());
         }
-        let (cell, marks) = plane.make(key).ok_or(LimitError::UnknownKey)?;
-        cell.set(dimension, limit, config.margin, &marks);
+        let (cell, place) = plane.make(key).ok_or(LimitError::UnknownKey)?;
+        cell.set(dimension, limit, config.margin, &place);
         self.in_use.fetch_or(1 << kind(group), Ordering::Relaxed);
         Ok(())
     }
@@ -347,8 +352,10 @@ impl Limits {
         };
         self.planes.iter().for_each(&mut look);
         self.models.for_each(&mut look);
-        for (small, least) in self.small.iter().zip(least) {
+        for ((small, tiny), least) in self.small.iter().zip(&self.tiny).zip(least) {
             small.store(least, Ordering::Relaxed);
+            // An eighth of a sixteenth, or the one that every call is.
+            tiny.store((least / 8).max(least.min(1)), Ordering::Relaxed);
         }
     }
 
@@ -368,6 +375,7 @@ impl Limits {
             amounts: amounts(&ask.cost),
             planes: [None; 4],
             model: 0,
+            by_model: false,
         };
         for kind in [KEY, ACCOUNT] {
             if in_use & 1 << kind != 0 {
@@ -386,22 +394,52 @@ impl Limits {
     fn add_model<'a>(&'a self, need: &mut Need<'a>, in_use: u32, model: &str) {
         if in_use & 1 << FREE != 0 && is_free_model(model) {
             need.planes[FREE as usize] = Some(&self.planes[FREE as usize]);
+            need.by_model = true;
         }
         if in_use & 1 << MODEL != 0
             && let Some((number, plane)) = self.models.find(model)
         {
             need.model = number;
+            need.by_model = true;
             need.planes[MODEL as usize] = Some(plane);
         }
     }
 
-    /// Returns what would be left of [`WHOLE`], of the dimension and group of which least would.
+    /// Returns whether `need` is hardly more than the least that a call needs, for every group.
     #[inline]
-    pub(crate) fn headroom_of(&self, key: Candidate<'_>, need: &Need<'_>, now: u64) -> u64 {
+    pub(crate) fn is_tiny(&self, need: &Need<'_>) -> bool {
+        fits_all(&need.amounts, &self.tiny)
+    }
+
+    /// Returns what would be left of [`WHOLE`], of the dimension and group of which least would;
+    /// where `tiny` says that `need` is hardly more than the least, what the least call leaves.
+    #[inline]
+    pub(crate) fn headroom_of(
+        &self,
+        key: Candidate<'_>,
+        need: &Need<'_>,
+        now: u64,
+        tiny: bool,
+    ) -> u64 {
+        let of = |plane: &Plane, index| {
+            if tiny {
+                return plane.glance(index, now);
+            }
+            plane.at(index).map_or(WHOLE, |(cell, place)| {
+                cell.headroom(now, &need.amounts, &place)
+            })
+        };
+        let account = key.account().index();
         let mut least = WHOLE;
-        for plane in need.planes.into_iter().flatten() {
-            if let Some((cell, marks)) = plane.of(key) {
-                least = least.min(cell.headroom(now, &need.amounts, &marks));
+        if let Some(plane) = need.planes[ACCOUNT as usize] {
+            least = of(plane, account);
+        }
+        if let Some(plane) = need.planes[KEY as usize] {
+            least = least.min(of(plane, key.slot().index()));
+        }
+        if need.by_model {
+            for plane in need.planes[FREE as usize..].iter().flatten() {
+                least = least.min(of(plane, account));
             }
         }
         least
@@ -434,12 +472,21 @@ impl Limits {
             let bits = bits_of(ticket, kind);
             if bits != 0
                 && let Some(plane) = plane
-                && let Some((cell, marks)) = plane.of(at.key)
+                && let Some((cell, place)) = plane.of(at.key)
             {
-                cell.undo(bits, at.now.as_nanos(), &need.amounts, &marks);
+                cell.undo(bits, at.now.as_nanos(), &need.amounts, &place);
             }
         }
     }
+}
+
+#[inline]
+fn fits_all(need: &Amounts, most: &[AtomicU64; DIMENSIONS]) -> bool {
+    let mut fits = true;
+    for (need, most) in need.iter().zip(most) {
+        fits &= *need <= most.load(Ordering::Relaxed);
+    }
+    fits
 }
 
 fn kind(group: LimitGroup<'_>) -> u32 {
@@ -495,10 +542,7 @@ impl Gate for Limits {
             return;
         }
         let need = self.need(turn.ask());
-        let mut small = true;
-        for (need, most) in need.amounts.iter().zip(&self.small) {
-            small &= *need <= most.load(Ordering::Relaxed);
-        }
+        let small = fits_all(&need.amounts, &self.small);
         for plane in need.planes.into_iter().flatten() {
             plane.narrow(turn, &need.amounts, small);
         }
@@ -510,14 +554,17 @@ impl Gate for Limits {
 
     #[inline]
     fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
+        if self.is_empty() {
+            return Ok(Ticket::default());
+        }
         let need = self.need(at.ask);
         let now = at.now.as_nanos();
         let mut ticket = (need.model as u64) << MODEL_AT;
         for (kind, plane) in (0..).zip(need.planes) {
             if let Some(plane) = plane
-                && let Some((cell, marks)) = plane.of(at.key)
+                && let Some((cell, place)) = plane.of(at.key)
             {
-                match cell.enter(now, &need.amounts, &marks) {
+                match cell.enter(now, &need.amounts, &place) {
                     Ok(bits) => ticket |= u64::from(bits) << (kind * BITS),
                     Err(bar) => {
                         self.roll_back(at, &need, ticket);
@@ -548,9 +595,9 @@ impl Gate for Limits {
                 _ => self.planes.get(kind as usize),
             };
             if let Some(plane) = plane
-                && let Some((cell, marks)) = plane.of(key)
+                && let Some((cell, place)) = plane.of(key)
             {
-                cell.leave(bits, &call, &marks);
+                cell.leave(bits, &call, &place);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
 
 use super::config::{DIMENSIONS, Dimension, Limit};
+use super::plane::Place;
 use super::state::{Amounts, Bar, ENTERED, LEAST, MOST, Settlement, State};
 
 /// All of a limit, in the unit that headroom is counted in.
@@ -19,46 +20,35 @@ pub(crate) const WHOLE: u64 = 1 << 16;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Cell {
-    used: [AtomicU64; DIMENSIONS],
-    /// 2^64 / limit, and 0 where there is none: a multiplication instead of a division.
-    inverse: [AtomicU64; DIMENSIONS],
     /// Until when `used` is right, if nothing happens.
     fresh_until: AtomicU64,
     /// Until when not even the least call is admitted, if nothing happens; 0 for not closed.
     closed_until: AtomicU64,
+    used: [AtomicU64; DIMENSIONS],
+    /// 2^64 / limit, and 0 where there is none: a multiplication instead of a division.
+    inverse: [AtomicU64; DIMENSIONS],
     state: Mutex<State>,
-}
-
-/// Whose set of the tight a cell is in, at which index.
-pub(super) trait Marks {
-    fn mark(&self, tight: bool);
-}
-
-impl<F: Fn(bool)> Marks for F {
-    fn mark(&self, tight: bool) {
-        self(tight);
-    }
 }
 
 impl Cell {
     pub(super) fn new() -> Self {
         Self {
-            used: std::array::from_fn(|_| AtomicU64::new(0)),
-            inverse: std::array::from_fn(|_| AtomicU64::new(0)),
             fresh_until: AtomicU64::new(u64::MAX),
             closed_until: AtomicU64::new(0),
+            used: std::array::from_fn(|_| AtomicU64::new(0)),
+            inverse: std::array::from_fn(|_| AtomicU64::new(0)),
             state: Mutex::new(State::new()),
         }
     }
 
     /// Makes it that of somebody new.
-    pub(super) fn reset(&self, marks: &impl Marks) {
+    pub(super) fn reset(&self, place: &Place<'_>) {
         let mut state = lock(&self.state);
         let tight = state.tight;
         *state = State::new();
         state.tight = tight;
-        self.show(&mut state, marks);
         self.show_limits(&state);
+        self.show(&mut state, place);
     }
 
     /// Sets or lifts a limit. Returns whether any is left.
@@ -67,12 +57,12 @@ impl Cell {
         dimension: Dimension,
         limit: Option<Limit>,
         margin: Duration,
-        marks: &impl Marks,
+        place: &Place<'_>,
     ) -> bool {
         let mut state = lock(&self.state);
         state.set(dimension, limit, margin);
-        self.show(&mut state, marks);
         self.show_limits(&state);
+        self.show(&mut state, place);
         state.is_limited()
     }
 
@@ -83,28 +73,28 @@ impl Cell {
         left: u64,
         now: u64,
         resets: Option<u64>,
-        marks: &impl Marks,
+        place: &Place<'_>,
     ) {
         let mut state = lock(&self.state);
         state.told(dimension, left, now, resets);
-        self.show(&mut state, marks);
+        self.show(&mut state, place);
     }
 
     /// Reserves in all dimensions or in none. Returns the ticket's bits.
     #[inline]
-    pub(super) fn enter(&self, now: u64, need: &Amounts, marks: &impl Marks) -> Result<u8, Bar> {
+    pub(super) fn enter(&self, now: u64, need: &Amounts, place: &Place<'_>) -> Result<u8, Bar> {
         let mut state = lock(&self.state);
         state.roll(now);
         let Some(bits) = state.reserve(now, need) else {
-            return Err(self.refuse(&mut state, now, need, marks));
+            return Err(self.refuse(&mut state, now, need, place));
         };
-        self.show(&mut state, marks);
+        self.show(&mut state, place);
         Ok(bits)
     }
 
     #[cold]
-    fn refuse(&self, state: &mut State, now: u64, need: &Amounts, marks: &impl Marks) -> Bar {
-        self.show(state, marks);
+    fn refuse(&self, state: &mut State, now: u64, need: &Amounts, place: &Place<'_>) -> Bar {
+        self.show(state, place);
         state.bar(now, need).unwrap_or(Bar {
             until: u64::MAX,
             dimension: Dimension::InFlight,
@@ -114,7 +104,7 @@ impl Cell {
 
     /// Takes back what a turn reserved that came to nothing.
     #[cold]
-    pub(super) fn undo(&self, bits: u8, now: u64, need: &Amounts, marks: &impl Marks) {
+    pub(super) fn undo(&self, bits: u8, now: u64, need: &Amounts, place: &Place<'_>) {
         let call = Settlement {
             begun: now,
             ended: now,
@@ -122,17 +112,17 @@ impl Cell {
             charged: *need,
             undone: true,
         };
-        self.leave(bits, &call, marks);
+        self.leave(bits, &call, place);
     }
 
     /// Ends a call.
     #[inline]
-    pub(super) fn leave(&self, bits: u8, call: &Settlement, marks: &impl Marks) {
+    pub(super) fn leave(&self, bits: u8, call: &Settlement, place: &Place<'_>) {
         debug_assert!(bits & ENTERED != 0, "a ticket of nobody");
         let mut state = lock(&self.state);
         state.roll(call.ended);
         state.settle(bits, call);
-        self.show(&mut state, marks);
+        self.show(&mut state, place);
     }
 
     /// Returns what bars `need`, for any time and without an effect.
@@ -142,14 +132,14 @@ impl Cell {
 
     /// Returns whether `need` is admitted now, for selections: it remembers until when nothing
     /// is, and takes itself out of the set of the tight.
-    pub(super) fn admits(&self, now: u64, need: &Amounts, marks: &impl Marks) -> bool {
+    pub(super) fn admits(&self, now: u64, need: &Amounts, place: &Place<'_>) -> bool {
         // Relaxed: compared with the time, and publishes nothing.
         if now < self.closed_until.load(Ordering::Relaxed) {
             return false;
         }
         let mut state = lock(&self.state);
         state.roll(now);
-        self.show(&mut state, marks);
+        self.show(&mut state, place);
         if state.bar(now, need).is_none() {
             return true;
         }
@@ -173,51 +163,84 @@ impl Cell {
     }
 
     /// Returns what would be left, of [`WHOLE`], of the dimension of which least would be left.
-    #[inline]
-    pub(super) fn headroom(&self, now: u64, need: &Amounts, marks: &impl Marks) -> u64 {
+    pub(super) fn headroom(&self, now: u64, need: &Amounts, place: &Place<'_>) -> u64 {
         if now >= self.fresh_until.load(Ordering::Relaxed) {
-            self.refresh(now, marks);
+            self.refresh(now, place);
         }
         let mut most = 0;
         for ((used, inverse), need) in self.used.iter().zip(&self.inverse).zip(need) {
             let used = used.load(Ordering::Relaxed).saturating_add(*need);
-            let inverse = inverse.load(Ordering::Relaxed);
-            let part = u128::from(used.min(MOST) * WHOLE) * u128::from(inverse);
-            most = most.max((part >> 64) as u64);
+            most = most.max(part(used, inverse.load(Ordering::Relaxed)));
         }
         WHOLE.saturating_sub(most)
     }
 
+    /// Brings what is shown up to `now`.
     #[cold]
-    fn refresh(&self, now: u64, marks: &impl Marks) {
+    pub(super) fn refresh(&self, now: u64, place: &Place<'_>) {
         let mut state = lock(&self.state);
         state.roll(now);
-        self.show(&mut state, marks);
+        self.show(&mut state, place);
     }
 
     /// Shows what changed.
     #[inline]
-    fn show(&self, state: &mut State, marks: &impl Marks) {
-        for (shown, used) in self.used.iter().zip(&state.used) {
-            shown.store(*used, Ordering::Relaxed);
+    fn show(&self, state: &mut State, place: &Place<'_>) {
+        let (mut most, mut tight) = (0, false);
+        for (at, least) in LEAST.into_iter().enumerate() {
+            let used = state.used[at];
+            self.used[at].store(used, Ordering::Relaxed);
+            most = most.max(part(used.saturating_add(least), state.inverse[at]));
+            tight |= used > state.lines[at];
         }
-        self.fresh_until
-            .store(state.next_change(), Ordering::Relaxed);
+        let left = WHOLE.saturating_sub(most);
+        let next = state.next_change();
+        self.fresh_until.store(next, Ordering::Relaxed);
+        place.show(Glance::new(next, left));
         self.closed_until.store(0, Ordering::Relaxed);
-        let tight = state.is_tight();
+        tight |= state.shut;
         if tight != state.tight {
             state.tight = tight;
-            marks.mark(tight);
+            place.mark(tight);
         }
     }
 
     fn show_limits(&self, state: &State) {
-        for (shown, limit) in self.inverse.iter().zip(state.limits) {
-            let inverse = match limit {
-                u64::MAX => 0,
-                limit => u64::MAX.checked_div(limit).unwrap_or(u64::MAX),
-            };
+        for (shown, inverse) in self.inverse.iter().zip(state.inverse) {
             shown.store(inverse, Ordering::Relaxed);
         }
     }
+}
+
+/// What a selection reads of every group: what the least call would leave, of [`WHOLE`], of the
+/// dimension of which least is left, and until when that is right if nothing happens. One word, so
+/// that looking at a key is one load: 17 bits, and time in steps of 2^17 ns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance(pub(super) u64);
+
+const LEFT: u64 = (1 << 17) - 1;
+
+impl Glance {
+    /// Of a group without limits: all is left, for good.
+    pub(super) const NOTHING: Self = Self(!LEFT | WHOLE);
+
+    fn new(until: u64, left: u64) -> Self {
+        Self(until & !LEFT | left)
+    }
+
+    #[inline]
+    pub(super) fn is_stale(self, now: u64) -> bool {
+        now & !LEFT >= self.0 & !LEFT
+    }
+
+    #[inline]
+    pub(super) fn left(self) -> u64 {
+        self.0 & LEFT
+    }
+}
+
+/// Returns how much of a limit `used` is, of [`WHOLE`].
+#[inline]
+fn part(used: u64, inverse: u64) -> u64 {
+    ((u128::from(used.min(MOST) * WHOLE) * u128::from(inverse)) >> 64) as u64
 }

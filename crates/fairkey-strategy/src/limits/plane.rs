@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use fairkey_core::sync::{AtomicUsize, Ordering};
+use fairkey_core::sync::{AtomicU64, AtomicUsize, Ordering};
 use fairkey_core::{Candidate, Denied, KeySet, SlotBits, Slots, Turn, mix};
 
-use super::cell::{Cell, Marks};
+use super::cell::{Cell, Glance};
 use super::state::Amounts;
 use crate::Group;
 
@@ -14,6 +14,8 @@ use crate::Group;
 pub(super) struct Plane {
     group: Group,
     cells: Slots<OnceLock<Box<Cell>>>,
+    /// A [`Glance`] at each.
+    glances: Slots<AtomicU64>,
     /// How many slots there is room for.
     len: AtomicUsize,
     /// Groups that have a cell.
@@ -31,6 +33,7 @@ impl Plane {
         Self {
             group,
             cells: Slots::new(),
+            glances: Slots::new(),
             len: AtomicUsize::new(0),
             limited: SlotBits::new(),
             tight: SlotBits::new(),
@@ -39,20 +42,43 @@ impl Plane {
         }
     }
 
-    /// Returns the group of `key`, if it has limits, with what marks it.
+    /// Returns what a least call would leave of the group at `index`, of
+    /// [`WHOLE`](super::cell::WHOLE).
     #[inline]
-    pub(super) fn of(&self, key: Candidate<'_>) -> Option<(&Cell, impl Marks)> {
+    pub(super) fn glance(&self, index: usize, now: u64) -> u64 {
+        let Some(shown) = self.glances.get(index) else {
+            return Glance::NOTHING.left();
+        };
+        // Relaxed: advisory.
+        let glance = Glance(shown.load(Ordering::Relaxed));
+        if glance.is_stale(now) {
+            self.refresh(index, now);
+            return Glance(shown.load(Ordering::Relaxed)).left();
+        }
+        glance.left()
+    }
+
+    #[cold]
+    fn refresh(&self, index: usize, now: u64) {
+        if let Some((cell, place)) = self.at(index) {
+            cell.refresh(now, &place);
+        }
+    }
+
+    /// Returns the group of `key`, if it has limits, with what place it.
+    #[inline]
+    pub(super) fn of(&self, key: Candidate<'_>) -> Option<(&Cell, Place<'_>)> {
         self.at(self.group.index(key))
     }
 
     #[inline]
-    fn at(&self, index: usize) -> Option<(&Cell, impl Marks)> {
+    pub(super) fn at(&self, index: usize) -> Option<(&Cell, Place<'_>)> {
         let cell = self.cells.get(index)?.get()?;
-        Some((&**cell, move |tight| self.mark(index, tight)))
+        Some((&**cell, Place { plane: self, index }))
     }
 
     /// Returns the group of `key`, with limits from now on.
-    pub(super) fn make(&self, key: Candidate<'_>) -> Option<(&Cell, impl Marks)> {
+    pub(super) fn make(&self, key: Candidate<'_>) -> Option<(&Cell, Place<'_>)> {
         let index = self.group.index(key);
         self.cells.get(index)?.get_or_init(|| Box::new(Cell::new()));
         self.limited.insert(index);
@@ -88,7 +114,7 @@ impl Plane {
             |word| bits.word(word),
             |index| {
                 let cell = self.at(index);
-                if cell.is_none_or(|(cell, marks)| cell.admits(now, need, &marks)) {
+                if cell.is_none_or(|(cell, place)| cell.admits(now, need, &place)) {
                     Ok(())
                 } else {
                     Err(Denied::for_good(self.group.scope()))
@@ -105,6 +131,7 @@ impl Plane {
     /// Makes room for so many slots.
     pub(super) fn grow(&self, len: usize) {
         self.cells.grow(len, OnceLock::new);
+        self.glances.grow(len, || AtomicU64::new(Glance::NOTHING.0));
         self.limited.grow(len);
         self.tight.grow(len);
         self.len.fetch_max(len, Ordering::Relaxed);
@@ -114,8 +141,8 @@ impl Plane {
     pub(super) fn rekey(&self, keys: &KeySet) {
         self.grow(self.group.len(keys));
         self.group.for_each_fresh(keys, |index| {
-            if let Some((cell, marks)) = self.at(index) {
-                cell.reset(&marks);
+            if let Some((cell, place)) = self.at(index) {
+                cell.reset(&place);
                 self.limited.remove(index);
             }
         });
@@ -130,6 +157,27 @@ impl Plane {
                 f(cell);
             }
         });
+    }
+}
+
+/// Where a group is, for what it shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    plane: &'a Plane,
+    index: usize,
+}
+
+impl Place<'_> {
+    /// Notes whether it has less room than a call may need.
+    pub(super) fn mark(&self, tight: bool) {
+        self.plane.mark(self.index, tight);
+    }
+
+    #[inline]
+    pub(super) fn show(&self, glance: Glance) {
+        if let Some(shown) = self.plane.glances.get(self.index) {
+            shown.store(glance.0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -150,7 +198,7 @@ const PLACES: usize = 2 * MODELS;
 /// without a lock.
 #[derive(Debug)]
 pub(super) struct Models {
-    places: Box<[OnceLock<Model>]>,
+    places: Box<[OnceLock<Box<Model>>]>,
     len: AtomicUsize,
 }
 
@@ -200,10 +248,10 @@ impl Models {
         while self.places[at].get().is_some() {
             at = (at + 1) % PLACES;
         }
-        let model = Model {
+        let model = Box::new(Model {
             name: name.into(),
             plane: make(at),
-        };
+        });
         let model = self.places[at].get_or_init(|| model);
         self.len.fetch_add(1, Ordering::Relaxed);
         Some(&model.plane)

@@ -98,7 +98,11 @@ pub(super) struct State {
     pub(super) limits: Amounts,
     pub(super) used: Amounts,
     /// What may be used before the group is tight: see [`State::room`].
-    lines: Amounts,
+    pub(super) lines: Amounts,
+    /// 2^64 / limit, and 0 where there is none: a multiplication instead of a division.
+    pub(super) inverse: Amounts,
+    /// Whether a limit is zero.
+    pub(super) shut: bool,
     /// What is counted: every dimension that ever had a limit, so that one that is lifted and
     /// set again has lost nothing.
     counted: u8,
@@ -122,6 +126,8 @@ impl State {
             limits: [u64::MAX; DIMENSIONS],
             used: [0; DIMENSIONS],
             lines: [u64::MAX; DIMENSIONS],
+            inverse: [0; DIMENSIONS],
+            shut: false,
             counted: 0,
             windows: [1; 2],
             logs: [None, None],
@@ -147,25 +153,18 @@ impl State {
         }
     }
 
-    /// Returns whether a dimension has less room than that.
-    #[inline]
-    pub(super) fn is_tight(&self) -> bool {
-        let mut tight = false;
-        for at in 0..DIMENSIONS {
-            tight |= self.used[at] > self.lines[at] || self.limits[at] == 0;
-        }
-        tight
-    }
-
     /// Sets or lifts a limit. What was counted stays counted.
     pub(super) fn set(&mut self, dimension: Dimension, limit: Option<Limit>, margin: Duration) {
         let at = dimension as usize;
         let Some(limit) = limit else {
-            (self.limits[at], self.lines[at]) = (u64::MAX, u64::MAX);
+            (self.limits[at], self.lines[at], self.inverse[at]) = (u64::MAX, u64::MAX, 0);
+            self.shut = self.limits.contains(&0);
             return;
         };
         self.limits[at] = limit.amount.min(MOST);
         self.lines[at] = self.limits[at] - self.room(at);
+        self.inverse[at] = u64::MAX.checked_div(self.limits[at]).unwrap_or(u64::MAX);
+        self.shut = self.limits.contains(&0);
         self.counted |= 1 << at;
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match dimension {
