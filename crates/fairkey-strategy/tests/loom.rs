@@ -15,6 +15,8 @@ mod broken;
 mod cap;
 #[path = "loom/cooldown.rs"]
 mod cooldown;
+#[path = "loom/limits.rs"]
+mod limits;
 #[path = "loom/model_breaker.rs"]
 mod model_breaker;
 #[path = "loom/support.rs"]
