@@ -1,4 +1,5 @@
 //! Limits: never above, up to the last one, and honest about when.
 
 mod laws;
+mod load;
 mod rules;
