@@ -1,10 +1,13 @@
 //! One strategy behind three gates at eight keys, selected and settled a million times: for
 //! callgrind and other profilers. `select_loop [STRATEGY] [KEYS] [ROUNDS]`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use fairkey_core::{Ask, Gate, Key, ManualClock, Outcome, Pool, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, MaxInFlight, PowerOfTwo, RoundRobin,
-    SlidingWindowBreaker, WeightedLeastInFlight,
+    BreakerConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet, Limits, LimitsConfig,
+    MaxInFlight, PowerOfTwo, RoundRobin, SlidingWindowBreaker, WeightedLeastInFlight,
 };
 
 fn main() {
@@ -15,8 +18,25 @@ fn main() {
     match strategy.as_str() {
         "power_of_two" => run(PowerOfTwo::new(), keys, rounds),
         "least_in_flight" => run(WeightedLeastInFlight::new(), keys, rounds),
+        "headroom" => run(headroom(), keys, rounds),
         _ => run(RoundRobin::new(), keys, rounds),
     }
+}
+
+/// Under five limits of each account, that are not reached.
+fn headroom() -> impl Strategy {
+    let many = Some(Limit::per_minute(1 << 40));
+    let every_account = LimitSet {
+        requests: many,
+        tokens: many,
+        in_flight: Some(64),
+        in_flight_micro_usd: Some(5_000_000),
+        credit: Some(Limit::per(1 << 40, Duration::from_secs(86_400))),
+    };
+    Headroom::guarded(Arc::new(Limits::new(LimitsConfig {
+        every_account,
+        ..LimitsConfig::default()
+    })))
 }
 
 fn run(strategy: impl Strategy + 'static, keys: u64, rounds: u64) {
