@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fairkey_core::Random;
 use fairkey_mock::{Budget, Fault, Key, MockOpenRouter, On, Reset, Step};
 
 use super::{FREE_MODEL, MODEL, OTHER_MODEL, Row};
@@ -240,8 +241,7 @@ fn upstream() -> Vec<Row> {
             fail(mock, On::any(), Fault::html_from_edge());
         }),
         Row::script("net connections break, one in four", |mock| {
-            let steps = [Step::reset_before_head(), Step::pass().times(3)];
-            mock.script(On::any(), steps.into_iter().cycle().take(4096));
+            mock.script(On::any(), mixed(&Step::reset_before_head()));
         }),
         Row::script("net every connection breaks", |mock| {
             mock.script(On::any(), [Step::reset_before_head().forever()]);
@@ -262,8 +262,7 @@ fn inside_200() -> Vec<Row> {
             mock.script(On::any(), one_in_four(Fault::native_finish_error()));
         }),
         Row::script("200 the body ends too early, one in four", |mock| {
-            let steps = [Step::truncate_after_chunks(1), Step::pass().times(3)];
-            mock.script(On::any(), steps.into_iter().cycle().take(4096));
+            mock.script(On::any(), mixed(&Step::truncate_after_chunks(1)));
         }),
     ]
 }
@@ -301,7 +300,21 @@ fn bare_429() -> Fault {
     Fault::new(429, "Too many requests").without_metadata()
 }
 
-fn one_in_four(fault: Fault) -> impl Iterator<Item = Step> {
-    let steps = [Step::reply(fault), Step::pass().times(3)];
-    steps.into_iter().cycle().take(4096)
+/// Returns steps of which one in four is that fault, by chance under a seed.
+fn one_in_four(fault: Fault) -> Vec<Step> {
+    mixed(&Step::reply(fault))
+}
+
+/// Returns steps of which one in four is `bad`, by chance under a seed: in turn, retries would
+/// meet it in step.
+fn mixed(bad: &Step) -> Vec<Step> {
+    let mut chance = Random::new(7);
+    let mut step = |_| {
+        if chance.unit() < 0.25 {
+            bad.clone()
+        } else {
+            Step::pass()
+        }
+    };
+    (0..4096).map(&mut step).collect()
 }
