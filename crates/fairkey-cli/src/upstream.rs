@@ -39,6 +39,9 @@ const MOCK_COOLDOWN: CooldownConfig = CooldownConfig {
 /// For the same reason, the longest backoff.
 const MOCK_BACKOFF: Duration = Duration::from_secs(2);
 
+/// A run that is over by then has asked about no key but those that were refused.
+const WATCH_GRACE: Duration = Duration::from_secs(10);
+
 /// What the client shall be good for.
 pub(crate) enum Purpose {
     /// Many rows, so many at a time, for which no key may be free for so long.
@@ -204,11 +207,13 @@ impl Upstream {
         warnings.iter().for_each(|text| terminal::warn(text));
     }
 
-    /// Asks keys about themselves from time to time, and writes what is known of them, as long as
-    /// the answer is held; where there is a state file.
-    pub(crate) fn watch(&self) -> Option<KeyWatch> {
-        self.remembers
-            .then(|| self.client.watch_keys(WatchConfig::default()))
+    /// Asks keys about themselves from time to time, as long as the answer is held, and writes
+    /// what is known of them where there is a state file.
+    pub(crate) fn watch(&self) -> KeyWatch {
+        self.client.watch_keys(WatchConfig {
+            grace: WATCH_GRACE,
+            ..WatchConfig::default()
+        })
     }
 
     /// Writes what is known of the keys, and ends the mock, if there is one.

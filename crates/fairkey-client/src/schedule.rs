@@ -8,6 +8,9 @@ use fairkey_core::{KeyId, Random, Timestamp};
 /// How keys are watched: how often `GET /key` is asked, and when again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchConfig {
+    /// How long keys that nothing is known against are left alone at first; a refusal asks about
+    /// its key all the same. What lives for seconds only asks nothing that way. Default zero.
+    pub grace: Duration,
     /// How often each key is asked while nothing is wrong. Default 10 min, at least 1 s.
     pub every: Duration,
     /// By how much each wait is varied, as a part of it. Default 0.2; from 0 to 1.
@@ -31,6 +34,7 @@ pub struct WatchConfig {
 impl Default for WatchConfig {
     fn default() -> Self {
         Self {
+            grace: Duration::ZERO,
             every: Duration::from_secs(600),
             jitter: 0.2,
             at_once: 2,
@@ -72,6 +76,8 @@ pub(crate) struct Schedule {
     config: WatchConfig,
     entries: HashMap<KeyId, Entry>,
     chance: Random,
+    /// When the first keys came.
+    begun: Option<Timestamp>,
 }
 
 impl Schedule {
@@ -80,19 +86,21 @@ impl Schedule {
             config,
             entries: HashMap::new(),
             chance,
+            begun: None,
         }
     }
 
     /// Takes the keys there are. Those that are new are asked within half a second for each, and
-    /// never all at once.
+    /// never all at once; none of them before the grace of the start is over.
     pub(crate) fn retain(&mut self, keys: &[KeyId], now: Timestamp) {
         let spread = Duration::from_millis(500)
             .saturating_mul(u32::try_from(keys.len()).unwrap_or(u32::MAX))
             .min(self.every());
+        let from = now.max(*self.begun.get_or_insert(now) + self.config.grace);
         let mut entries = HashMap::with_capacity(keys.len());
         for key in keys {
             let entry = self.entries.remove(key).unwrap_or_else(|| Entry {
-                due: now + spread.mul_f64(self.chance.unit()),
+                due: from + spread.mul_f64(self.chance.unit()),
                 asked: None,
                 is_asked: false,
                 again: 0,
@@ -253,6 +261,27 @@ mod tests {
             at(0),
         );
         assert!((SECOND * 40..=SECOND * 43).contains(&soon), "{soon:?}");
+    }
+
+    #[test]
+    fn in_the_grace_of_the_start_only_refused_keys_are_asked() {
+        let keys: Vec<KeyId> = ["a", "b"].map(KeyId::from).into();
+        let config = WatchConfig {
+            grace: SECOND * 10,
+            ..WatchConfig::default()
+        };
+        let mut schedule = Schedule::new(config, fairkey_core::Seeds::new(7).draw());
+        schedule.retain(&keys, at(100));
+        assert!(schedule.due().unwrap() >= at(110));
+        schedule.alarm(&keys[1], at(101));
+        assert_eq!(schedule.next(at(104)).as_ref(), Some(&keys[1]));
+        schedule.retain(&keys, at(105));
+        assert_eq!(schedule.next(at(109)), None);
+        assert_eq!(schedule.next(at(111)).as_ref(), Some(&keys[0]));
+        // A key that comes when the start is long over.
+        let later = [KeyId::from("c")];
+        schedule.retain(&later, at(200));
+        assert_eq!(schedule.next(at(201)).as_ref(), Some(&later[0]));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use fairkey_mock::{Fault, MockOpenRouter, On, Step};
 use serde_json::Value;
 
-use crate::program::{Mock, Stage, results};
+use crate::program::{Mock, Running, Stage, results};
 
 /// Quick, so that no test waits for real backoffs.
 const QUICK: &str = "[retry]\nbase = \"1ms\"\ncap = \"5ms\"\n[breaker]\nopen_for = \"10ms\"\n";
@@ -59,4 +59,47 @@ fn patience_ends_a_run_in_which_nothing_succeeds_and_the_rows_left_are_told() {
         .says("provider_error")
         .says("left without a result")
         .says("0 lost");
+}
+
+#[test]
+fn a_short_run_asks_about_no_key_that_is_well() {
+    let secret = "sk-or-v1-any-00000000";
+    let builder = MockOpenRouter::builder().key(fairkey_mock::Key::new(secret));
+    let mock = Mock::start(builder);
+    let stage = stage();
+    stage.prompts("in.jsonl", 20);
+    let url = mock.url();
+    stage
+        .run(["run", "in.jsonl", "--base-url", &url])
+        .ends_with(0);
+    assert_eq!(mock.server.counters().total.requests, 20);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_refused_key_is_asked_about_itself_while_a_run_goes_on_without_a_state_file() {
+    use std::time::Duration;
+
+    use fairkey_mock::{EventKind, Latency};
+
+    let secret = "sk-or-v1-any-00000000";
+    let key = fairkey_mock::Key::new(secret);
+    let slow = Latency::new(Duration::from_millis(200), Duration::ZERO);
+    let mock = Mock::start(MockOpenRouter::builder().key(key).latency(slow));
+    let stage = stage().env("OPENROUTER_KEY_1", "sk-or-v1-dead-00000000");
+    stage.prompts("in.jsonl", 5_000);
+    let url = mock.url();
+    let args = ["run", "in.jsonl", "--base-url", &url, "--concurrency", "4"];
+    let log = mock.server.log();
+    let running = Running::start(&mut stage.command(args));
+    let asked = log.wait_for(
+        |event| matches!(&event.kind, EventKind::Received { method, .. } if method == "GET"),
+    );
+    mock.runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), asked)
+            .await
+            .expect("the key is asked");
+    });
+    running.signal("INT");
+    running.end().ends_with(130);
 }
