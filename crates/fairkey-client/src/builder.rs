@@ -16,6 +16,7 @@ use http::HeaderMap;
 
 use crate::admission::{Admission, Waker};
 use crate::attribution::Attribution;
+use crate::catalog::Catalog;
 use crate::core::{Core, Keyed};
 use crate::gates::Gates;
 use crate::knowledge::Knowledge;
@@ -378,11 +379,22 @@ impl ClientBuilder {
             Some((file, snapshot, warnings)) => (Some(file), Some(snapshot), warnings),
             None => (None, None, Vec::new()),
         };
+        let seeds = Seeds::new(fairkey_core::mix(seed));
+        let headers = request::defaults(attribution);
+        let catalog = Catalog::of_client(
+            Arc::clone(&admission),
+            Arc::clone(&transport),
+            base.clone(),
+            headers.clone(),
+            self.deadlines,
+            self.retry.clone(),
+            Seeds::new(fairkey_core::mix(seed ^ 8)).draw(),
+        );
         let core = Core {
             admission,
             transport,
             base,
-            headers: request::defaults(attribution),
+            headers,
             budget: RetryBudget::new(&self.retry.budget),
             retry: self.retry,
             deadlines: self.deadlines,
@@ -392,11 +404,12 @@ impl ClientBuilder {
             keyed,
             counters,
             free_models,
-            seeds: Seeds::new(fairkey_core::mix(seed)),
+            seeds,
             gates,
             knowledge,
             pace: self.pace,
             state_file,
+            catalog,
             warnings,
         };
         for warning in &core.warnings {

@@ -14,6 +14,7 @@ use crate::activity::Activity;
 use crate::answer::{Answer, Attempt};
 use crate::attempts::{self, Accepted, Done, Job, Mode};
 use crate::call::{Call, CallOptions};
+use crate::catalog::Catalog;
 use crate::chat_stream::ChatStream;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
@@ -282,6 +283,13 @@ impl Client {
             let message = format!("the answer about credits is of another form: {error}");
             CallError::new(CallErrorKind::Answer, message)
         })
+    }
+
+    /// Returns the catalogue: models, endpoints, providers, fetched with the keys of this client and
+    /// kept in memory. All clones share it. Its calls need no lease, and count for nothing.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.core.catalog
     }
 
     /// Returns the pool: to reload keys, to explain, to count.

@@ -14,6 +14,7 @@ use crate::activity::Records;
 use crate::admission::Admission;
 use crate::attribution::Attribution;
 use crate::authorization::Authorizations;
+use crate::catalog::Catalog;
 use crate::gates::Gates;
 use crate::knowledge::Knowledge;
 use crate::origin::BaseUrl;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) knowledge: Arc<Knowledge>,
     pub(crate) pace: PaceConfig,
     pub(crate) state_file: Option<StateFile>,
+    pub(crate) catalog: Catalog,
     /// What was wrong at the start, for whoever asks how keys stand.
     pub(crate) warnings: Vec<String>,
 }

@@ -27,6 +27,11 @@ impl BaseUrl {
         Ok(Self { uri })
     }
 
+    /// Returns it as text. It has neither user nor query.
+    pub(crate) fn text(&self) -> String {
+        self.uri.to_string().trim_end_matches('/').to_owned()
+    }
+
     /// Resolves what a request names: a path relative to the base, or a whole URL of the same
     /// origin.
     pub(crate) fn resolve(&self, uri: &Uri) -> Result<Uri, &'static str> {

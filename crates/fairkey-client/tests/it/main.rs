@@ -4,6 +4,8 @@
 mod account;
 mod budget;
 mod cancel;
+mod catalog;
+mod catalog_files;
 mod correlation;
 mod fallbacks;
 mod faults;

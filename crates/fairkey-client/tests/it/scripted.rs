@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep};
 pub(crate) struct Seen {
     /// Counted from 1.
     pub(crate) nth: usize,
-    /// The secret in `Authorization`, without `Bearer`.
+    /// The secret in `Authorization`, without `Bearer`; empty where there is none.
     pub(crate) key: String,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
@@ -172,7 +172,8 @@ impl Transport for Scripted {
             .extensions()
             .get::<Deadlines>()
             .expect("deadlines are set");
-        let key = request.headers()["authorization"].to_str().unwrap();
+        let key = request.headers().get("authorization");
+        let key = key.map_or("Bearer ", |key| key.to_str().unwrap());
         let seen = {
             let mut all = self.seen.lock().unwrap();
             let seen = Seen {
