@@ -1,5 +1,6 @@
 //! The command line.
 
+mod catalog;
 mod keys;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use fairkey_batch::{Concurrency, Format};
 use fairkey_mock::Timestamp;
 
+pub(crate) use self::catalog::{CatalogArgs, ModelsArgs, ModelsCommand, RouteArgs, ShowArgs};
 pub(crate) use self::keys::{
     AdminArgs, ChangeArgs, CreateArgs, KeysArgs, KeysCommand, ListArgs, RotateArgs,
 };
@@ -45,6 +47,10 @@ pub(crate) enum Command {
     Ask(AskArgs),
     /// Show what every key may still do; make, rotate and delete keys.
     Keys(KeysArgs),
+    /// Search the models, and show who serves them.
+    Models(ModelsArgs),
+    /// Say which endpoints may serve a request, and what it costs, without sending it.
+    Route(RouteArgs),
     /// Serve a mock OpenRouter.
     Mock(MockArgs),
     /// Check the configuration, or show what holds.

@@ -5,6 +5,7 @@
 //! under it.
 
 mod args;
+mod catalog;
 mod commands;
 #[doc(hidden)]
 pub mod config;
@@ -45,6 +46,8 @@ pub fn main() -> ExitCode {
             Command::Run(args) => commands::run::run(args).await,
             Command::Ask(args) => commands::ask::ask(args).await,
             Command::Keys(args) => commands::keys::keys(args).await,
+            Command::Models(args) => commands::models::models(args).await,
+            Command::Route(args) => commands::route::route(args).await,
             Command::Mock(args) => commands::mock::mock(args).await,
             Command::Config(args) => commands::config::config(&args),
         }
