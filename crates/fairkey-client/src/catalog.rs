@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairkey_openrouter::{
-    ModelEndpoints, ModelId, ModelList, ProviderList, Variant, ZdrEndpoints, endpoint,
+    ModelEndpoints, ModelId, ModelList, ProviderList, ZdrEndpoints, endpoint,
 };
 
 use self::list::List;
@@ -348,29 +348,11 @@ fn not_modified(path: &str) -> CallError {
 /// Returns the path of a model's endpoints.
 fn endpoints_path(model: &str) -> Result<String, String> {
     let id = ModelId::parse(model).map_err(|error| error.to_string())?;
-    let Some(author) = id.author().filter(|author| !author.is_empty()) else {
-        return Err(format!(
-            "{model:?} names no author: write it as author/slug"
-        ));
-    };
-    if id.slug().is_empty() {
-        return Err(format!("{model:?} names no model: write author/slug"));
-    }
-    let (author, slug) = (escaped(author), escaped(id.slug()));
-    let variant = match id.variant() {
-        // These are models of their own.
-        Some(own @ (Variant::Free | Variant::Extended | Variant::Thinking)) => {
-            format!(":{}", own.as_str())
-        }
-        _ => String::new(),
-    };
-    Ok(format!(
-        "{}/{author}/{slug}{variant}/endpoints",
-        endpoint::MODELS
-    ))
+    endpoint::model_endpoints(&id)
+        .ok_or_else(|| format!("{model:?} is no single model: write it as author/slug"))
 }
 
-/// Escapes what no path segment may have.
+/// Escapes what no value of a query may have.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -381,12 +363,7 @@ fn escaped(text: &str) -> String {
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
-    // Segments that mean another folder.
-    match out.as_str() {
-        "." => "%2E".to_owned(),
-        ".." => "%2E%2E".to_owned(),
-        _ => out,
-    }
+    out
 }
 
 impl fmt::Debug for Catalog {
@@ -404,26 +381,3 @@ const _: fn() = || {
     is::<Catalog>();
     is::<Fetched<ModelList>>();
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_has_the_endpoints_of_what_it_is_and_not_of_how_it_is_routed() {
-        for (model, path) in [
-            ("openai/gpt-4o", "/models/openai/gpt-4o/endpoints"),
-            ("openai/gpt-4o:nitro", "/models/openai/gpt-4o/endpoints"),
-            ("a/b:free", "/models/a/b:free/endpoints"),
-            ("a/b@preset/mine", "/models/a/b/endpoints"),
-            ("~a/b-latest", "/models/~a/b-latest/endpoints"),
-            ("a/b?c#d/e", "/models/a/b%3Fc%23d%2Fe/endpoints"),
-            ("a/..", "/models/a/%2E%2E/endpoints"),
-        ] {
-            assert_eq!(endpoints_path(model).as_deref(), Ok(path));
-        }
-        for model in ["", "gpt-4o", "a b/c", "/x", "a/", "@preset/mine"] {
-            assert!(endpoints_path(model).is_err(), "{model}");
-        }
-    }
-}

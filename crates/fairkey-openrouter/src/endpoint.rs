@@ -42,8 +42,6 @@ pub const EMBEDDINGS_MODELS: &str = "/embeddings/models";
 pub const ENDPOINTS_ZDR: &str = "/endpoints/zdr";
 /// `GET`: the providers. See [`ProviderList`](crate::ProviderList).
 pub const PROVIDERS: &str = "/providers";
-/// `GET`: the endpoints with zero data retention. See [`ZdrEndpoints`](crate::ZdrEndpoints).
-pub const ENDPOINTS_ZDR: &str = "/endpoints/zdr";
 /// `GET` with `?id=`: cost and routing of a finished call. Lags the response a little.
 pub const GENERATION: &str = "/generation";
 
