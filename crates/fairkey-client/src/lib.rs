@@ -69,6 +69,6 @@ pub use map::Map;
 pub use pace::PaceConfig;
 pub use schedule::WatchConfig;
 pub use standing::{Checked, KeyStanding, Out, Proof, Standing};
-pub use stats::{ClientStats, FaultCount};
+pub use stats::{ClientStats, FaultCount, UnknownCount};
 pub use verdict::{Case, Elsewhere, Fallback, GiveUp, Hint, Spent, Verdict, verdict};
 pub use windows::{Degraded, WindowStats};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairkey_core::{Cost, KeyId, KeySet, Scope, Timestamp};
-use fairkey_openrouter::{Cause, Fault};
+use fairkey_openrouter::{Cause, Fault, UnknownWord};
 
 use crate::answer::AttemptFault;
 
@@ -30,6 +30,10 @@ pub struct ClientStats {
     pub budget_denied: u64,
     /// Faults by who was charged and why, in the order of the scopes.
     pub faults: Vec<FaultCount>,
+    /// Words in typed places of errors that this version does not know, in the order of fields and
+    /// words: at most 64 different ones, then one entry whose field and word are `(other)`, for all
+    /// others.
+    pub unknown: Vec<UnknownCount>,
     /// Times that a call waited for a key.
     pub waits: u64,
     /// How long calls have waited for keys, in all.
@@ -54,6 +58,21 @@ pub struct FaultCount {
     pub count: u64,
 }
 
+/// How often a word came that this version does not know: see [`Fault::unknown_words`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownCount {
+    /// The field that it stood in.
+    pub field: &'static str,
+    /// The word.
+    pub word: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// How many different unknown words are counted one by one.
+const UNKNOWN_WORDS: usize = 64;
+
 /// The counts themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -72,10 +91,14 @@ pub(crate) struct Counters {
     rare: Mutex<Rare>,
 }
 
-/// What only failures touch. Bounded: by the causes there are, and by the keys there are.
+/// What only failures touch. Bounded: by the causes there are, by the keys there are, and by
+/// [`UNKNOWN_WORDS`].
 #[derive(Debug, Default)]
 struct Rare {
     faults: BTreeMap<(Scope, Cause), u64>,
+    unknown: BTreeMap<UnknownWord, u64>,
+    /// Unknown words for which there was no room.
+    other_unknown: u64,
     refusals: HashMap<KeyId, (AttemptFault, Timestamp)>,
 }
 
@@ -94,6 +117,32 @@ impl Count {
 
     fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Rare {
+    fn count_unknown(&mut self, word: &UnknownWord) {
+        if let Some(count) = self.unknown.get_mut(word) {
+            *count += 1;
+        } else if self.unknown.len() < UNKNOWN_WORDS {
+            self.unknown.insert(word.clone(), 1);
+        } else {
+            self.other_unknown += 1;
+        }
+    }
+
+    fn unknown_counts(&self) -> Vec<UnknownCount> {
+        let each = self.unknown.iter().map(|(word, &count)| UnknownCount {
+            field: word.field,
+            word: word.word.clone(),
+            count,
+        });
+        let other = (self.other_unknown > 0).then(|| UnknownCount {
+            field: "(other)",
+            word: "(other)".to_owned(),
+            count: self.other_unknown,
+        });
+        each.chain(other).collect()
     }
 }
 
@@ -117,6 +166,9 @@ impl Counters {
             .faults
             .entry((fault.scope(), fault.cause()))
             .or_default() += 1;
+        for word in fault.unknown_words() {
+            rare.count_unknown(word);
+        }
         if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
             rare.refusals.insert(key.clone(), (fault.into(), now));
         }
@@ -141,6 +193,7 @@ impl Counters {
             cause,
             count,
         };
+        let rare = self.rare();
         ClientStats {
             calls: self.calls.read(),
             answered: self.answered.read(),
@@ -149,7 +202,8 @@ impl Counters {
             fallbacks: self.fallbacks.read(),
             retries: self.retries.read(),
             budget_denied: self.budget_denied.read(),
-            faults: self.rare().faults.iter().map(count).collect(),
+            faults: rare.faults.iter().map(count).collect(),
+            unknown: rare.unknown_counts(),
             waits: self.waits.read(),
             waited: Duration::from_nanos(self.waited_nanos.read()),
             used: Cost {
@@ -164,5 +218,44 @@ impl Counters {
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn fault(limit_source: &str) -> Fault {
+        let body = format!(
+            r#"{{"error":{{"code":429,"message":"m","metadata":{{"limit_source":"{limit_source}"}}}}}}"#
+        );
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Fault::from_response(status, &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn unknown_words_are_counted_and_only_so_many_of_them() {
+        let counters = Counters::default();
+        let key = KeyId::from("k");
+        let count = |word: &str| counters.fault(&key, &fault(word), Timestamp::ZERO);
+        count("word_00");
+        for n in 0..70 {
+            count(&format!("word_{n:02}"));
+        }
+        let unknown = counters.read(0, 0).unknown;
+        assert_eq!(unknown.len(), UNKNOWN_WORDS + 1);
+        let first = (unknown[0].field, &*unknown[0].word, unknown[0].count);
+        assert_eq!(first, ("limit_source", "word_00", 2));
+        let last = unknown.last().unwrap();
+        assert_eq!(
+            (last.field, &*last.word, last.count),
+            ("(other)", "(other)", 6)
+        );
+        assert_eq!(unknown.iter().map(|word| word.count).sum::<u64>(), 71);
+        // One that has a place is counted there, however many others there are.
+        count("word_01");
+        assert_eq!(counters.read(0, 0).unknown[1].count, 2);
     }
 }

@@ -85,13 +85,17 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;
     drop(watch);
     reporter.finish();
+    let unknown = upstream.client.stats().unknown;
     upstream.close();
     let printed = if args.json {
-        report::print_json(&summary, &name_of_output, to_stdout)
+        report::print_json(&summary, &unknown, &name_of_output, to_stdout)
     } else {
         if !args.quiet {
             let width = terminal::width(io::stderr());
             terminal::say(&report::table(&summary, &name_of_output, width));
+            report::unknown_words(&unknown)
+                .iter()
+                .for_each(|text| terminal::warn(text));
         }
         Ok(())
     };

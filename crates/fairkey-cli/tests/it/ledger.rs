@@ -62,6 +62,29 @@ fn patience_ends_a_run_in_which_nothing_succeeds_and_the_rows_left_are_told() {
 }
 
 #[test]
+fn words_that_this_version_does_not_know_are_told_at_the_end() {
+    let mock = always(Fault::provider_error_502("OpenAI").metadata("error_type", "lunar_eclipse"));
+    let stage = stage();
+    stage.prompts("in.jsonl", 1);
+    let url = mock.url();
+    let args = [
+        "run",
+        "in.jsonl",
+        "--base-url",
+        &url,
+        "--config",
+        "quick.toml",
+    ];
+    stage
+        .run(args)
+        .ends_with(1)
+        .says("error_type \"lunar_eclipse\" 8; a newer fairkey may know them");
+    let said = stage.run(args.into_iter().chain(["--json"]));
+    let summary: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(summary["unknown_words"][0]["word"], "lunar_eclipse");
+}
+
+#[test]
 fn a_short_run_asks_about_no_key_that_is_well() {
     let secret = "sk-or-v1-any-00000000";
     let builder = MockOpenRouter::builder().key(fairkey_mock::Key::new(secret));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use fairkey_batch::{Stopped, Summary};
+use fairkey_client::UnknownCount;
 use serde_json::{Value, json};
 
 use crate::table::{self, Table, count, thousands, usd};
@@ -101,6 +102,33 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
     text
 }
 
+/// How many unknown words are named.
+const UNKNOWN_NAMED: usize = 4;
+
+/// Returns, in one line, which words of errors this version does not know, if there were any.
+pub(super) fn unknown_words(unknown: &[UnknownCount]) -> Option<String> {
+    let mut unknown: Vec<&UnknownCount> = unknown.iter().collect();
+    unknown.sort_by_key(|word| std::cmp::Reverse(word.count));
+    let named = unknown.iter().take(UNKNOWN_NAMED);
+    let mut named: Vec<String> = named
+        .map(|word| match word.field {
+            "(other)" => format!("others {}", thousands(word.count)),
+            field => format!("{field} \"{}\" {}", word.word, thousands(word.count)),
+        })
+        .collect();
+    match unknown.len().saturating_sub(UNKNOWN_NAMED) {
+        0 => {}
+        more => named.push(format!("{} more", thousands(more as u64))),
+    }
+    (!named.is_empty()).then(|| {
+        format!(
+            "OpenRouter used words that this version does not know, and was understood without \
+             them: {}; a newer fairkey may know them",
+            named.join(", ")
+        )
+    })
+}
+
 /// Says what is wrong with the end of a run, if anything is.
 pub(super) fn explain_end(summary: &Summary, output: &str) {
     let rows = &summary.rows;
@@ -140,8 +168,13 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
 /// # Errors
 ///
 /// Where it cannot be written.
-pub(super) fn print_json(summary: &Summary, output: &str, to_stdout: bool) -> io::Result<()> {
-    let text = redaction::clean(&to_json(summary, output).to_string());
+pub(super) fn print_json(
+    summary: &Summary,
+    unknown: &[UnknownCount],
+    output: &str,
+    to_stdout: bool,
+) -> io::Result<()> {
+    let text = redaction::clean(&to_json(summary, unknown, output).to_string());
     if to_stdout {
         // Standard output has the results.
         terminal::say(&text);
@@ -151,7 +184,11 @@ pub(super) fn print_json(summary: &Summary, output: &str, to_stdout: bool) -> io
     }
 }
 
-fn to_json(summary: &Summary, output: &str) -> Value {
+fn to_json(summary: &Summary, unknown: &[UnknownCount], output: &str) -> Value {
+    let unknown: Vec<Value> = unknown
+        .iter()
+        .map(|word| json!({ "field": word.field, "word": word.word, "count": word.count }))
+        .collect();
     let rows = &summary.rows;
     let keys: Vec<Value> = summary
         .keys
@@ -211,6 +248,7 @@ fn to_json(summary: &Summary, output: &str) -> Value {
         "peak_in_flight": summary.peak_in_flight,
         "keys": keys,
         "accounts": accounts,
+        "unknown_words": unknown,
     })
 }
 
