@@ -61,6 +61,46 @@ impl<'a> Turn<'a> {
         self.least_loaded_of_all()
     }
 
+    /// Returns, of the offered keys for which `first` is least, the one with the least
+    /// `(leases + 1) / weight`; among equals one by chance, each with the same probability. `first`
+    /// is asked once for each key where there are no more than 64 slots, otherwise up to twice.
+    #[must_use]
+    #[inline]
+    pub fn least_loaded_by(
+        &mut self,
+        first: impl Fn(Candidate<'a>) -> u64,
+    ) -> Option<Candidate<'a>> {
+        let keys = self.keys;
+        let &[word] = &*self.words else {
+            let mut least = u64::MAX;
+            self.for_each(|key| least = least.min(first(key)));
+            return self.least(|key| {
+                if first(key) <= least {
+                    key.load_with_one_more()
+                } else {
+                    u64::MAX
+                }
+            });
+        };
+        let (counts, weights) = keys.loads(0);
+        let (mut least, mut load, mut ties) = (u64::MAX, u64::MAX, 0_u64);
+        for bit in Bits(word) {
+            let at = bit as usize % 64;
+            let of_key = first(Candidate::new(keys, Slot(bit)));
+            if of_key > least {
+                continue;
+            }
+            let load_of_key =
+                (u64::from(counts[at].load(Ordering::Relaxed)) + 1).saturating_mul(weights[at]);
+            if of_key < least || load_of_key < load {
+                (least, load, ties) = (of_key, load_of_key, 1 << bit);
+            } else if load_of_key == load {
+                ties |= 1 << bit;
+            }
+        }
+        self.one_of(ties)
+    }
+
     fn least_loaded_of_all(&mut self) -> Option<Candidate<'a>> {
         if let [word] = *self.words {
             return self.least_loaded_of_word(word);
@@ -115,6 +155,12 @@ impl<'a> Turn<'a> {
                 ties |= 1 << bit;
             }
         }
+        self.one_of(ties)
+    }
+
+    /// Returns one of the keys in the first 64 slots whose bits are set, by chance.
+    #[inline]
+    fn one_of(&mut self, ties: u64) -> Option<Candidate<'a>> {
         let len = ties.count_ones();
         if len == 0 {
             return None;

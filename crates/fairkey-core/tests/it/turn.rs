@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use fairkey_core::{Ask, At, Denied, Gate, Outcome, Pool, Scope, Strategy};
+use fairkey_core::{Ask, At, Candidate, Denied, Gate, Outcome, Pool, Scope, Strategy};
 use fairkey_testkit::SpyGate;
 
 use crate::support::{behind, pick, pool_of, strategy};
@@ -108,10 +108,28 @@ fn chance_and_ties_are_even_over_any_offer() {
         assert_even(&least, open, &format!("least, {what}"));
         let loaded = pool_with(keys, &out, strategy(|turn| turn.least_loaded()));
         assert_even(&loaded, open, &format!("least loaded, {what}"));
+        let by = pool_with(keys, &out, strategy(|turn| turn.least_loaded_by(|_| 7)));
+        assert_even(&by, open, &format!("least loaded by nothing, {what}"));
         let one = pool_with(keys, &out, strategy(|turn| Some(turn.random_two()?.0)));
         assert_even(&one, open, &format!("one of two, {what}"));
         let other = pool_with(keys, &out, strategy(|turn| Some(turn.random_two()?.1)));
         assert_even(&other, open, &format!("the other of two, {what}"));
+    }
+}
+
+#[test]
+fn what_comes_first_counts_before_the_load() {
+    for n in [5_u16, 200] {
+        // Three in the midst come first, and share the load.
+        let first = |key: Candidate<'_>| u64::from(!(1..4).contains(&key.slot().index()));
+        let pool = pool_with(n, &[], strategy(move |turn| turn.least_loaded_by(first)));
+        let held: Vec<_> = (0..6).map(|_| pool.select(&Ask::new()).unwrap()).collect();
+        let mut slots: Vec<_> = held
+            .iter()
+            .map(|lease| lease.key().slot().index())
+            .collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [1, 1, 2, 2, 3, 3], "{n} keys");
     }
 }
 
