@@ -4,9 +4,9 @@ mod slow_start;
 
 use std::sync::Arc;
 
-use fairkey_core::{Ask, Candidate, Gated, KeySet, Registry, Report, Strategy, Turn};
+use fairkey_core::{Ask, Candidate, Gated, KeySet, Registry, Report, Strategy, Timestamp, Turn};
 
-use crate::limits::{Need, WHOLE};
+use crate::limits::{Need, Plane, WHOLE};
 use crate::{Limits, sticky};
 use slow_start::SlowStart;
 
@@ -80,50 +80,63 @@ impl Headroom {
         (view.headroom(home) >= ENOUGH).then_some(home)
     }
 
-    /// Returns the best of the keys on offer that `may` be picked.
+    /// Returns the best of the keys on offer.
     #[inline]
-    fn best<'a>(
-        &self,
-        turn: &mut Turn<'a>,
-        view: &View<'_>,
-        may: impl Fn(Candidate<'a>) -> bool,
-    ) -> Option<Candidate<'a>> {
-        if turn.keys().slots() <= SCANNED {
-            let (mut least, mut ties) = (u64::MAX, 0_u64);
-            turn.for_each(|key| {
-                if may(key) {
-                    let (rank, bit) = (view.rank(key), 1 << key.slot().index());
-                    if rank < least {
-                        (least, ties) = (rank, bit);
-                    } else if rank == least {
-                        ties |= bit;
-                    }
-                }
-            });
-            let mut skip = match ties.count_ones() {
-                0 => return None,
-                1 => 0,
-                many => turn.chance().below(many),
-            };
-            while skip > 0 {
-                ties &= ties - 1;
-                skip -= 1;
-            }
-            return turn.keys().at(ties.trailing_zeros() as usize);
+    fn best<'a>(&self, turn: &mut Turn<'a>, view: &View<'_>) -> Option<Candidate<'a>> {
+        if turn.keys().slots() > SCANNED {
+            return best_of_some(turn, |key| Some(view.rank(key)));
         }
-        let mut best: Option<(u64, Candidate<'a>)> = None;
-        for _ in 0..SAMPLES {
-            // Of equals the first drawn: that is chance already.
-            let Some(key) = turn.random() else { break };
-            if may(key) {
-                let rank = view.rank(key);
-                if best.is_none_or(|(least, _)| rank < least) {
-                    best = Some((rank, key));
-                }
-            }
+        match view.accounts {
+            Some(accounts) => turn.least_loaded_by(|key| {
+                let left = accounts.glance(key.account().index(), view.now);
+                steps_used(left)
+            }),
+            None => turn.least_loaded_by(|key| steps_used(view.headroom(key))),
         }
-        best.map(|(_, key)| key)
     }
+
+    /// The same while keys are in slow start.
+    #[cold]
+    fn best_at_start<'a>(&self, turn: &mut Turn<'a>, view: &View<'_>) -> Option<Candidate<'a>> {
+        let start = self.slow_start.look(turn);
+        let best = if turn.keys().slots() > SCANNED {
+            best_of_some(turn, |key| start.admits(key).then(|| view.rank(key)))
+        } else {
+            let steps = |key| {
+                if start.admits(key) {
+                    steps_used(view.headroom(key))
+                } else {
+                    u64::MAX
+                }
+            };
+            turn.least_loaded_by(steps).filter(|key| start.admits(*key))
+        };
+        best.or_else(|| self.best(turn, view))
+    }
+}
+
+/// Returns the best of a few keys by chance; those without a rank are left out.
+fn best_of_some<'a>(
+    turn: &mut Turn<'a>,
+    rank: impl Fn(Candidate<'a>) -> Option<u64>,
+) -> Option<Candidate<'a>> {
+    let mut best: Option<(u64, Candidate<'a>)> = None;
+    for _ in 0..SAMPLES {
+        let key = turn.random()?;
+        // Of equals the first drawn: that is chance already.
+        if let Some(rank) = rank(key)
+            && best.is_none_or(|(least, _)| rank < least)
+        {
+            best = Some((rank, key));
+        }
+    }
+    best.map(|(_, key)| key)
+}
+
+/// Returns how many steps of headroom are used, where so much of [`WHOLE`] is left.
+#[inline]
+fn steps_used(left: u64) -> u64 {
+    (WHOLE - left) * STEPS / WHOLE
 }
 
 /// What is known before any key is looked at.
@@ -131,10 +144,25 @@ struct View<'a> {
     limits: &'a Limits,
     need: Need<'a>,
     tiny: bool,
+    /// Where only accounts have limits and the call is tiny: all there is to look at.
+    accounts: Option<&'a Plane>,
     now: u64,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    #[inline]
+    fn of(limits: &'a Limits, ask: &Ask<'_>, now: Timestamp) -> Self {
+        let need = limits.need(ask);
+        let tiny = limits.is_tiny(&need);
+        Self {
+            limits,
+            tiny,
+            accounts: need.accounts_only().filter(|_| tiny),
+            need,
+            now: now.as_nanos(),
+        }
+    }
+
     #[inline]
     fn headroom(&self, key: Candidate<'_>) -> u64 {
         (self.limits).headroom_of(key, &self.need, self.now, self.tiny)
@@ -144,7 +172,7 @@ impl View<'_> {
     /// better.
     #[inline]
     fn rank(&self, key: Candidate<'_>) -> u64 {
-        let used = (WHOLE - self.headroom(key)) * STEPS / WHOLE;
+        let used = steps_used(self.headroom(key));
         // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
         used << 59 | key.load_with_one_more().min((1 << 59) - 1)
     }
@@ -157,27 +185,19 @@ impl Strategy for Headroom {
         if self.limits.is_empty() && affinity.is_none() && self.slow_start.is_over() {
             return turn.least_loaded();
         }
-        let need = self.limits.need(turn.ask());
-        let view = View {
-            limits: &self.limits,
-            tiny: self.limits.is_tiny(&need),
-            need,
-            now: turn.now().as_nanos(),
-        };
+        let view = View::of(&self.limits, turn.ask(), turn.now());
         if let Some(affinity) = affinity
             && let Some(home) = self.of_session(affinity, turn, &view)
         {
             return Some(home);
         }
-        if self.slow_start.is_over() {
-            if view.need.is_unlimited() {
-                return turn.least_loaded();
-            }
-            return self.best(turn, &view, |_| true);
+        if !self.slow_start.is_over() {
+            return self.best_at_start(turn, &view);
         }
-        let start = self.slow_start.look(turn);
-        let best = self.best(turn, &view, |key| start.admits(key));
-        best.or_else(|| self.best(turn, &view, |_| true))
+        if view.need.is_unlimited() {
+            return turn.least_loaded();
+        }
+        self.best(turn, &view)
     }
 
     fn attach(&mut self, registry: &mut Registry) {
@@ -196,12 +216,7 @@ impl Strategy for Headroom {
     /// Returns steps of headroom that are used, 0 to 20, and below the point the load: the whole
     /// is ordered as picks are. As of the last look that an explanation took at the limits.
     fn score(&self, key: Candidate<'_>, ask: &Ask<'_>) -> Option<f64> {
-        let view = View {
-            limits: &self.limits,
-            need: self.limits.need(ask),
-            tiny: false,
-            now: self.limits.looked_at().as_nanos(),
-        };
+        let view = View::of(&self.limits, ask, self.limits.looked_at());
         let rank = view.rank(key);
         let load = (f64::from(key.in_flight()) + 1.0) / f64::from(key.weight());
         Some((rank >> 59) as f64 + load / (1.0 + load))

@@ -19,7 +19,8 @@ use fairkey_core::{
 use crate::{Group, is_free_model};
 pub(crate) use cell::WHOLE;
 use config::DIMENSIONS;
-use plane::{MODELS, Models, Plane};
+pub(crate) use plane::Plane;
+use plane::{MODELS, Models};
 use state::{Amounts, Bar, Settlement, amounts};
 
 pub use config::{Dimension, Limit, LimitGroup, LimitSet, LimitsConfig};
@@ -159,7 +160,14 @@ pub(crate) struct Need<'a> {
     by_model: bool,
 }
 
-impl Need<'_> {
+impl<'a> Need<'a> {
+    /// Returns the groups that are accounts, where the ask is counted in no others.
+    #[inline]
+    pub(crate) fn accounts_only(&self) -> Option<&'a Plane> {
+        let others = self.planes[KEY as usize].is_some() || self.by_model;
+        self.planes[ACCOUNT as usize].filter(|_| !others)
+    }
+
     /// Returns whether no kind of group that the ask belongs to has limits.
     #[inline]
     pub(crate) fn is_unlimited(&self) -> bool {
@@ -560,7 +568,8 @@ impl Gate for Limits {
         let need = self.need(at.ask);
         let now = at.now.as_nanos();
         let mut ticket = (need.model as u64) << MODEL_AT;
-        for (kind, plane) in (0..).zip(need.planes) {
+        let kinds = if need.by_model { 4 } else { 2 };
+        for (kind, plane) in (0..).zip(&need.planes[..kinds]) {
             if let Some(plane) = plane
                 && let Some((cell, place)) = plane.of(at.key)
             {

@@ -11,7 +11,7 @@ use crate::Group;
 
 /// The groups of one kind, by slot of key or account. Only groups with limits have a cell.
 #[derive(Debug)]
-pub(super) struct Plane {
+pub(crate) struct Plane {
     group: Group,
     cells: Slots<OnceLock<Box<Cell>>>,
     /// A [`Glance`] at each.
@@ -45,7 +45,7 @@ impl Plane {
     /// Returns what a least call would leave of the group at `index`, of
     /// [`WHOLE`](super::cell::WHOLE).
     #[inline]
-    pub(super) fn glance(&self, index: usize, now: u64) -> u64 {
+    pub(crate) fn glance(&self, index: usize, now: u64) -> u64 {
         let Some(shown) = self.glances.get(index) else {
             return Glance::NOTHING.left();
         };

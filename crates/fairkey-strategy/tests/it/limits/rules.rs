@@ -265,6 +265,24 @@ fn every_group_of_a_call_is_counted_or_none() {
 }
 
 #[test]
+fn what_one_group_refuses_another_does_not_keep() {
+    let config = LimitsConfig::default()
+        .key("a", tokens(Limit::per_minute(1_000_000)))
+        .account("acme", tokens(Limit::per_minute(1_000)));
+    let rig = rig(config);
+    drop(call(&rig, 0, cost(100, 0)).unwrap());
+    let _live = call(&rig, 0, cost(100, 0)).unwrap();
+    // Neither is nearly full, so it is the entry that refuses.
+    for _ in 0..3 {
+        let refused = call(&rig, 0, cost(950, 0)).unwrap_err();
+        assert_eq!(refused.retry_at, Some(at(60) + MARGIN));
+    }
+    let used = |group| used(&rig, group, Dimension::Tokens);
+    assert_eq!(used(LimitGroup::Key), Some(100));
+    assert_eq!(used(LimitGroup::Account), Some(100));
+}
+
+#[test]
 fn a_denial_names_the_group_that_opens_last() {
     let config = LimitsConfig::default()
         .key("a", requests(Limit::per(1, secs(10))))
