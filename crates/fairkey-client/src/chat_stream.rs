@@ -119,7 +119,7 @@ impl Opening {
                 StreamItem::Chunk(chunk, _) => self.chunks.push_back(*chunk),
                 StreamItem::Done => {
                     self.note_used();
-                    self.exchange.record_success();
+                    self.exchange.record_success(self.reader.provider());
                     self.over = true;
                 }
                 StreamItem::Fault(fault) => {

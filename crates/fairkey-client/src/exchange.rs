@@ -116,14 +116,20 @@ impl Exchange {
         }
     }
 
-    /// Records that the answer is whole, unless something else is recorded. The lease goes on
-    /// while the body does.
-    pub(crate) fn record_success(&mut self) {
+    /// Records that the answer is whole, of `provider` where it names one, unless something else
+    /// is recorded. The lease goes on while the body does.
+    pub(crate) fn record_success(&mut self, provider: Option<&str>) {
         if !self.recorded {
             self.record(Outcome::Success);
             if let Some(held) = &self.held {
                 let (key, begun) = (held.lease.key(), held.lease.begun());
                 self.core.note_success(key, self.model.as_deref(), begun);
+                if let (Some(provider), Some(model), Some(gates)) =
+                    (provider, &self.model, &self.core.gates)
+                {
+                    let now = self.core.admission.pool.now();
+                    gates.models.success(model, provider, begun, now);
+                }
             }
         }
     }

@@ -128,7 +128,7 @@ impl LeasedBody {
                 if let Some(cost) = self.watch.cost() {
                     self.exchange.note_used(cost);
                 }
-                self.exchange.record_success();
+                self.exchange.record_success(self.watch.provider());
                 self.done = true;
             }
             News::Fault(fault) => self.exchange.record_fault(fault),

@@ -44,6 +44,7 @@ pub(crate) enum Watch {
         path: Box<str>,
         ended: bool,
         cost: Option<Cost>,
+        provider: Option<Box<str>>,
     },
     /// Something that cannot be read, or need not be: whole when its end has come.
     Blind { ended: bool },
@@ -72,6 +73,7 @@ impl Watch {
                 path: path.into(),
                 ended: false,
                 cost: None,
+                provider: None,
             }
         } else {
             Self::Blind { ended: false }
@@ -136,20 +138,19 @@ impl Watch {
                 }
             },
             Self::Json { ended: false, .. } | Self::Blind { ended: false } => None,
-            Self::Json {
-                copy, path, cost, ..
-            } => {
+            Self::Json { copy, path, .. } => {
                 let fault = answer_fault(path, copy);
                 let format = EventFormat::of_path(path);
-                *cost = Summary::of(copy)
+                let summary = Summary::of(copy);
+                let cost = summary
                     .cost
                     .or_else(|| format.usage(copy).as_ref().and_then(summary::cost));
-                let cost = *cost;
                 *self = Self::Json {
                     copy: BytesMut::new(),
                     path: Box::default(),
                     ended: false,
                     cost,
+                    provider: summary.provider.map(String::into_boxed_str),
                 };
                 Some(fault.map_or(News::Done, News::Fault))
             }
@@ -157,6 +158,16 @@ impl Watch {
                 *ended = false;
                 Some(News::Done)
             }
+        }
+    }
+
+    /// Returns the provider that served the call, where the answer has named it.
+    pub(crate) fn provider(&self) -> Option<&str> {
+        match self {
+            Self::Chat { reader, .. } => reader.provider(),
+            Self::Events { reader, .. } => reader.provider(),
+            Self::Json { provider, .. } => provider.as_deref(),
+            Self::Blind { .. } => None,
         }
     }
 

@@ -175,7 +175,7 @@ async fn whole(mut exchange: Exchange, parts: Parts, chat: bool) -> Result<Accep
     if let Some(cost) = summary.cost {
         exchange.note_used(cost);
     }
-    exchange.record_success();
+    exchange.record_success(summary.provider.as_deref());
     exchange.end();
     Ok(Accepted::Whole(Box::new(Whole { body, summary })))
 }

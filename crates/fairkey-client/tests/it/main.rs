@@ -18,6 +18,7 @@ mod map;
 mod no_key;
 mod outcomes;
 mod properties;
+mod providers;
 mod recovery;
 mod scripted;
 mod secrets;

@@ -94,6 +94,16 @@ impl Reply {
     }
 }
 
+impl Part {
+    /// The same, with other words where it holds text.
+    pub(crate) fn replace(self, old: &str, new: &str) -> Self {
+        match self {
+            Self::Data(text) => Self::Data(text.replace(old, new)),
+            other => other,
+        }
+    }
+}
+
 pub(crate) fn data(text: &str) -> Part {
     Part::Data(text.to_owned())
 }
