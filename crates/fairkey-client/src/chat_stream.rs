@@ -124,6 +124,7 @@ impl Opening {
                 }
                 StreamItem::Fault(fault) => {
                     self.note_used();
+                    let fault = self.exchange.judge(fault);
                     self.exchange.record_fault(&fault);
                     self.fault = Some(fault);
                     self.over = true;

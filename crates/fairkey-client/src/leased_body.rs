@@ -89,8 +89,7 @@ impl LeasedBody {
                 None => return self.first_at_end(),
             }
             if let Some(news) = self.watch.news() {
-                self.take(&news);
-                return match news {
+                return match self.take(news) {
                     News::Fault(fault) => First::Fault(fault),
                     News::Content | News::Done => First::Content,
                 };
@@ -108,8 +107,7 @@ impl LeasedBody {
         self.watch.finish();
         let (mut content, mut fault) = (false, None);
         while let Some(news) = self.watch.news() {
-            self.take(&news);
-            match news {
+            match self.take(news) {
                 News::Fault(found) => fault = Some(found),
                 News::Content | News::Done => content = true,
             }
@@ -121,8 +119,13 @@ impl LeasedBody {
         }
     }
 
-    fn take(&mut self, news: &News) {
-        match news {
+    /// Tells the lease what news mean, and returns them: a fault as it is charged.
+    fn take(&mut self, news: News) -> News {
+        let news = match news {
+            News::Fault(fault) => News::Fault(self.exchange.judge(fault)),
+            other => other,
+        };
+        match &news {
             News::Content => self.exchange.note_first_content(),
             News::Done => {
                 if let Some(cost) = self.watch.cost() {
@@ -133,6 +136,7 @@ impl LeasedBody {
             }
             News::Fault(fault) => self.exchange.record_fault(fault),
         }
+        news
     }
 
     /// Returns the label of the key that serves the answer.
@@ -146,8 +150,7 @@ impl LeasedBody {
         self.watch.finish();
         let mut cut = None;
         while let Some(news) = self.watch.news() {
-            self.take(&news);
-            if let News::Fault(fault) = news {
+            if let News::Fault(fault) = self.take(news) {
                 // What JSON says of a failure has passed; that a stream was cut has not.
                 cut = self.watch.is_stream().then_some(fault);
             }
@@ -188,7 +191,7 @@ impl HttpBody for LeasedBody {
                 if let Some(chunk) = frame.data_ref() {
                     self.watch.push(chunk);
                     while let Some(news) = self.watch.news() {
-                        self.take(&news);
+                        self.take(news);
                     }
                 }
                 Some(Ok(frame))

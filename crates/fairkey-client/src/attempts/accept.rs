@@ -254,6 +254,7 @@ async fn chat_stream(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
         };
         let fault = body_fault(&body, true)
             .unwrap_or_else(|| Fault::malformed("a stream was asked for, and none came"));
+        let fault = exchange.judge(fault);
         exchange.fail(&fault);
         let mut failed = Failed::new(Failure::told(fault));
         failed.response = Some(Response::from_parts(parts, body));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fairkey_client::Client;
+use fairkey_client::{CallOptions, Client};
 use fairkey_core::{Key, Scope};
+use http_body_util::BodyExt;
 
-use super::scripted::{REVOKED, Reply, Scripted, builder, prompt};
+use super::scripted::{REVOKED, Reply, Scripted, builder, delta, event, prompt, role};
 
 const SLOW_DOWN: &str = r#"{"error":{"code":429,"message":"Too many requests"}}"#;
 
@@ -143,4 +144,42 @@ async fn a_model_that_throttles_every_account_stops_rotation_and_closes_no_accou
     let used: std::collections::HashSet<String> =
         transport.keys()[before..].iter().cloned().collect();
     assert_eq!(used.len(), 6);
+}
+
+/// Reads a stream to its end, typed or as bytes.
+async fn stream(client: &Client, passed: bool) {
+    if passed {
+        let mut request = http::Request::post("/chat/completions")
+            .body(bytes::Bytes::from_static(br#"{"stream":true}"#))
+            .unwrap();
+        request.extensions_mut().insert(CallOptions {
+            model: Some("m/a".into()),
+            ..CallOptions::default()
+        });
+        if let Ok(response) = client.send(request).await {
+            let _ = response.into_body().collect().await;
+        }
+    } else if let Ok(mut stream) = client.chat_stream(&prompt("x")).await {
+        while stream.next().await.is_some() {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_in_the_streams_of_two_keys_are_their_accounts_too() {
+    for (passed, begun) in [(false, false), (false, true), (true, false), (true, true)] {
+        let transport = Scripted::new(move |_| {
+            let head = if begun { delta("hi") } else { role() };
+            Reply::stream([head, event(REVOKED)])
+        });
+        let client = three_accounts(&transport);
+        // Behind content no other key is tried: each call brings one of them.
+        for _ in 0..6 {
+            stream(&client, passed).await;
+        }
+        let faults = client.stats().faults;
+        let by_scope = |scope| faults.iter().any(|fault| fault.scope == scope);
+        assert!(by_scope(Scope::Account), "{passed} {begun}: {faults:?}");
+        let out = out(&client);
+        assert!(out.iter().all(|line| line.contains("account")), "{out:#?}");
+    }
 }
