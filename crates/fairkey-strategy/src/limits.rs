@@ -56,10 +56,10 @@ const MODEL_AT: u32 = 4 * BITS;
 /// - Calls and money at a time are free again when it ends, however it ends.
 /// - A request that was sent counts, whatever came of it.
 /// - Tokens and credit are corrected by what was used, where that is known
-///   ([`Report::actual`]): what was too much goes back to the time it was taken at, what was too
-///   little counts from the end of the call. A refusal ("slow down", "used up", "not allowed")
-///   before the first content used none. All other calls cost their estimate: a call that was
-///   given up may still be worked on, and billed.
+///   ([`Report::actual`](fairkey_core::Report::actual)): what was too much goes back to the time
+///   it was taken at, what was too little counts from the end of the call. A refusal ("slow
+///   down", "used up", "not allowed") before the first content used none. All other calls cost
+///   their estimate: a call that was given up may still be worked on, and billed.
 /// - A call that ends without a word in the very moment it began was never sent, since another
 ///   gate refused it: all of it goes back. Under a clock that stands still, a call that is sent
 ///   and dropped at once looks the same.
@@ -68,8 +68,9 @@ const MODEL_AT: u32 = 4 * BITS;
 ///
 /// A denial for requests, tokens or credit names the time at which this very call fits if nothing
 /// else happens, and the scope of the group: an account's models count as the account. What only
-/// the end of a call can open names no time, and [`Scope::Local`]. Where the end of a call may open
-/// it sooner, since it may have needed less than was reserved, the denial says so.
+/// the end of a call can open names no time, and [`Local`](fairkey_core::Scope::Local). Where the
+/// end of a call may open it sooner, since it may have needed less than was reserved, the denial
+/// says so.
 ///
 /// # Cost
 ///
