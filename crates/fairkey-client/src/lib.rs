@@ -20,6 +20,8 @@ mod core;
 mod correlation;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gates;
 mod key_facts;
 mod key_watch;

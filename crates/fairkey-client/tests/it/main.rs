@@ -9,6 +9,7 @@ mod catalog_files;
 mod correlation;
 mod fallbacks;
 mod faults;
+mod fuzz_seeds;
 mod in_memory;
 mod key_watch;
 #[cfg(feature = "tower")]
