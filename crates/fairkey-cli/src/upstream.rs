@@ -51,13 +51,15 @@ pub(crate) enum Purpose {
     },
     /// One question that somebody waits for.
     Question,
+    /// A look at the keys: what is remembered is read, and left to whoever writes it.
+    Look,
 }
 
 impl Purpose {
     fn in_flight(&self) -> usize {
         match self {
             Self::Batch { in_flight, .. } => *in_flight,
-            Self::Question => 1,
+            Self::Question | Self::Look => 1,
         }
     }
 
@@ -80,7 +82,7 @@ impl Purpose {
             // Rows come back and are asked again; the run decides how long.
             Self::Batch { patience, .. } => Duration::from_secs(60).min(*patience),
             // Somebody sits there: what takes longer is better told than waited for.
-            Self::Question => Duration::from_secs(10),
+            Self::Question | Self::Look => Duration::from_secs(10),
         }
     }
 }
@@ -162,6 +164,9 @@ impl Upstream {
         let mut builder = builder(&config, keys, &purpose, retry.clone(), args)?;
         if let Some(state) = &config.state {
             builder = builder.state_file(state);
+            if matches!(purpose, Purpose::Look) {
+                builder = builder.state_read_only();
+            }
         }
         let client = builder.build().map_err(|error| error.to_string())?;
         let mut accounts: Vec<_> = client.pool().with_keys(|set| {
@@ -251,7 +256,7 @@ fn demo(seed: u64, purpose: &Purpose) -> Scenario {
     match purpose {
         Purpose::Batch { .. } => scenario,
         // What was told cannot be taken back: nobody's first answer shall break off in the middle.
-        Purpose::Question => scenario.with(|mock| {
+        Purpose::Question | Purpose::Look => scenario.with(|mock| {
             [
                 FaultKind::ResetMidBody,
                 FaultKind::ErrorIn200,

@@ -70,6 +70,7 @@ pub struct ClientBuilder {
     correlation: CorrelationConfig,
     pace: PaceConfig,
     state_file: Option<PathBuf>,
+    reads_only: bool,
 }
 
 impl ClientBuilder {
@@ -97,6 +98,7 @@ impl ClientBuilder {
             correlation: CorrelationConfig::default(),
             pace: PaceConfig::default(),
             state_file: None,
+            reads_only: false,
         }
     }
 
@@ -287,6 +289,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Reads the [state file](Self::state_file) and leaves it alone: takes no lock, so that another
+    /// process can have it at any time, and writes nothing. Default: it is written.
+    pub fn state_read_only(mut self) -> Self {
+        self.reads_only = true;
+        self
+    }
+
     /// Builds a layer for other HTTP clients, which needs no transport.
     ///
     /// # Errors
@@ -374,7 +383,8 @@ impl ClientBuilder {
         });
         let admission = Admission::new(pool, Some(self.max_in_flight), self.max_waiting, &waker);
         let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
-        let opened = (self.state_file).map(|path| StateFile::open(&path, wall.since_epoch()));
+        let opened = (self.state_file)
+            .map(|path| StateFile::open(&path, wall.since_epoch(), self.reads_only));
         let (state_file, snapshot, warnings) = match opened {
             Some((file, snapshot, warnings)) => (Some(file), Some(snapshot), warnings),
             None => (None, None, Vec::new()),

@@ -21,17 +21,24 @@ use crate::standing::Note;
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
-    /// Held as long as this lives. `None`: somebody else has it, and nothing is written.
+    /// Held as long as this lives. `None`: somebody else has it, or it is only read; nothing is
+    /// written.
     lock: Option<File>,
 }
 
 impl StateFile {
-    /// Opens a file, which need not exist, and reads it at `now`. What is wrong with it is said,
-    /// and nothing fails.
-    pub(crate) fn open(path: &Path, now: Duration) -> (Self, Snapshot, Vec<String>) {
+    /// Opens a file, which need not exist, and reads it at `now`; only that, where it is not to
+    /// be written. What is wrong with it is said, and nothing fails.
+    pub(crate) fn open(
+        path: &Path,
+        now: Duration,
+        reads_only: bool,
+    ) -> (Self, Snapshot, Vec<String>) {
         let mut warnings = Vec::new();
         let name = path.display();
-        let lock = match lock(path) {
+        let locked = if reads_only { Ok(None) } else { lock(path) };
+        let lock = match locked {
+            Ok(None) if reads_only => None,
             Ok(Some(lock)) => Some(lock),
             Ok(None) => {
                 warnings.push(format!(

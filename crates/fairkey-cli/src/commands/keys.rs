@@ -28,18 +28,14 @@ pub(crate) async fn keys(args: KeysArgs) -> Exit {
 }
 
 async fn show(args: &KeysArgs) -> Exit {
-    let upstream = match Upstream::open(&args.upstream, Purpose::Question).await {
+    let upstream = match Upstream::open(&args.upstream, Purpose::Look).await {
         Ok(upstream) => upstream,
         Err(message) => {
             terminal::error(&message);
             return Exit::Usage;
         }
     };
-    // Of another process, if there is one: it knows best, and no word is to be said about it.
-    let remembered = upstream.client.standing();
-    let elsewhere = |text: &&String| text.contains("in use by another process");
-    let mut warnings = remembered.warnings.iter().filter(|text| !elsewhere(text));
-    warnings.by_ref().for_each(|text| terminal::warn(text));
+    upstream.warn();
     let reports = read(&upstream).await;
     upstream.close();
     let text = if args.json {

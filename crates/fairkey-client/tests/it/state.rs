@@ -150,3 +150,22 @@ async fn a_leftover_of_a_killed_writer_harms_nobody() {
     second.save_state().unwrap();
     assert!(!torn.exists());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_only_reads_leaves_the_lock_to_whoever_starts_then() {
+    let folder = Folder::new("reader");
+    let transport = transport();
+    let reader = builder(0, &transport)
+        .key("a", "sk-a")
+        .state_file(folder.file())
+        .state_read_only()
+        .build()
+        .unwrap();
+    let writer = client(&transport, &folder, "sk-a");
+    assert_eq!(writer.standing().warnings, [""; 0]);
+    reader.save_state().unwrap();
+    drop(reader);
+    assert!(!folder.file().exists());
+    writer.save_state().unwrap();
+    assert!(folder.file().exists());
+}
