@@ -1,5 +1,6 @@
 //! Gates with a flaw to choose.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Cap {
     cap: u32,
     flaw: Option<CapFlaw>,
     counts: Mutex<Vec<u32>>,
+    /// How many have looked and not left yet, with the flaw of looking first.
+    looked: AtomicU32,
 }
 
 impl Cap {
@@ -40,6 +43,7 @@ impl Cap {
             cap,
             flaw,
             counts: Mutex::default(),
+            looked: AtomicU32::new(0),
         }
     }
 }
@@ -60,7 +64,15 @@ impl Gate for Cap {
     fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
         if self.flaw == Some(CapFlaw::LooksThenTakes) {
             self.check(at)?;
-            std::thread::yield_now();
+            // Whoever has looked waits a while for so many more that the cap cannot hold: what
+            // happens by chance elsewhere shall happen here.
+            self.looked.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..200 {
+                if self.looked.load(Ordering::SeqCst) > self.cap {
+                    break;
+                }
+                std::thread::yield_now();
+            }
         }
         let mut counts = lock(&self.counts);
         let count = &mut counts[at.key.slot().index()];
@@ -75,6 +87,9 @@ impl Gate for Cap {
     }
 
     fn leave(&self, key: Candidate<'_>, _: Ticket, report: &Report) {
+        if self.flaw == Some(CapFlaw::LooksThenTakes) {
+            self.looked.fetch_sub(1, Ordering::SeqCst);
+        }
         if self.flaw != Some(CapFlaw::LeaksOnNeutral) || report.outcome != Outcome::Neutral {
             let mut counts = lock(&self.counts);
             let count = &mut counts[key.slot().index()];
