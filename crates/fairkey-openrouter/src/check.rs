@@ -253,7 +253,7 @@ impl Findings {
 }
 
 /// A value on one line, of at most 60 characters.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = chars.by_ref().take(60).collect();
     if chars.next().is_some() {

@@ -16,6 +16,7 @@ mod messages;
 mod money;
 mod open_enum;
 mod open_object;
+pub mod profile;
 mod redaction;
 mod request;
 mod rerank;

@@ -8,6 +8,7 @@ mod fuzz_seeds;
 mod laws;
 mod management;
 mod precedence;
+mod profile;
 mod requests;
 mod route;
 mod secrets;
