@@ -81,7 +81,12 @@ pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
     core.counters.calls.up();
     core.budget.deposit(core.admission.pool.now());
     let options = &job.options;
-    let models = Models::of(options.model.clone(), &options.models, &job.body);
+    let models = Models::of(
+        options.model.clone(),
+        &options.models,
+        options.models_at_once,
+        &job.body,
+    );
     let mut ledger = Ledger::open(options.deadline, models);
     let outcome = match ledger.deadline {
         // Polls the work first: what is there by the deadline is not thrown away.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_core::{Class, Cost, hash_label};
+use fairkey_openrouter::profile::Routed;
 use fairkey_openrouter::{ChatRequest, endpoint};
 use fairkey_transport::Deadlines;
 use http::Method;
@@ -57,6 +58,12 @@ pub struct CallOptions {
     /// `fallbacks` of Messages) is sent as it is, and so is one that is no JSON object: then these
     /// are not used.
     pub models: Vec<Arc<str>>,
+    /// How many of these models, the first included, one attempt asks for: OpenRouter tries them
+    /// one after the other itself, by `models` in the body, of which it takes at most
+    /// [`MAX_MODELS`](fairkey_openrouter::MAX_MODELS). To gates, and in what is told of the
+    /// attempt, they are the first of them. 0 counts as 1. Default 1: each model is asked for by
+    /// attempts of its own.
+    pub models_at_once: usize,
     /// How urgent the call is: each class of a model has a line of its own. No class goes before
     /// another. Default [`Class::Normal`].
     pub class: Class,
@@ -83,6 +90,7 @@ impl Default for CallOptions {
         Self {
             model: None,
             models: Vec::new(),
+            models_at_once: 1,
             class: Class::Normal,
             affinity: None,
             deadline: None,
@@ -95,6 +103,32 @@ impl Default for CallOptions {
 }
 
 impl CallOptions {
+    /// Sets the models of a request of which a route profile made another one: its body is what is
+    /// to be sent.
+    ///
+    /// ```
+    /// use fairkey_client::CallOptions;
+    /// use fairkey_openrouter::profile::{Profile, Profiles};
+    /// use fairkey_openrouter::endpoint;
+    ///
+    /// let models = ["a/1", "a/2", "a/3", "a/4"];
+    /// let profiles = Profiles::new([("fast", Profile::new(models))])?;
+    /// let body = br#"{"model":"fast","messages":[]}"#;
+    /// if let Some(routed) = profiles.apply(endpoint::CHAT_COMPLETIONS, body)? {
+    ///     let options = CallOptions::default().routed(&routed);
+    ///     assert_eq!((options.models.len(), options.models_at_once), (3, 3));
+    /// }
+    /// # Ok::<(), fairkey_openrouter::profile::ProfileError>(())
+    /// ```
+    #[must_use]
+    pub fn routed(mut self, routed: &Routed) -> Self {
+        let mut models = routed.models.iter().map(|model| model.as_str().into());
+        self.model = models.next();
+        self.models = models.collect();
+        self.models_at_once = routed.at_once;
+        self
+    }
+
     /// Returns how a call with these options is tried again, where `client` holds for all.
     pub(crate) fn retry(&self, client: &RetryConfig) -> RetryConfig {
         let fewer = |own: Option<u32>, all: u32| own.map_or(all, |own| own.min(all));
@@ -196,6 +230,13 @@ impl Call {
     /// ```
     pub fn fallbacks<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.options.models = models.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the models of a request of which a route profile made another one, whose body this
+    /// call sends: see [`CallOptions::routed`].
+    pub fn routed(mut self, routed: &Routed) -> Self {
+        self.options = self.options.routed(routed);
         self
     }
 

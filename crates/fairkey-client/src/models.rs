@@ -17,7 +17,10 @@ pub(crate) struct Models {
 
 #[derive(Debug)]
 struct Model {
+    /// The model; of those that are asked for at once, the first.
     name: Option<Arc<str>>,
+    /// The others that are asked for at once.
+    with: Vec<Arc<str>>,
     failed: bool,
 }
 
@@ -27,6 +30,7 @@ impl Models {
         Self {
             chain: vec![Model {
                 name,
+                with: Vec::new(),
                 failed: false,
             }],
             now: 0,
@@ -38,8 +42,14 @@ impl Models {
     ///
     /// There are none to fall back on where the body cannot name another one: it is no JSON
     /// object, or has a list of its own for OpenRouter (`models`, or `fallbacks` of Messages),
-    /// which is sent as it is.
-    pub(crate) fn of(first: Option<Arc<str>>, fallbacks: &[Arc<str>], body: &[u8]) -> Self {
+    /// which is sent as it is. So many are asked for `at_once`, by `models`; a first one without a
+    /// name stays alone.
+    pub(crate) fn of(
+        first: Option<Arc<str>>,
+        fallbacks: &[Arc<str>],
+        at_once: usize,
+        body: &[u8],
+    ) -> Self {
         let mut models = Self::one(first);
         if fallbacks.is_empty() {
             return models;
@@ -52,13 +62,22 @@ impl Models {
         {
             models.chain[0].name = peek.model.map(|model| model.as_ref().into());
         }
+        let mut known: Vec<&Arc<str>> = Vec::new();
         for name in fallbacks {
             // A model that failed is not asked again under the same name.
-            if models.chain.iter().all(|it| it.name.as_ref() != Some(name)) {
-                models.chain.push(Model {
+            if models.chain[0].name.as_ref() == Some(name) || known.contains(&name) {
+                continue;
+            }
+            known.push(name);
+            match models.chain.last_mut() {
+                Some(last) if last.name.is_some() && last.with.len() + 1 < at_once => {
+                    last.with.push(Arc::clone(name));
+                }
+                _ => models.chain.push(Model {
                     name: Some(Arc::clone(name)),
+                    with: Vec::new(),
                     failed: false,
-                });
+                }),
             }
         }
         models
@@ -69,7 +88,7 @@ impl Models {
         self.now
     }
 
-    /// Returns the present model's name, where it has one.
+    /// Returns the present model's name, where it has one; of several, that of the first.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
         self.chain[self.now].name.as_ref()
     }
@@ -119,10 +138,19 @@ impl Models {
     /// Returns the body that asks for the present model: that of the caller, byte for byte, but
     /// for the name of the model where it is not the first.
     pub(crate) fn body(&self, body: &Bytes) -> Result<Bytes, SpliceError> {
-        match &self.chain[self.now].name {
-            Some(name) if self.now > 0 => Splice::new(body.clone()).set("model", &**name).finish(),
-            _ => Ok(body.clone()),
+        let Model { name, with, .. } = &self.chain[self.now];
+        let Some(name) = name else {
+            return Ok(body.clone());
+        };
+        let mut edit = Splice::new(body.clone());
+        if self.now > 0 {
+            edit = edit.set("model", &**name);
         }
+        if !with.is_empty() {
+            let all: Vec<&str> = [name].into_iter().chain(with).map(|name| &**name).collect();
+            edit = edit.set("models", all);
+        }
+        edit.finish()
     }
 }
 
@@ -132,7 +160,40 @@ mod tests {
 
     fn models(body: &str) -> Models {
         let names = ["m/a", "m/b", "m/a", "m/c", "m/b"].map(Into::into);
-        Models::of(None, &names, body.as_bytes())
+        Models::of(None, &names, 1, body.as_bytes())
+    }
+
+    #[test]
+    fn as_many_are_asked_for_at_once_as_may_be() {
+        let names = ["m/b", "m/c", "m/b", "m/d", "m/e"].map(Into::into);
+        let body = r#"{"model": "m/a", "x":1.0}"#;
+        let mut models = Models::of(None, &names, 3, body.as_bytes());
+        let bytes = Bytes::from(body);
+        assert_eq!(
+            models.body(&bytes).unwrap(),
+            r#"{"model": "m/a", "x":1.0,"models":["m/a","m/b","m/c"]}"#
+        );
+        assert_eq!(models.left(), 1);
+        assert!(models.fail());
+        assert_eq!(models.name().map(|name| &**name), Some("m/d"));
+        assert_eq!(
+            models.body(&bytes).unwrap(),
+            r#"{"model": "m/d", "x":1.0,"models":["m/d","m/e"]}"#
+        );
+        assert!(!models.fail());
+
+        let mut unnamed = Models::of(None, &names, 3, b"{}");
+        assert_eq!(unnamed.body(&Bytes::from("{}")).unwrap(), "{}");
+        assert!(unnamed.fail());
+        assert_eq!(
+            unnamed.body(&Bytes::from("{}")).unwrap(),
+            r#"{"model":"m/b","models":["m/b","m/c","m/d"]}"#
+        );
+        assert!(unnamed.fail());
+        assert_eq!(
+            unnamed.body(&Bytes::from("{}")).unwrap(),
+            r#"{"model":"m/e"}"#
+        );
     }
 
     #[test]
