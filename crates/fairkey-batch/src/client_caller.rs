@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairkey_client::{
     Attempt as ClientAttempt, Call, CallError, CallErrorKind, Client, FaultCount, GiveUp,
 };
 use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
+use fairkey_openrouter::profile::{ProfileError, Profiles};
 
 use crate::{
     Allowance, Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request,
@@ -24,6 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ClientCaller {
     client: Client,
+    profiles: Profiles,
     /// What was last said about each key: for its state at the end.
     refusals: Mutex<HashMap<KeyId, Refusal>>,
 }
@@ -34,8 +36,16 @@ impl ClientCaller {
     pub fn new(client: Client) -> Self {
         Self {
             client,
+            profiles: Profiles::default(),
             refusals: Mutex::default(),
         }
+    }
+
+    /// Sets what stands for the models that rows name. Default: nothing.
+    #[must_use]
+    pub fn profiles(mut self, profiles: Profiles) -> Self {
+        self.profiles = profiles;
+        self
     }
 
     /// Returns the client.
@@ -97,12 +107,25 @@ impl ClientCaller {
 
 impl Caller for ClientCaller {
     async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
-        let mut call = Call::new(&*request.path, request.body.clone())
+        let routed = if self.profiles.is_empty() {
+            None
+        } else {
+            let routed = self.profiles.apply(&request.path, &request.body);
+            routed.map_err(|error| no_route(&error))?
+        };
+        let call = match routed {
+            Some(routed) => Call::new(&*request.path, routed.body.clone()).routed(&routed),
+            None => {
+                let call = Call::new(&*request.path, request.body.clone());
+                match &request.model {
+                    Some(model) => call.model(Arc::clone(model)),
+                    None => call,
+                }
+            }
+        };
+        let call = call
             .class(Class::Batch)
             .at_most(left.attempts, left.failovers);
-        if let Some(model) = &request.model {
-            call = call.model(model.clone());
-        }
         match self.client.call(call).await {
             Ok(answer) => {
                 let attempts: Vec<Attempt> = answer.attempts.iter().map(attempt).collect();
@@ -152,6 +175,19 @@ impl Caller for ClientCaller {
             account: key.account,
         };
         explanation.keys.into_iter().map(state).collect()
+    }
+}
+
+/// What becomes of a row whose route cannot be taken: nothing was sent.
+fn no_route(error: &ProfileError) -> Failure {
+    Failure {
+        code: Cow::Borrowed("bad_route"),
+        message: error.to_string(),
+        scope: Scope::Request,
+        cause: None,
+        status: None,
+        attempts: Vec::new(),
+        then: Then::Fail,
     }
 }
 

@@ -114,9 +114,12 @@ pub(crate) struct RunArgs {
         allow_negative_numbers = true
     )]
     pub(crate) concurrency: Concurrency,
-    /// The model of lines that name none.
+    /// The model of lines that name none, or a route of the configuration.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// The route of lines that name no model.
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) route: Option<String>,
     /// The system message of lines that have none.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
@@ -154,9 +157,12 @@ pub(crate) struct AskArgs {
     /// The prompt; - reads it from standard input.
     #[arg(value_name = "PROMPT")]
     pub(crate) prompt: String,
-    /// The model. Default: what the account's settings say.
+    /// The model, or a route of the configuration. Default: what the account's settings say.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// The route of the configuration.
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) route: Option<String>,
     /// The system message.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,

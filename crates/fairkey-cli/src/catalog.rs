@@ -7,6 +7,7 @@ use std::time::Duration;
 use fairkey_client::{CallError, Catalog, CatalogConfig, Fetched, Freshness};
 use fairkey_core::ApiKey;
 use fairkey_mock::{MockOpenRouter, Scenario};
+use fairkey_openrouter::profile::Profiles;
 use fairkey_openrouter::{ModelEndpoints, ModelList};
 use fairkey_transport::HttpTransport;
 
@@ -18,6 +19,7 @@ use crate::{redaction, terminal, upstream};
 /// The catalogue, and what belongs to it.
 pub(crate) struct Source {
     pub(crate) catalog: Catalog,
+    pub(crate) profiles: Profiles,
     /// Serves as long as it is held.
     _mock: Option<MockOpenRouter>,
 }
@@ -84,6 +86,7 @@ impl Source {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             catalog,
+            profiles: config.profiles,
             _mock: mock,
         })
     }

@@ -9,6 +9,7 @@ mod duration;
 mod file;
 mod places;
 mod position;
+mod profiles;
 mod secret;
 mod shown;
 
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use fairkey_core::{AccountId, ApiKey, Key};
 use fairkey_openrouter::AppAttribution;
+use fairkey_openrouter::profile::Profiles;
 use fairkey_strategy::{BreakerConfig, CooldownConfig};
 use fairkey_transport::Deadlines;
 
@@ -63,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) cooldown: Option<CooldownConfig>,
     pub(crate) deadlines: Deadlines,
     pub(crate) retry: Retry,
+    /// What stands for models.
+    pub(crate) profiles: Profiles,
     /// What is remembered of keys between two runs.
     pub(crate) state: Option<PathBuf>,
     /// What the user should know about the file.
@@ -194,7 +198,10 @@ impl Config {
             })
         })?;
         let dir = path.parent().unwrap_or(Path::new(""));
+        let mut file = file;
+        let routes = std::mem::take(&mut file.routes);
         let mut config = Self::check(file, dir, sources).map_err(wrong)?;
+        config.profiles = profiles::read(routes, text, &mut config.warnings).map_err(wrong)?;
         config.path = Some(path.to_owned());
         config.places = Places::of(text);
         Ok(config)

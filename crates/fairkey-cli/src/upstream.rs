@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use fairkey_client::{Client, ClientBuilder, KeyWatch, RetryConfig, WatchConfig};
 use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
 use fairkey_mock::{FaultKind, MockOpenRouter, Scenario, Timestamp};
+use fairkey_openrouter::profile::{self, Profiles};
 use fairkey_strategy::{
     CooldownConfig, PowerOfTwo, RoundRobin, SmoothWeighted, Sticky, WeightedLeastInFlight,
 };
@@ -97,6 +98,8 @@ pub(crate) struct Upstream {
     accounts: usize,
     /// Whether there is a state file.
     remembers: bool,
+    /// What stands for models.
+    pub(crate) profiles: Profiles,
     base_url: Option<String>,
     /// Serves as long as it is held.
     mock: Option<MockOpenRouter>,
@@ -186,9 +189,23 @@ impl Upstream {
             retry,
             accounts,
             remembers: config.state.is_some(),
+            profiles: config.profiles,
             base_url: config.base_url,
             mock,
         })
+    }
+
+    /// Returns what to ask for where the command line names a model or a route.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such route.
+    pub(crate) fn model(
+        &self,
+        model: Option<&String>,
+        route: Option<&String>,
+    ) -> Result<Option<String>, String> {
+        named(&self.profiles, model, route)
     }
 
     /// Returns what the client talks to, and with how many keys, in words.
@@ -247,6 +264,30 @@ pub(crate) fn check(config: &Config, keys: Vec<Key>, base_url: Option<&str>) -> 
     let retry = config.retry.over(purpose.retry(false));
     let client = builder(config, keys, &purpose, retry, &args)?.build();
     client.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Returns what to ask for where the command line names a model or a route.
+///
+/// # Errors
+///
+/// Where there is no such route.
+pub(crate) fn named(
+    profiles: &Profiles,
+    model: Option<&String>,
+    route: Option<&String>,
+) -> Result<Option<String>, String> {
+    let prefixed = model.filter(|model| model.starts_with(profile::PREFIX));
+    match route.or(prefixed) {
+        None => Ok(model.cloned()),
+        Some(route) if profiles.get(route).is_none() => {
+            let error = profiles.unknown(route);
+            Err(format!(
+                "{error}; routes stand in the configuration, as [routes.NAME]"
+            ))
+        }
+        Some(route) if route.starts_with(profile::PREFIX) => Ok(Some(route.clone())),
+        Some(route) => Ok(Some(format!("{}{route}", profile::PREFIX))),
+    }
 }
 
 /// Returns the world of `--mock`.

@@ -132,9 +132,9 @@ Exit codes: 0 an endpoint may serve the request, 1 none may, it would be refused
 cannot be had, 2 usage, configuration, or no request.")]
 pub(crate) struct RouteArgs {
     /// The body of a chat request; - is standard input.
-    #[arg(value_name = "REQUEST", required_unless_present_any = ["model", "prompt"])]
+    #[arg(value_name = "REQUEST", required_unless_present_any = ["model", "prompt", "route"])]
     pub(crate) request: Option<PathBuf>,
-    /// The model, in place of the request's own.
+    /// The model, or a route of the configuration, in place of the request's own model.
     #[arg(long)]
     pub(crate) model: Option<String>,
     /// A prompt in place of a request.
@@ -144,6 +144,9 @@ pub(crate) struct RouteArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) max_tokens: Option<u64>,
+    /// The route of the configuration, in place of the request's model.
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) route: Option<String>,
     /// Take endpoints from this file, and ask nobody: an answer of
     /// /models/{author}/{slug}/endpoints, or a list of them. May be given several times.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mock", "base_url", "offline", "refresh"])]

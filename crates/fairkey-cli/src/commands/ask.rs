@@ -4,8 +4,8 @@ mod failure;
 
 use std::io::{self, Read};
 
-use fairkey_client::{CallError, ChatStream};
-use fairkey_openrouter::ChatRequest;
+use fairkey_client::{CallError, CallOptions, ChatStream};
+use fairkey_openrouter::{ChatRequest, endpoint};
 use serde_json::json;
 
 use crate::args::AskArgs;
@@ -34,8 +34,8 @@ pub(crate) async fn ask(args: AskArgs) -> Exit {
 }
 
 async fn answer(args: &AskArgs) -> Exit {
-    let request = match prompt(&args.prompt).await {
-        Ok(prompt) => request(args, prompt),
+    let prompt = match prompt(&args.prompt).await {
+        Ok(prompt) => prompt,
         Err(message) => {
             terminal::error(&message);
             return Exit::Usage;
@@ -49,7 +49,14 @@ async fn answer(args: &AskArgs) -> Exit {
         }
     };
     upstream.warn();
-    let exit = match upstream.client.chat_stream(&request).await {
+    let (request, options) = match request(args, prompt, &upstream) {
+        Ok(request) => request,
+        Err(message) => {
+            terminal::error(&message);
+            return Exit::Usage;
+        }
+    };
+    let exit = match upstream.client.chat_stream_with(&request, options).await {
         Ok(stream) => print(stream, args.json).await,
         Err(error) => {
             let now = upstream.client.pool().now();
@@ -158,14 +165,33 @@ async fn prompt(argument: &str) -> Result<String, String> {
     Ok(prompt)
 }
 
-fn request(args: &AskArgs, prompt: String) -> ChatRequest {
-    let mut request = ChatRequest::default();
-    request.model.clone_from(&args.model);
+/// Makes the request, by the route that it names, if it does.
+fn request(
+    args: &AskArgs,
+    prompt: String,
+    upstream: &Upstream,
+) -> Result<(ChatRequest, CallOptions), String> {
+    let mut request = ChatRequest {
+        model: upstream.model(args.model.as_ref(), args.route.as_ref())?,
+        ..ChatRequest::default()
+    };
     if let Some(system) = &args.system {
         request = request.system(system.as_str());
     }
     if let Some(max_tokens) = args.max_tokens {
         request = request.max_tokens(max_tokens);
     }
-    request.user(prompt)
+    let request = request.user(prompt);
+    let routed = upstream
+        .profiles
+        .apply(endpoint::CHAT_COMPLETIONS, &request.to_bytes())
+        .map_err(|error| error.to_string())?;
+    let Some(routed) = routed else {
+        let options = CallOptions::of_chat(&request);
+        return Ok((request, options));
+    };
+    let request = ChatRequest::from_slice(&routed.body)
+        .map_err(|error| format!("route {:?} makes no request: {error}", routed.name))?;
+    let options = CallOptions::of_chat(&request).routed(&routed);
+    Ok((request, options))
 }

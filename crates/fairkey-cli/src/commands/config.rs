@@ -92,6 +92,7 @@ fn check(args: &ConfigFileArgs) -> Exit {
                 "file": loaded.config.path,
                 "keys": loaded.ring.keys.len(),
                 "accounts": loaded.config.accounts.len(),
+                "routes": loaded.config.profiles.iter().map(|(name, _)| name).collect::<Vec<_>>(),
                 "warnings": loaded.warnings,
                 "error": null,
             }),
@@ -108,7 +109,12 @@ fn check(args: &ConfigFileArgs) -> Exit {
                 );
                 let keys = count(loaded.ring.keys.len() as u64, "key");
                 let accounts = count(loaded.config.accounts.len() as u64, "declared account");
-                let _ = terminal::print(&format!("{file} can be used: {keys}, {accounts}\n"));
+                let routes = match loaded.config.profiles.len() as u64 {
+                    0 => String::new(),
+                    routes => format!(", {}", count(routes, "route")),
+                };
+                let found = format!("{file} can be used: {keys}, {accounts}{routes}\n");
+                let _ = terminal::print(&found);
             }
             Err(error) => terminal::error(&error.text()),
         }

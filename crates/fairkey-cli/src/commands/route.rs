@@ -5,24 +5,29 @@ mod input;
 use fairkey_core::{SystemWallClock, WallClock};
 use fairkey_openrouter::check::{Checks, Finding, Severity};
 use fairkey_openrouter::route::{self, Context, Plan};
-use fairkey_openrouter::{ChatRequest, ModelEndpoints, ProviderList, ZdrEndpoints};
+use fairkey_openrouter::{
+    ChatRequest, ModelEndpoints, ProviderList, ProviderPreferences, ZdrEndpoints,
+};
+use serde::Serialize;
 use serde_json::json;
 
+use self::input::Asked;
 use crate::args::RouteArgs;
 use crate::catalog::{self, Source};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::{redaction, terminal};
 
 /// Says which endpoints may serve a request.
 pub(crate) async fn route(args: RouteArgs) -> Exit {
-    let (request, known) = match prepare(&args).await {
+    let (asked, known) = match prepare(&args).await {
         Ok(prepared) => prepared,
         Err((exit, message)) => {
             terminal::error(&message);
             return exit;
         }
     };
-    let (findings, refused) = check(&args, &request, known.providers.as_ref());
+    let (findings, refused) = check(&args, &asked.request, known.providers.as_ref());
     let mut context = Context::new().utc(hhmm());
     if let Some(zdr) = &known.zdr {
         context = context.zdr(zdr);
@@ -30,8 +35,8 @@ pub(crate) async fn route(args: RouteArgs) -> Exit {
     if let Some(providers) = &known.providers {
         context = context.providers(providers);
     }
-    let plan = route::plan(&request, &known.endpoints, &context);
-    print(&args, &request, &plan, &findings, refused);
+    let plan = route::plan(&asked.whole(), &known.endpoints, &context);
+    print(&args, &asked, &plan, &findings, refused);
     if plan.candidates.is_empty() || refused {
         Exit::Failed
     } else {
@@ -47,21 +52,28 @@ struct Known {
     providers: Option<ProviderList>,
 }
 
-async fn prepare(args: &RouteArgs) -> Result<(ChatRequest, Known), (Exit, String)> {
+async fn prepare(args: &RouteArgs) -> Result<(Asked, Known), (Exit, String)> {
     let usage = |message| (Exit::Usage, message);
-    let request = input::request(args).await.map_err(usage)?;
     if args.endpoints.is_empty() {
         let source = Source::open(&args.catalog).await.map_err(usage)?;
-        let known = ask(&source, &request).await;
+        let asked = input::request(args, &source.profiles)
+            .await
+            .map_err(usage)?;
+        let known = ask(&source, &asked.whole()).await;
         source.tell_warnings();
         let known = known.map_err(|message| (Exit::Failed, message))?;
-        return Ok((request, known));
+        return Ok((asked, known));
     }
+    let config = Config::load(args.catalog.config.as_deref());
+    let config = config.map_err(|error| usage(error.to_string()))?;
+    let asked = input::request(args, &config.profiles)
+        .await
+        .map_err(usage)?;
     let known = Known {
         endpoints: input::endpoints(&args.endpoints).map_err(usage)?,
         ..Known::default()
     };
-    Ok((request, known))
+    Ok((asked, known))
 }
 
 /// Asks the catalogue about every model of the request.
@@ -111,16 +123,12 @@ fn check(
     }
 }
 
-fn print(
-    args: &RouteArgs,
-    request: &ChatRequest,
-    plan: &Plan,
-    findings: &[Finding],
-    refused: bool,
-) {
+fn print(args: &RouteArgs, asked: &Asked, plan: &Plan, findings: &[Finding], refused: bool) {
     let text = if args.json {
         let shown = json!({
-            "models": request.candidates(),
+            "route": asked.route,
+            "models": asked.whole().candidates(),
+            "request": Sent::of(&asked.request),
             "eligible": !plan.candidates.is_empty() && !refused,
             "refused": refused,
             "findings": findings,
@@ -136,6 +144,14 @@ fn print(
                 _ => terminal::say(&text),
             }
         }
+        if let Some(route) = &asked.route {
+            let first = asked.request.candidates().join(", ");
+            let rest = match asked.rest.as_slice() {
+                [] => String::new(),
+                rest => format!("; then, where they fail, {}", rest.join(", ")),
+            };
+            terminal::say(&format!("route {route}: {first}{rest}"));
+        }
         if refused {
             terminal::say("the request would be refused; --check warn plans it all the same");
         }
@@ -145,6 +161,27 @@ fn print(
     };
     // Whoever reads it may have seen enough.
     let _ = terminal::print(&redaction::clean(&text));
+}
+
+/// What a request says on routing, as it is sent; not what it asks.
+#[derive(Serialize)]
+struct Sent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a ProviderPreferences>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(request: &'a ChatRequest) -> Self {
+        Self {
+            model: request.model.as_deref(),
+            models: request.models.as_deref(),
+            provider: request.provider.as_ref(),
+        }
+    }
 }
 
 /// Returns the time of day in UTC, as prices by the hour want it.

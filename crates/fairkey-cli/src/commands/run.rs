@@ -43,8 +43,9 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         patience: args.patience,
     };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
+    let model = upstream.model(args.model.as_ref(), args.route.as_ref())?;
     let name = input_name(&args.input);
-    let mut rows = ReaderThread::start(input, read_config(args), total_bytes)
+    let mut rows = ReaderThread::start(input, read_config(args, model), total_bytes)
         .map_err(|error| format!("no thread can be started: {error}"))?;
     let has_rows = tokio::select! {
         biased;
@@ -78,7 +79,9 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.patience = args.patience;
     config.attempts = upstream.retry.attempts;
     config.failovers = upstream.retry.failovers;
-    let caller = Arc::new(Cleaned(ClientCaller::new(upstream.client.clone())));
+    let caller = Arc::new(Cleaned(
+        ClientCaller::new(upstream.client.clone()).profiles(upstream.profiles.clone()),
+    ));
     upstream.warn();
     let watch = upstream.watch();
     let mut reporter = Reporter::new(args.quiet, upstream.keys);
@@ -144,7 +147,7 @@ fn open_input(input: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Strin
     Ok((Box::new(file), total_bytes))
 }
 
-fn read_config(args: &RunArgs) -> ReadConfig {
+fn read_config(args: &RunArgs, model: Option<String>) -> ReadConfig {
     let extension = args
         .input
         .extension()
@@ -156,7 +159,7 @@ fn read_config(args: &RunArgs) -> ReadConfig {
         (format, _) => format,
     };
     let mut defaults = Defaults::default();
-    defaults.model.clone_from(&args.model);
+    defaults.model = model;
     defaults.system.clone_from(&args.system);
     defaults.max_tokens = args.max_tokens;
     config.defaults = defaults;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairkey_client::RetryConfig;
 use fairkey_core::AccountId;
 use fairkey_openrouter::endpoint;
+use fairkey_openrouter::profile::Profile;
 use serde_json::{Map, Value, json};
 
 use super::{Config, SecretFrom, duration};
@@ -16,6 +17,7 @@ pub(crate) struct Shown {
     sections: Vec<Section>,
     accounts: Vec<Entry>,
     keys: Vec<Entry>,
+    routes: Vec<(String, Entry)>,
 }
 
 /// A table of the file, such as `[retry]`.
@@ -175,6 +177,11 @@ impl Shown {
                 .map(|(at, account)| declared(config, at, account))
                 .collect(),
             keys,
+            routes: config
+                .profiles
+                .iter()
+                .map(|(name, profile)| (name.to_owned(), route(config, name, profile)))
+                .collect(),
         }
     }
 
@@ -200,6 +207,10 @@ impl Shown {
                     text.push('\n');
                 }
             }
+        }
+        for (name, route) in &self.routes {
+            text.push_str(&format!("\n[routes.{}]\n", key(name)));
+            lines(&route.0, &mut text);
         }
         text
     }
@@ -229,8 +240,13 @@ impl Shown {
         let entries = |entries: &[Entry]| -> Vec<Value> {
             entries.iter().map(|entry| object(&entry.0)).collect()
         };
+        let routes = self.routes.iter();
+        let routes: Map<_, _> = routes
+            .map(|(name, route)| (name.clone(), object(&route.0)))
+            .collect();
         json!({
             "file": self.file,
+            "routes": routes,
             "settings": settings,
             "accounts": entries(&self.accounts),
             "keys": entries(&self.keys),
@@ -255,6 +271,39 @@ fn declared(config: &Config, at: usize, account: &(AccountId, Option<SecretFrom>
         from: from("management_key"),
     }));
     Entry(settings)
+}
+
+fn route(config: &Config, name: &str, profile: &Profile) -> Entry {
+    let values = [
+        ("models", Some(json!(profile.models))),
+        ("provider", Some(json!(profile.provider)).filter(is_said)),
+        ("defaults", Some(json!(profile.defaults)).filter(is_said)),
+        ("allow", profile.allow.as_ref().map(|allow| json!(allow))),
+    ];
+    let settings = values.into_iter().filter_map(|(field, value)| {
+        let line = config.places.line(&format!("routes.{name}.{field}"));
+        Some(Setting {
+            name: field,
+            value: Shape::Plain(value?),
+            from: line.map_or(From::Default, From::Line),
+        })
+    });
+    Entry(settings.collect())
+}
+
+/// Whether an object has anything in it.
+fn is_said(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| !object.is_empty())
+}
+
+/// A key as TOML writes it.
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if !name.is_empty() && name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        json!(name).to_string()
+    }
 }
 
 fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Vec<Section> {
@@ -379,7 +428,7 @@ fn toml(value: &Value) -> String {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, value)| !value.is_null());
             let each: Vec<String> = fields
-                .map(|(name, value)| format!("{name} = {}", toml(value)))
+                .map(|(name, value)| format!("{} = {}", key(name), toml(value)))
                 .collect();
             format!("{{ {} }}", each.join(", "))
         }

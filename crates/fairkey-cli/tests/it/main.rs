@@ -13,6 +13,7 @@ mod memory;
 mod mock;
 mod models;
 mod outputs;
+mod profiles;
 mod program;
 mod route;
 mod secrets;

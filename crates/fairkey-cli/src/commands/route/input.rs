@@ -4,20 +4,44 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use fairkey_openrouter::{ChatRequest, ModelEndpoints};
+use fairkey_openrouter::profile::Profiles;
+use fairkey_openrouter::{ChatRequest, ModelEndpoints, endpoint};
 use serde_json::Value;
 
 use crate::args::RouteArgs;
+use crate::upstream;
 
 /// The most bytes of a request or a list.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// What is asked about.
+pub(super) struct Asked {
+    /// The request, as its first attempt is sent.
+    pub(super) request: ChatRequest,
+    /// The route that made it.
+    pub(super) route: Option<String>,
+    /// The models that further attempts ask for.
+    pub(super) rest: Vec<String>,
+}
+
+impl Asked {
+    /// Returns the request with all models of its route.
+    pub(super) fn whole(&self) -> ChatRequest {
+        let mut request = self.request.clone();
+        if !self.rest.is_empty() {
+            let all = self.request.candidates().into_iter().map(str::to_owned);
+            request.models = Some(all.chain(self.rest.iter().cloned()).collect());
+        }
+        request
+    }
+}
 
 /// Reads the request, or makes it from a prompt.
 ///
 /// # Errors
 ///
 /// Says what is wrong with it, without repeating it.
-pub(super) async fn request(args: &RouteArgs) -> Result<ChatRequest, String> {
+pub(super) async fn request(args: &RouteArgs, profiles: &Profiles) -> Result<Asked, String> {
     let mut request = match &args.request {
         Some(path) => {
             let (name, bytes) = read(path).await?;
@@ -25,8 +49,9 @@ pub(super) async fn request(args: &RouteArgs) -> Result<ChatRequest, String> {
         }
         None => ChatRequest::default().user(args.prompt.clone().unwrap_or_default()),
     };
-    if let Some(model) = &args.model {
-        request.model = Some(model.clone());
+    let model = upstream::named(profiles, args.model.as_ref(), args.route.as_ref())?;
+    if let Some(model) = model {
+        request.model = Some(model);
         request.models = None;
     }
     if let Some(most) = args.max_tokens {
@@ -36,7 +61,30 @@ pub(super) async fn request(args: &RouteArgs) -> Result<ChatRequest, String> {
     if request.candidates().is_empty() {
         return Err("the request names no model: name one with --model author/slug".to_owned());
     }
-    Ok(request)
+    let routed = profiles
+        .apply(endpoint::CHAT_COMPLETIONS, &request.to_bytes())
+        .map_err(|error| error.to_string())?;
+    let Some(routed) = routed else {
+        return Ok(Asked {
+            request,
+            route: None,
+            rest: Vec::new(),
+        });
+    };
+    let mut request = ChatRequest::from_slice(&routed.body)
+        .map_err(|error| format!("route {:?} makes no request: {error}", routed.name))?;
+    // As many as the first attempt asks for; the client goes on with the rest.
+    let (first, rest) = routed
+        .models
+        .split_at(routed.models.len().min(routed.at_once));
+    if first.len() > 1 {
+        request.models = Some(first.to_vec());
+    }
+    Ok(Asked {
+        request,
+        route: Some(routed.name),
+        rest: rest.to_vec(),
+    })
 }
 
 fn parse(name: &str, bytes: &[u8]) -> Result<ChatRequest, String> {
