@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::program::{Said, Stage};
+use crate::program::{Said, Stage, in_repository};
 
 fn request(provider: &Value) -> String {
     json!({
@@ -253,4 +253,27 @@ fn a_line_of_a_batch_file_and_one_with_a_byte_order_mark_are_read() {
     let line = json!({"custom_id": "a", "url": "/v1/chat/completions", "body": body});
     stage.write("line.json", format!("\u{feff}{line}"));
     stage.run(["route", "line.json", "--mock"]).ends_with(0);
+}
+
+#[test]
+fn the_book_shows_what_the_program_says() {
+    // The published crate comes without the book.
+    let Ok(chapter) = std::fs::read_to_string(in_repository("docs/src/routing.md")) else {
+        return;
+    };
+    let block = |language: &str, start: &str| {
+        let fence = format!("```{language}\n{start}");
+        let from = chapter.find(&fence).expect(start) + "```".len() + language.len() + 1;
+        let text = &chapter[from..];
+        text[..text.find("\n```").unwrap() + 1].to_owned()
+    };
+    let stage = Stage::new();
+    stage.write("request.json", block("json", "{"));
+    stage.write("fairkey.toml", block("toml", "[routes"));
+    let shown = block("text", "$ fairkey route");
+    let (_, shown) = shown.split_once('\n').unwrap();
+    let said = stage.run(["route", "request.json", "--mock"]);
+    assert_eq!(said.ends_with(1).stdout, shown);
+    let route = ["route", "--route", "cheap-and-private", "--mock"];
+    stage.run(route).ends_with(0);
 }
