@@ -125,6 +125,13 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Looked at before it is opened: to open a pipe waits for whoever writes into it.
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(io::Error::other("it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

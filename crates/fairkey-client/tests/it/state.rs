@@ -169,3 +169,20 @@ async fn who_only_reads_leaves_the_lock_to_whoever_starts_then() {
     writer.save_state().unwrap();
     assert!(folder.file().exists());
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_pipe_in_place_of_the_file_is_told_of_and_not_waited_for() {
+    let folder = Folder::new("pipe");
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.file())
+        .status();
+    assert!(made.unwrap().success());
+    let client = client(&transport(), &folder, "sk-a");
+    let warnings = client.standing().warnings;
+    assert!(
+        warnings.iter().any(|text| text.contains("no regular file")),
+        "{warnings:?}"
+    );
+    calls(&client, 1).await;
+}
