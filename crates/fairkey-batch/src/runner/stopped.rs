@@ -37,7 +37,10 @@ impl fmt::Display for Stopped {
         match self {
             Self::Interrupted => f.write_str("interrupted"),
             Self::KeysOut { keys, retry_after } => {
-                f.write_str("no key can be used any more")?;
+                f.write_str(match retry_after {
+                    Some(_) => "no key can be used for now",
+                    None => "no key can be used any more",
+                })?;
                 for (at, key) in keys.iter().enumerate() {
                     write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
                 }
@@ -56,5 +59,21 @@ impl fmt::Display for Stopped {
             Self::OutputFailed(error) => error.fmt(f),
             Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_is_not_called_gone() {
+        let out = |retry_after| {
+            let keys = Vec::new();
+            Stopped::KeysOut { keys, retry_after }.to_string()
+        };
+        assert_eq!(out(None), "no key can be used any more");
+        let soon = out(Some(Duration::from_secs(2)));
+        assert_eq!(soon, "no key can be used for now; try again in 2 s");
     }
 }
