@@ -67,7 +67,7 @@ impl Records {
         // Of who is gone nothing is kept.
         self.keys.for_each(|index, record| {
             let mut record = lock(record);
-            let owner = keys.iter().find(|key| key.slot().index() == index);
+            let owner = keys.at(index);
             if record
                 .as_ref()
                 .is_some_and(|was| owner.is_none_or(|key| *key.id() != was.0))

@@ -1,6 +1,6 @@
 //! What a client has done so far: [`ClientStats`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -182,9 +182,9 @@ impl Counters {
 
     /// Forgets the refusals of keys that are gone.
     pub(crate) fn retain(&self, keys: &KeySet) {
-        // Not looked up one by one: a set finds a label by looking at every key.
-        let there: HashSet<&KeyId> = keys.iter().map(|key| key.id()).collect();
-        self.rare().refusals.retain(|id, _| there.contains(id));
+        self.rare()
+            .refusals
+            .retain(|id, _| keys.find(id.as_str()).is_some());
     }
 
     pub(crate) fn read(&self, waiting: usize, in_flight: u64) -> ClientStats {

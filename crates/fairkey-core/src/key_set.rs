@@ -54,6 +54,8 @@ pub struct KeySet {
     /// 2^40 / weight, so that load over weight is a multiplication.
     inverse_weights: Box<[u64]>,
     hashes: Box<[u64]>,
+    /// Slots by the hash of their label, in its order: a label is found by halving.
+    by_hash: Box<[(u64, u32)]>,
     accounts: Box<[u32]>,
     members: Box<[Option<Members>]>,
     in_flight: Box<[Counts]>,
@@ -113,6 +115,10 @@ impl KeySet {
             }
             entries[at] = Some(entry);
         }
+        let mut by_hash: Box<[_]> = (entries.iter().flatten())
+            .map(|entry| (hashes[entry.slot.index()], entry.slot.0))
+            .collect();
+        by_hash.sort_unstable();
         Self {
             entries,
             present,
@@ -123,6 +129,7 @@ impl KeySet {
             weights,
             inverse_weights,
             hashes,
+            by_hash,
             accounts,
             members,
             in_flight: in_flight.into_boxed_slice(),
@@ -174,10 +181,16 @@ impl KeySet {
             .map(|_| Candidate { keys: self, slot })
     }
 
-    /// Returns the key with the label `id`. Looks at every key.
+    /// Returns the key with the label `id`. Costs a logarithm of how many there are.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Candidate<'_>> {
-        self.iter().find(|key| key.id().as_str() == id)
+        let hash = hash_label(id);
+        let first = self.by_hash.partition_point(|(other, _)| *other < hash);
+        // Labels may share a hash.
+        (self.by_hash[first..].iter())
+            .take_while(|(other, _)| *other == hash)
+            .filter_map(|(_, slot)| self.get(Slot(*slot)))
+            .find(|key| key.id().as_str() == id)
     }
 
     /// Returns the slots whose keys were not in the set before this one. State left there belongs

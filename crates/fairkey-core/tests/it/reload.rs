@@ -352,3 +352,23 @@ fn ten_thousand_keys_reload_and_keep_their_calls() {
     pool.with_keys(|keys| assert!(keys.iter().all(|key| key.in_flight() == 1)));
     drop(more);
 }
+
+#[test]
+fn every_label_is_found_and_no_other_over_reloads() {
+    let label = |n: usize| format!("key-{n}");
+    let keys_of = |range: std::ops::Range<usize>| {
+        let key = move |n| Key::new(label(n), format!("secret-{n}"));
+        range.map(key).collect::<Vec<_>>()
+    };
+    let pool = wanting(Pool::builder().keys(keys_of(0..300)));
+    for range in [0..300, 100..500, 499..500] {
+        pool.reload(keys_of(range.clone())).unwrap();
+        pool.with_keys(|set| {
+            for n in 0..600 {
+                let found = set.find(&label(n)).map(|key| key.id().to_string());
+                assert_eq!(found, range.contains(&n).then(|| label(n)));
+            }
+            assert!(set.find("").is_none());
+        });
+    }
+}
