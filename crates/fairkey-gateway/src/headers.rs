@@ -1,0 +1,1 @@
+//! Which headers travel, which way.

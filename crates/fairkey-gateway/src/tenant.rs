@@ -1,0 +1,1 @@
+//! Client tokens, and what each may do.

@@ -1,0 +1,1 @@
+//! Whole servers over real sockets, in front of the mock.
