@@ -144,6 +144,8 @@ pub enum Then {
 pub struct KeyOut {
     /// The key.
     pub key: KeyId,
+    /// Who bars it: what all keys share, as the service, bars each of them.
+    pub by: Scope,
     /// Why, in words.
     pub why: String,
 }

@@ -231,13 +231,11 @@ fn then(error: &CallError) -> Then {
         CallErrorKind::NoKey => {
             let why = |key: &fairkey_client::KeyState| {
                 let denied = key.denied.filter(|denied| denied.by != Scope::Local)?;
-                let why = key
-                    .refusal
-                    .clone()
-                    .unwrap_or_else(|| format!("barred ({})", denied.by));
+                let refusal = key.refusal.clone().or_else(|| last_of(denied.by, error));
                 Some(KeyOut {
                     key: key.key.clone(),
-                    why,
+                    by: denied.by,
+                    why: refusal.unwrap_or_else(|| format!("barred ({})", denied.by)),
                 })
             };
             let barred: Option<Vec<KeyOut>> = error.keys().iter().map(why).collect();
@@ -260,6 +258,13 @@ fn then(error: &CallError) -> Then {
         },
         _ => Then::Fail,
     }
+}
+
+/// Returns the last failure of this call that was charged to `scope`, which is no key's own.
+fn last_of(scope: Scope, error: &CallError) -> Option<String> {
+    let mut attempts = error.attempts().iter().rev();
+    let refusal = attempts.find_map(|one| attempt(one).refusal.filter(|of| of.scope == scope))?;
+    Some(refusal.to_string())
 }
 
 fn attempt(attempt: &ClientAttempt) -> Attempt {

@@ -213,10 +213,20 @@ impl Config {
             strategy: file.strategy.r#use,
             deadlines: file.timeouts.into(),
             cooldown: file.cooldown.map(Into::into),
-            // Relative to the configuration: it may be read from any folder.
-            state: file.state.path.map(|path| dir.join(path)),
             ..Self::default()
         };
+        if let Some(path) = file.state.path {
+            if path.get_ref().file_name().is_none() {
+                return Err(Wrong {
+                    at: path.span().start,
+                    message: "this names no file: give the path of a file, or leave it out to \
+                              remember nothing"
+                        .to_owned(),
+                });
+            }
+            // Relative to the configuration: it may be read from any folder.
+            config.state = Some(dir.join(path.into_inner()));
+        }
         if let Some(url) = file.upstream.base_url {
             let at = url.span().start;
             let url = url.into_inner();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use fairkey_core::Scope;
+
 use crate::caller::{KeyOut, Refusal};
 use crate::output::OutputError;
 
@@ -37,12 +39,18 @@ impl fmt::Display for Stopped {
         match self {
             Self::Interrupted => f.write_str("interrupted"),
             Self::KeysOut { keys, retry_after } => {
-                f.write_str(match retry_after {
-                    Some(_) => "no key can be used for now",
-                    None => "no key can be used any more",
-                })?;
-                for (at, key) in keys.iter().enumerate() {
-                    write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
+                let when = match retry_after {
+                    Some(_) => "for now",
+                    None => "any more",
+                };
+                match shared(keys) {
+                    Some((what, why)) => write!(f, "{what} cannot be used {when}: {why}")?,
+                    None => {
+                        write!(f, "no key can be used {when}")?;
+                        for (at, key) in keys.iter().enumerate() {
+                            write!(f, "{}{key}", if at == 0 { ": " } else { "; " })?;
+                        }
+                    }
                 }
                 match retry_after {
                     Some(after) => write!(f, "; try again in {} s", after.as_secs().max(1)),
@@ -62,9 +70,41 @@ impl fmt::Display for Stopped {
     }
 }
 
+/// Names what bars every key alike and is none of theirs, and why it does.
+fn shared(keys: &[KeyOut]) -> Option<(&'static str, &str)> {
+    let first = keys.first()?;
+    let what = match first.by {
+        Scope::Service => "the service",
+        Scope::Network => "the network",
+        Scope::Model => "the model",
+        Scope::Provider => "the provider",
+        _ => return None,
+    };
+    let all = keys.iter().all(|key| key.by == first.by);
+    all.then_some((what, &first.why))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_keys_share_is_named_once() {
+        let out = |by: [Scope; 2]| {
+            let key = |by: Scope| KeyOut {
+                key: by.to_string().into(),
+                by,
+                why: "not_json (200)".to_owned(),
+            };
+            let (keys, retry_after) = (by.map(key).into(), Some(Duration::from_secs(2)));
+            Stopped::KeysOut { keys, retry_after }.to_string()
+        };
+        let service = "the service cannot be used for now: not_json (200); try again in 2 s";
+        assert_eq!(out([Scope::Service; 2]), service);
+        let mixed = "no key can be used for now: \"key\": not_json (200); \"service\": not_json \
+                     (200); try again in 2 s";
+        assert_eq!(out([Scope::Key, Scope::Service]), mixed);
+    }
 
     #[test]
     fn what_comes_back_is_not_called_gone() {

@@ -54,6 +54,7 @@ pub(crate) fn step(ends: End) -> Step {
 pub(crate) fn barred() -> Vec<KeyOut> {
     vec![KeyOut {
         key: "a".into(),
+        by: Scope::Account,
         why: "balance_exhausted (402)".to_owned(),
     }]
 }

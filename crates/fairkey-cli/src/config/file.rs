@@ -31,7 +31,7 @@ pub(super) struct File {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct State {
-    pub(super) path: Option<PathBuf>,
+    pub(super) path: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize, Default)]

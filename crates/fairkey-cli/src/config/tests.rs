@@ -149,6 +149,14 @@ fn what_makes_no_sense_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_state_file_without_a_name_is_refused() {
+    for nothing in ["", "..", "/"] {
+        let text = format!("[state]\npath = \"{nothing}\"\n");
+        refused(&text, "line 2 column 8", "names no file");
+    }
+}
+
+#[test]
 fn the_configuration_of_the_readme_holds() {
     let readme = include_str!("../../README.md");
     let (_, rest) = readme.split_once("```toml\n").unwrap();

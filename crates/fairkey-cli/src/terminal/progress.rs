@@ -1,9 +1,11 @@
 //! How a run is shown: a bar on a terminal, lines elsewhere.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use fairkey_batch::{Notice, Progress, Snapshot, Stopped};
+use fairkey_core::KeyId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{paint, redaction};
@@ -17,8 +19,9 @@ const FAILURES_TOLD: u64 = 10;
 /// Shows a run on standard error.
 pub(crate) struct Reporter {
     view: View,
-    /// Whether there is more than one key.
-    others: bool,
+    /// How many keys there are, and which were refused.
+    keys: usize,
+    refused: HashSet<KeyId>,
     failures: u64,
     last_line: Duration,
 }
@@ -43,7 +46,8 @@ impl Reporter {
         };
         Self {
             view,
-            others: keys > 1,
+            keys,
+            refused: HashSet::new(),
             failures: 0,
             last_line: Duration::ZERO,
         }
@@ -96,7 +100,8 @@ impl Progress for Reporter {
     fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::KeyRefused { key, refusal, .. } => {
-                let others = if self.others {
+                self.refused.insert(key.clone());
+                let others = if self.refused.len() < self.keys {
                     "; the others go on"
                 } else {
                     ""

@@ -96,6 +96,8 @@ fn every_key_dead_stops_early_with_the_reasons_and_keeps_the_results() {
         .says("\"key-1\": key, key_invalid (401)")
         .says("\"key-2\": key, key_invalid (401)")
         .says("0 lost");
+    let go_on = said.stderr.matches("; the others go on").count();
+    assert_eq!(go_on, 1, "of the last key there are no others");
     assert!(mock.server.counters().total.requests < 50);
 }
 
