@@ -1,0 +1,182 @@
+//! The programs under test, each a process of its own: [`Server`].
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::Result;
+
+/// The core of the program under test, and that of everything else.
+const TESTED: &str = "0";
+const OTHERS: &str = "1";
+/// The token that the load shows, and that the gateway's configuration knows.
+pub(crate) const TOKEN: &str = "team-a-token-of-the-bench";
+
+/// Returns now. A bench measures the real time.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// What a process is.
+pub(crate) enum Role {
+    Upstream,
+    Bare {
+        upstream: SocketAddr,
+    },
+    Gateway {
+        program: PathBuf,
+        upstream: SocketAddr,
+    },
+}
+
+/// A process that listens; it ends when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Server {
+    /// Starts a process and waits for the line that says where it listens.
+    pub(crate) fn start(role: &Role) -> Result<Self> {
+        let this = std::env::current_exe()?;
+        let mut command = match role {
+            Role::Upstream => on_core(OTHERS, this.as_os_str()),
+            Role::Bare { .. } => on_core(TESTED, this.as_os_str()),
+            Role::Gateway { program, .. } => on_core(TESTED, program.as_os_str()),
+        };
+        match role {
+            Role::Upstream => command.arg("upstream"),
+            Role::Bare { upstream } => command.arg("bare").arg(upstream.to_string()),
+            Role::Gateway { upstream, .. } => {
+                let path = std::env::temp_dir()
+                    .join(format!("fairkey-gateway-bench-{}.toml", std::process::id()));
+                std::fs::File::create(&path)?.write_all(configuration(*upstream).as_bytes())?;
+                command.arg("serve").arg("--config").arg(path)
+            }
+        };
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let outputs = [
+            child
+                .stdout
+                .take()
+                .map(|out| Box::new(out) as Box<dyn std::io::Read + Send>),
+            child
+                .stderr
+                .take()
+                .map(|out| Box::new(out) as Box<dyn std::io::Read + Send>),
+        ];
+        let (tell, hear) = std::sync::mpsc::channel();
+        for output in outputs.into_iter().flatten() {
+            let tell = tell.clone();
+            // Read to its end, so that the process never waits for us.
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(|line| line.ok()) {
+                    let addr = line.split_once("listening on http://").map(|(_, rest)| {
+                        rest.split(['/', ' ']).next().unwrap_or_default().to_owned()
+                    });
+                    let _ = tell.send(addr.ok_or(line));
+                }
+            });
+        }
+        let mut said = Vec::new();
+        loop {
+            match hear.recv_timeout(Duration::from_secs(30)) {
+                Ok(Ok(addr)) => {
+                    let addr = addr.parse()?;
+                    return Ok(Self { child, addr });
+                }
+                Ok(Err(line)) => said.push(line),
+                Err(_) => {
+                    let _ = child.kill();
+                    return Err(format!("a program does not listen: {}", said.join("\n")).into());
+                }
+            }
+        }
+    }
+
+    /// Returns the processor time of all its threads, in user and system mode.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold anything; user and system time are fields 14 and 15,
+        // in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(") ").ok_or("no name in stat")?;
+        let field = |at: usize| -> Result<u64> {
+            Ok(fields
+                .split(' ')
+                .nth(at - 3)
+                .ok_or("stat is short")?
+                .parse()?)
+        };
+        Ok(Duration::from_millis(10 * (field(14)? + field(15)?)))
+    }
+
+    /// Returns the resident memory in bytes.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(number.ok_or("no VmRSS")?.parse::<u64>()? * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns a command that runs on one core, where `taskset` is there to say so.
+pub(crate) fn on_core(core: &str, program: &std::ffi::OsStr) -> Command {
+    let there = Command::new("taskset")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !there {
+        eprintln!("no taskset: programs share the cores, and ratios are less sharp");
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core).arg(program);
+    command
+}
+
+/// Returns a command of this program as the load.
+pub(crate) fn load() -> Result<Command> {
+    let this = std::env::current_exe()?;
+    let mut command = on_core(OTHERS, this.as_os_str());
+    command.arg("load");
+    Ok(command)
+}
+
+/// Everything on: a client with limits of its own, limits of the account, the queue, metrics.
+fn configuration(upstream: SocketAddr) -> String {
+    format!(
+        r#"[upstream]
+base_url = "http://{upstream}/api/v1"
+[gateway]
+listen = "127.0.0.1:0"
+[[accounts]]
+id = "acme"
+limits = {{ requests_per_minute = 100_000_000, tokens_per_minute = 1_000_000_000_000, in_flight = 100_000 }}
+[[keys]]
+id = "a"
+account = "acme"
+secret = "sk-or-v1-aaaaaaaaaaaaaaaa"
+[[keys]]
+id = "b"
+account = "acme"
+secret = "sk-or-v1-bbbbbbbbbbbbbbbb"
+[[clients]]
+id = "team-a"
+token = "{TOKEN}"
+"#
+    )
+}

@@ -1,0 +1,143 @@
+//! An upstream that answers at once, and costs next to nothing: a fixed answer, or a stream of 50
+//! chunks, or one that begins and never ends.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::Result;
+
+const WHOLE: &str = r#"{"id":"gen-1790000000-benchbenchbench","object":"chat.completion","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"message":{"role":"assistant","content":"Every failure is charged to whoever caused it."},"finish_reason":"stop","native_finish_reason":"stop"}],"usage":{"prompt_tokens":250,"completion_tokens":9,"total_tokens":259,"cost":0.000043}}"#;
+/// Chunks with content in a stream; a role before them, usage and an end behind.
+const CHUNKS: usize = 50;
+
+pub(crate) fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        loop {
+            let (socket, _) = listener.accept().await?;
+            socket.set_nodelay(true)?;
+            tokio::spawn(async move {
+                let service = service_fn(answer);
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service);
+                let _ = connection.await;
+            });
+        }
+    })
+}
+
+async fn answer(request: Request<Incoming>) -> std::result::Result<Response<Answer>, Infallible> {
+    let body = request.into_body().collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let has = |what: &[u8]| body.windows(what.len()).any(|window| window == what);
+    let (kind, answer) = if has(br#""hold":true"#) {
+        ("text/event-stream", Answer::stream(1, true))
+    } else if has(br#""stream":true"#) {
+        ("text/event-stream", Answer::stream(CHUNKS, false))
+    } else {
+        (
+            "application/json",
+            Answer::Whole(Some(Bytes::from_static(WHOLE.as_bytes()))),
+        )
+    };
+    let response = Response::builder()
+        .header("content-type", kind)
+        .header("x-generation-id", "gen-1790000000-benchbenchbench")
+        .body(answer);
+    // The headers are constant.
+    Ok(response.unwrap_or_default())
+}
+
+enum Answer {
+    Whole(Option<Bytes>),
+    Stream {
+        sent: usize,
+        chunks: usize,
+        holds: bool,
+        /// Each chunk is a write of its own, as of an upstream that has no more yet.
+        yielded: bool,
+    },
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::Whole(None)
+    }
+}
+
+impl Answer {
+    fn stream(chunks: usize, holds: bool) -> Self {
+        Self::Stream {
+            sent: 0,
+            chunks,
+            holds,
+            yielded: false,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        let (sent, chunks, holds, yielded) = match self.get_mut() {
+            Self::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Self::Stream {
+                sent,
+                chunks,
+                holds,
+                yielded,
+            } => (sent, *chunks, *holds, yielded),
+        };
+        if !std::mem::replace(yielded, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *yielded = false;
+        let text = match *sent {
+            0 => ROLE,
+            at if at <= chunks => CONTENT,
+            _ if holds => {
+                // Held open until the peer goes.
+                *yielded = true;
+                return Poll::Pending;
+            }
+            at if at == chunks + 1 => END,
+            _ => return Poll::Ready(None),
+        };
+        *sent += 1;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))))
+    }
+}
+
+const ROLE: &str = concat!(
+    r#"data: {"id":"gen-1","object":"chat.completion.chunk","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+    "\n\n"
+);
+const CONTENT: &str = concat!(
+    r#"data: {"id":"gen-1","object":"chat.completion.chunk","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}"#,
+    "\n\n"
+);
+const END: &str = concat!(
+    r#"data: {"id":"gen-1","object":"chat.completion.chunk","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":250,"completion_tokens":50,"total_tokens":300,"cost":0.00007}}"#,
+    "\n\ndata: [DONE]\n\n"
+);
