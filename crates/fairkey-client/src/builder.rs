@@ -10,7 +10,7 @@ use fairkey_core::{
     ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
 };
 use fairkey_openrouter::{AppAttribution, endpoint};
-use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, WeightedLeastInFlight};
+use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, Headroom, Limits, LimitsConfig};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
@@ -53,6 +53,7 @@ pub struct ClientBuilder {
     default_gates: Option<bool>,
     breaker: BreakerConfig,
     cooldown: CooldownConfig,
+    limits: LimitsConfig,
     gates: Vec<Arc<dyn Gate>>,
     observers: Vec<Arc<dyn Observer>>,
     base_url: String,
@@ -81,6 +82,7 @@ impl ClientBuilder {
             default_gates: None,
             breaker: BreakerConfig::default(),
             cooldown: CooldownConfig::default(),
+            limits: LimitsConfig::default(),
             gates: Vec::new(),
             observers: Vec::new(),
             base_url: endpoint::BASE_URL.to_owned(),
@@ -117,7 +119,9 @@ impl ClientBuilder {
     /// Sets what picks keys, and takes the default gates away: the strategy may bring its own.
     /// [`default_gates`](Self::default_gates) puts them back.
     ///
-    /// Default: [`WeightedLeastInFlight`] behind the default gates.
+    /// The [limits](Self::limits) stand before any strategy.
+    ///
+    /// Default: [`Headroom`] over those limits, behind the default gates.
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategy = Some(Box::new(strategy));
         self
@@ -138,9 +142,9 @@ impl ClientBuilder {
     /// acts on them.
     /// Without them, or gates that do the same, a key that is revoked is tried again and again.
     ///
-    /// Default: true, unless a [`strategy`](Self::strategy) is set. One more gate is always there:
-    /// it closes an account's free models while their quota is used up, so that no other gate
-    /// closes the account for paid ones.
+    /// Default: true, unless a [`strategy`](Self::strategy) is set. Two more gates are always there:
+    /// one closes an account's free models while their quota is used up, so that no other gate
+    /// closes the account for paid ones; and the [`limits`](Self::limits).
     pub fn default_gates(mut self, yes: bool) -> Self {
         self.default_gates = Some(yes);
         self
@@ -156,6 +160,17 @@ impl ClientBuilder {
     /// [`CooldownConfig`] says.
     pub fn cooldown(mut self, cooldown: CooldownConfig) -> Self {
         self.cooldown = cooldown;
+        self
+    }
+
+    /// Sets what keys, accounts, free models, and models of accounts are limited to, so that calls
+    /// wait for room instead of being refused. Whatever the strategy is, the limits stand before
+    /// it; [pinned](Client::pin) keys are not let by. [`Client::set_limit`] changes one while calls
+    /// are made.
+    ///
+    /// Default: no limit, which costs a selection next to nothing.
+    pub fn limits(mut self, limits: LimitsConfig) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -348,11 +363,14 @@ impl ClientBuilder {
             knowledge: Arc::clone(&knowledge),
         });
         let default_gates = self.default_gates.unwrap_or(self.strategy.is_none());
+        (self.limits.check())
+            .map_err(|error| ClientBuildError::new(error.to_string()).with_source(error))?;
+        let limits = Arc::new(Limits::new(self.limits));
         let mut pool = Pool::builder()
             .keys(self.keys)
             .strategy(
                 self.strategy
-                    .unwrap_or_else(|| Box::new(WeightedLeastInFlight::new())),
+                    .unwrap_or_else(|| Box::new(Headroom::new(Arc::clone(&limits)))),
             )
             .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
             .seed(seed)
@@ -372,6 +390,8 @@ impl ClientBuilder {
         for gate in self.gates {
             pool = pool.shared_gate(gate);
         }
+        // Last: what another gate refuses need not be given back.
+        pool = pool.shared_gate(Arc::<Limits>::clone(&limits));
         for observer in self.observers {
             pool = pool.observer(observer);
         }
@@ -414,6 +434,7 @@ impl ClientBuilder {
             keyed,
             counters,
             free_models,
+            limits,
             seeds,
             gates,
             knowledge,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairkey_core::{Candidate, KeyId, KeySet, Observer, Report, Seeds, WallClock};
 use fairkey_openrouter::Fault;
-use fairkey_strategy::Cooldown;
+use fairkey_strategy::{Cooldown, Limits};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
     /// Of each account's free models, which a report does not tell from its others.
     pub(crate) free_models: Arc<Cooldown>,
+    /// Before every selection, with limits or without.
+    pub(crate) limits: Arc<Limits>,
     pub(crate) seeds: Seeds,
     /// The default gates, where they stand.
     pub(crate) gates: Option<Gates>,

@@ -68,6 +68,8 @@ pub struct KeyState {
     pub refusal: Option<String>,
     /// How long before the failure that refusal came.
     pub refused_ago: Option<Duration>,
+    /// The limit that bars it, and until when, as words, where it is one of ours.
+    pub limit: Option<String>,
 }
 
 /// How many keys are out for one reason: an entry of [`CallError::key_counts`].
@@ -292,6 +294,9 @@ impl fmt::Display for KeyState {
                 let wait = self.opens_in.unwrap_or_default();
                 write!(f, "is out for {:.1} s more", wait.as_secs_f64())?;
             }
+        }
+        if let Some(limit) = &self.limit {
+            return write!(f, " ({limit})");
         }
         match (&self.refusal, self.refused_ago, self.denied) {
             (Some(refusal), Some(ago), _) => {

@@ -30,6 +30,7 @@ mod knowledge;
 mod layer;
 mod leased_body;
 mod ledger;
+mod limits;
 mod management;
 mod map;
 mod models;

@@ -22,7 +22,10 @@ pub use cooldown::{Cooldown, CooldownConfig, Due, Why, is_free_model};
 pub use group::Group;
 pub use headroom::Headroom;
 pub use least_in_flight::WeightedLeastInFlight;
-pub use limits::{Dimension, Limit, LimitError, LimitGroup, LimitSet, Limits, LimitsConfig, Usage};
+pub use limits::{
+    Dimension, Limit, LimitAccount, LimitBar, LimitError, LimitGroup, LimitOwner, LimitSet,
+    LimitUse, LimitWords, Limits, LimitsConfig, Usage,
+};
 pub use max_in_flight::MaxInFlight;
 pub use model_breaker::{ModelBreaker, ModelBreakerConfig, ModelBreakerConfigError, ModelStatus};
 pub use power_of_two::PowerOfTwo;

@@ -6,6 +6,7 @@ mod gate;
 mod log;
 mod plane;
 mod state;
+mod usage;
 
 use std::error::Error;
 use std::fmt;
@@ -22,6 +23,7 @@ use plane::{MODELS, Models};
 use state::{Amounts, Bar, amounts};
 
 pub use config::{Dimension, Limit, LimitGroup, LimitSet, LimitsConfig};
+pub use usage::{LimitAccount, LimitBar, LimitOwner, LimitUse, LimitWords};
 
 /// The kinds of groups, as bits of [`Limits::in_use`] and places in a ticket.
 const KEY: u32 = 0;
@@ -141,7 +143,7 @@ impl fmt::Display for LimitError {
                 "{MODELS} models have limits of their own: leave out those that are not used"
             ),
             Self::UnknownKey => {
-                f.write_str("the key is of another pool: take one of the pool with these limits")
+                f.write_str("the pool with these limits has no such key: name one that it has")
             }
         }
     }
@@ -265,7 +267,10 @@ impl Limits {
     ) -> Option<Usage> {
         let (cell, _) = self.plane(group)?.of(key)?;
         let (limit, used) = cell.usage(dimension, now.as_nanos())?;
-        Some(Usage { used, limit })
+        Some(Usage {
+            used,
+            limit: limit.amount,
+        })
     }
 
     /// Returns what would be left after `ask`, at `now`, of the limit of which least would be

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::{Denied, KeyId, Scope, Timestamp, Tried};
+use fairkey_core::{Ask, Denied, KeyId, Scope, Timestamp, Tried};
 use tokio::time::{Instant, sleep_until};
 
 use super::Stop;
@@ -190,7 +190,7 @@ fn stop(
     let now = core.admission.pool.now();
     let soonest = |at: Option<Timestamp>| at.filter(|at| *at > now);
     let retry_at = soonest(outlook.soonest).or(soonest(unavailable.and_then(|u| u.retry_at)));
-    let keys = key_states(core, outlook.keys, now);
+    let keys = key_states(core, outlook.keys, &everything.ask(), now);
     let waited = began.elapsed() + ledger.waited;
     let message = if waited >= WORTH_TELLING {
         format!("no key was free within {:.1} s", waited.as_secs_f64())
@@ -211,7 +211,12 @@ const WORTH_TELLING: Duration = Duration::from_millis(50);
 
 /// Says what stands before each key, those that open soonest first; of many, the first few in
 /// detail, and all in numbers.
-fn key_states(core: &Core, mut keys: Vec<(KeyId, Option<Denied>)>, now: Timestamp) -> Keys {
+fn key_states(
+    core: &Core,
+    mut keys: Vec<(KeyId, Option<Denied>)>,
+    ask: &Ask<'_>,
+    now: Timestamp,
+) -> Keys {
     let mut counts = BTreeMap::new();
     for (_, denied) in &keys {
         let by = denied.map(|denied| denied.by);
@@ -229,6 +234,7 @@ fn key_states(core: &Core, mut keys: Vec<(KeyId, Option<Denied>)>, now: Timestam
     let detail = keys.into_iter().map(|(key, denied)| {
         let refusal = core.counters.refusal(&key);
         KeyState {
+            limit: denied.and_then(|denied| core.limit_in_words(&key, ask, denied, now)),
             refusal: refusal.map(|(fault, _)| fault.to_string()),
             refused_ago: refusal.map(|(_, at)| now.since(at)),
             opens_in: denied.and_then(|denied| Some(denied.until?.since(now))),

@@ -150,10 +150,10 @@ impl Cell {
     }
 
     /// Returns the limit and what is used of it at `now`.
-    pub(super) fn usage(&self, dimension: Dimension, now: u64) -> Option<(u64, u64)> {
+    pub(super) fn usage(&self, dimension: Dimension, now: u64) -> Option<(Limit, u64)> {
         let (state, at) = (lock(&self.state), dimension as usize);
-        let limit = state.limits[at];
-        (limit != u64::MAX).then(|| (limit, state.used_at(at, now)))
+        let limit = state.limit(at)?;
+        Some((limit, state.used_at(at, now)))
     }
 
     /// Returns the least room that the group has in every dimension while it is not tight.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use fairkey_core::{AccountId, KeyId};
 
+use super::LimitError;
+use super::plane::MODELS;
+
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dimension {
@@ -262,6 +265,18 @@ impl LimitsConfig {
             ),
         };
         own.copied().unwrap_or_default().or(general)
+    }
+
+    /// Returns whether all of it can hold.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError::TooManyModels`].
+    pub fn check(&self) -> Result<(), LimitError> {
+        if self.models().len() > MODELS {
+            return Err(LimitError::TooManyModels);
+        }
+        Ok(())
     }
 
     /// Returns every model that has limits somewhere, each once.

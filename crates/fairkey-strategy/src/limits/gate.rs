@@ -138,7 +138,7 @@ impl Gate for Limits {
     }
 }
 
-fn denied(kind: u32, bar: Bar) -> Denied {
+pub(super) fn denied(kind: u32, bar: Bar) -> Denied {
     if bar.until == u64::MAX {
         let scope = match bar.dimension {
             Dimension::Credit => scope(kind),

@@ -257,6 +257,11 @@ impl Models {
         Some(&model.plane)
     }
 
+    pub(super) fn for_each_name(&self, mut f: impl FnMut(&str)) {
+        let models = self.places.iter().filter_map(OnceLock::get);
+        models.for_each(|model| f(&model.name));
+    }
+
     pub(super) fn for_each(&self, mut f: impl FnMut(&Plane)) {
         if !self.is_empty() {
             for model in self.places.iter().filter_map(OnceLock::get) {

@@ -108,6 +108,7 @@ pub(super) struct State {
     counted: u8,
     /// Windows with their margin, of requests and of tokens.
     windows: [u64; 2],
+    margin: u64,
     logs: [Option<Box<Log>>; 2],
     /// Calls under way, limited or not.
     calls: u64,
@@ -130,6 +131,7 @@ impl State {
             shut: false,
             counted: 0,
             windows: [1; 2],
+            margin: 0,
             logs: [None, None],
             calls: 0,
             pending: 0,
@@ -141,6 +143,17 @@ impl State {
 
     pub(super) fn is_limited(&self) -> bool {
         self.limits != [u64::MAX; DIMENSIONS]
+    }
+
+    /// Returns the limit of a dimension as it was set, if there is one.
+    pub(super) fn limit(&self, at: usize) -> Option<Limit> {
+        let nanos = match at {
+            REQUESTS | TOKENS => self.windows[at].saturating_sub(self.margin),
+            CREDIT => self.period,
+            _ => 0,
+        };
+        let amount = self.limits[at];
+        (amount != u64::MAX).then(|| Limit::per(amount, Duration::from_nanos(nanos)))
     }
 
     /// Returns how much room a dimension has in a group that is not tight: enough for one more
@@ -172,6 +185,7 @@ impl State {
                 let window = nanos(limit.per.saturating_add(margin)).max(1);
                 let calls = dimension == Dimension::Requests;
                 self.windows[at] = window;
+                self.margin = nanos(margin);
                 match &mut self.logs[at] {
                     Some(log) => log.fit(limit.amount, window, calls),
                     none => *none = Some(Box::new(Log::new(limit.amount, window, calls))),
