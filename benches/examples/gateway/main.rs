@@ -127,7 +127,7 @@ fn measure(settings: &Settings) -> Result<()> {
             row.add(seen[0][at], seen[1][at]);
         }
     }
-    rows.into_iter().for_each(|row| table.ratio(row));
+    rows.iter().for_each(|row| table.ratio(row));
     table.bound(
         "start to first answer",
         sides.start.as_secs_f64() * 1e3,

@@ -44,7 +44,7 @@ impl Table {
         }
     }
 
-    pub(crate) fn ratio(&mut self, row: Row) {
+    pub(crate) fn ratio(&mut self, row: &Row) {
         let ratio = row.median(|(bare, gateway)| gateway / bare);
         self.lines.push([
             row.what.to_owned(),
