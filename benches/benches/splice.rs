@@ -1,10 +1,11 @@
-//! What it costs to edit a body of 100 kB, beside parsing, editing and printing it.
+//! What it costs to edit a body of 100 kB, beside parsing, editing and printing it; and to measure
+//! it, beside parsing it.
 //!
 //! `cargo bench -p fairkey-benches --bench splice -- ratios` prints a table of ratios with the
 //! floors that the project promises; without `ratios` criterion's own report comes first. The body
 //! is a conversation as agents send them: prose and source code, so with an escape in each line,
 //! and tool calls. `prose` has few escapes, `numbers` is one long list of vectors: nothing to skip
-//! in strides.
+//! in strides. `images` is a conversation with a picture in it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use fairkey_benches::measure::interleaved;
 use fairkey_openrouter::splice::{self, Splice};
-use fairkey_openrouter::{ChatRequest, Message, ToolCall};
+use fairkey_openrouter::{ChatRequest, ContentPart, Message, ToolCall, sizing};
 use serde_json::{Value, json};
 
 const SIZE: usize = 100_000;
-const BODIES: [&str; 3] = ["conversation", "prose", "numbers"];
+const BODIES: [&str; 4] = ["conversation", "prose", "numbers", "images"];
 
 fn body(name: &str) -> Bytes {
     match name {
@@ -26,6 +27,14 @@ fn body(name: &str) -> Bytes {
             .user("All work and no play makes a long prompt. ".repeat(SIZE / 42))
             .max_tokens(100)
             .to_bytes(),
+        "images" => {
+            let url = format!("data:image/png;base64,{}", "QUJD".repeat(SIZE / 4));
+            let parts = vec![
+                ContentPart::text("What is this?"),
+                ContentPart::image_url(url),
+            ];
+            ChatRequest::new("a/b").user(parts).to_bytes()
+        }
         _ => {
             let list: Vec<f64> = (0..SIZE / 20).map(|n| f64::from(n as u32).sqrt()).collect();
             Bytes::from(json!({"model": "a/b", "input": list, "n": 1}).to_string())
@@ -96,6 +105,9 @@ fn with_criterion(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("peek", body.len()), |b| {
             b.iter(|| black_box(splice::peek(black_box(&body))).is_ok());
         });
+        group.bench_function(BenchmarkId::new("measure", body.len()), |b| {
+            b.iter(|| black_box(sizing::measure(black_box(&body))).is_ok());
+        });
         group.bench_function(BenchmarkId::new("parse_edit_print", body.len()), |b| {
             b.iter(|| reprinted(black_box(&body)));
         });
@@ -145,6 +157,17 @@ fn ratios() {
         let peek = many(|| black_box(splice::peek(black_box(&body))).is_ok());
         row(&label("peek"), reprint(), peek, Some(5.0));
     }
+    println!("\nhow many times faster than parsing with serde_json");
+    for name in BODIES {
+        let body = body(name);
+        row(
+            &format!("measure, {name} of {} kB", body.len() / 1000),
+            many(|| serde_json::from_slice::<Value>(black_box(&body)).is_ok()),
+            many(|| black_box(sizing::measure(black_box(&body))).is_ok()),
+            Some(5.0),
+        );
+    }
+    println!("\nbuilding a request, too");
     let request = conversation();
     let parsed = body("conversation");
     let build_and_splice = many(|| {

@@ -3,6 +3,7 @@
 //! Not part of the API.
 
 mod answer;
+mod estimate;
 mod events;
 mod request;
 mod splice;
@@ -31,9 +32,11 @@ pub const TARGETS: &[Target] = &[
     Target("retry_after", retry_after),
     Target("splice", splice::splice),
     Target("request", request::request),
+    Target("estimate", estimate::estimate),
 ];
 
 pub use answer::answer;
+pub use estimate::estimate;
 pub use events::event_stream;
 pub use request::request;
 pub use splice::splice;

@@ -23,6 +23,7 @@ mod rerank;
 mod response;
 mod responses;
 pub mod route;
+pub mod sizing;
 mod slug;
 pub mod splice;
 mod sse;

@@ -40,9 +40,9 @@
 
 mod edit;
 mod error;
-mod peek;
-mod scan;
-mod skip;
+pub(crate) mod peek;
+pub(crate) mod scan;
+pub(crate) mod skip;
 
 pub use edit::Splice;
 pub use error::SpliceError;

@@ -65,55 +65,86 @@ pub struct Peek<'a> {
     pub size: usize,
 }
 
+/// The members that [`Peek::of`] takes, in its order.
+pub(crate) const PEEKED: [&str; 11] = [
+    "model",
+    "models",
+    "stream",
+    "session_id",
+    "prompt_cache_key",
+    "user",
+    "max_completion_tokens",
+    "max_tokens",
+    "max_output_tokens",
+    "provider",
+    "service_tier",
+];
+
 /// Reads what whoever passes a body on has to know of it, without parsing the rest.
+///
+/// Where its size counts, too, [`measure`](crate::sizing::measure) reads both in one go.
 ///
 /// # Errors
 ///
 /// Where the body is no JSON object, as far as that is checked (see the [module](crate::splice)).
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, SpliceError> {
-    let found = find(
-        body,
-        [
-            "model",
-            "models",
-            "stream",
-            "session_id",
-            "prompt_cache_key",
-            "user",
-            "max_completion_tokens",
-            "max_tokens",
-            "max_output_tokens",
-            "provider",
-            "service_tier",
-        ],
-    )?;
-    let [
-        model,
-        models,
-        stream,
-        session,
-        cache_key,
-        user,
-        newer,
-        older,
-        output,
-        provider,
-        tier,
-    ] = found;
-    Ok(Peek {
-        model: string(model),
-        models: models.map(texts).unwrap_or_default(),
-        stream: stream == Some(b"true"),
-        session_id: string(session),
-        prompt_cache_key: string(cache_key),
-        user: string(user),
-        completion_limit: [newer, older, output]
-            .into_iter()
-            .find_map(|value| tokens(value?)),
-        provider: provider.filter(|value| value.first() == Some(&b'{')),
-        service_tier: string(tier),
-        size: body.len(),
-    })
+    Ok(Peek::of(find(body, PEEKED)?, body.len()))
+}
+
+impl<'a> Peek<'a> {
+    pub(crate) fn of(found: [Option<&'a [u8]>; PEEKED.len()], size: usize) -> Self {
+        let [
+            model,
+            models,
+            stream,
+            session,
+            cache_key,
+            user,
+            newer,
+            older,
+            output,
+            provider,
+            tier,
+        ] = found;
+        Self {
+            model: string(model),
+            models: models.map(texts).unwrap_or_default(),
+            stream: stream == Some(b"true"),
+            session_id: string(session),
+            prompt_cache_key: string(cache_key),
+            user: string(user),
+            completion_limit: [newer, older, output]
+                .into_iter()
+                .find_map(|value| tokens(value?)),
+            provider: provider.filter(|value| value.first() == Some(&b'{')),
+            service_tier: string(tier),
+            size,
+        }
+    }
+
+    /// Returns the only providers that may serve the request, as `provider` names them: those of
+    /// `only`, of `order` where nobody else may follow, and of both where both are given. Empty:
+    /// any provider may, or it is not said in a way that can be read; of more than 64, the first.
+    #[must_use]
+    pub fn pinned_providers(&self) -> Vec<String> {
+        const MOST: usize = 64;
+        let Some(Ok([only, order, others])) =
+            (self.provider).map(|provider| find(provider, ["only", "order", "allow_fallbacks"]))
+        else {
+            return Vec::new();
+        };
+        let only = only.map(texts).unwrap_or_default();
+        let order = order.filter(|_| others == Some(b"false")).map(texts);
+        let mut pinned = match order {
+            Some(order) if !order.is_empty() => {
+                let may = |name: &String| only.is_empty() || only.contains(name);
+                order.into_iter().filter(may).collect()
+            }
+            _ => only,
+        };
+        pinned.truncate(MOST);
+        pinned
+    }
 }
 
 impl std::fmt::Debug for Peek<'_> {
@@ -143,7 +174,7 @@ fn texts(list: &[u8]) -> Vec<String> {
         .collect()
 }
 
-fn tokens(value: &[u8]) -> Option<u64> {
+pub(crate) fn tokens(value: &[u8]) -> Option<u64> {
     let number: serde_json::Number = serde_json::from_slice(value).ok()?;
     number
         .as_u64()
@@ -172,6 +203,38 @@ mod tests {
         assert_eq!(peek.prompt_cache_key.as_deref(), Some("k"));
         assert_eq!(peek.provider, Some(&br#"{"only":["x"]}"#[..]));
         assert_eq!(peek.service_tier.as_deref(), Some("flex"));
+    }
+
+    #[test]
+    fn only_who_may_serve_alone_is_pinned() {
+        for (provider, expected) in [
+            (r#"{"only":["a","b"]}"#, &["a", "b"][..]),
+            (r#"{"order":["a","b"]}"#, &[]),
+            (
+                r#"{"order":["a","b"],"allow_fallbacks":false}"#,
+                &["a", "b"],
+            ),
+            (r#"{"order":["a","b"],"only":["b","c"]}"#, &["b", "c"]),
+            (
+                r#"{"order":["a","b"],"only":["b","c"],"allow_fallbacks":false}"#,
+                &["b"],
+            ),
+            (
+                r#"{"order":[],"only":["c"],"allow_fallbacks":false}"#,
+                &["c"],
+            ),
+            (r#"{"only":"a"}"#, &[]),
+            (r#"["a"]"#, &[]),
+        ] {
+            let body = format!(r#"{{"provider":{provider}}}"#);
+            assert_eq!(
+                peek(body.as_bytes()).unwrap().pinned_providers(),
+                expected,
+                "{body}"
+            );
+        }
+        let many = format!(r#"{{"provider":{{"only":{:?}}}}}"#, vec!["x"; 1_000]);
+        assert_eq!(peek(many.as_bytes()).unwrap().pinned_providers().len(), 64);
     }
 
     #[test]

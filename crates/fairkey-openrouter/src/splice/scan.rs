@@ -37,7 +37,18 @@ enum State {
     Over,
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    fn step(&mut self, is_first: bool) -> Result<Option<Member<'a>>, SpliceError> {
+        if is_first {
+            self.scan.open()?;
+            self.begin = self.scan.at;
+        }
+        match self.scan.advance(is_first)? {
+            true => self.scan.member().map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Returns where the object's first brace ends; only once the first member was asked for.
     pub(super) fn begin(&self) -> usize {
         self.begin
@@ -48,14 +59,12 @@ impl<'a> Iterator for Members<'a> {
     type Item = Result<Member<'a>, SpliceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let member = match self.state {
-            State::Start => self.scan.open().and_then(|()| {
-                self.begin = self.scan.at;
-                self.scan.first_member()
-            }),
-            State::Inside => self.scan.next_member(),
+        let is_first = match self.state {
+            State::Start => true,
+            State::Inside => false,
             State::Over => return None,
         };
+        let member = self.step(is_first);
         self.state = match member {
             Ok(Some(_)) => State::Inside,
             _ => State::Over,
@@ -128,7 +137,7 @@ impl std::fmt::Debug for Member<'_> {
 }
 
 /// Returns what a JSON string says, from quote to quote.
-pub(super) fn text(quoted: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn text(quoted: &[u8]) -> Option<Cow<'_, str>> {
     let inside = quoted.get(1..quoted.len().checked_sub(1)?)?;
     if memchr::memchr(b'\\', inside).is_none() {
         return std::str::from_utf8(inside).ok().map(Cow::Borrowed);
@@ -138,10 +147,11 @@ pub(super) fn text(quoted: &[u8]) -> Option<Cow<'_, str>> {
         .map(Cow::Owned)
 }
 
+/// A place in a body, and how to go on from there.
 #[derive(Clone)]
-struct Scan<'a> {
-    body: &'a [u8],
-    at: usize,
+pub(crate) struct Scan<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl std::fmt::Debug for Scan<'_> {
@@ -153,21 +163,22 @@ impl std::fmt::Debug for Scan<'_> {
 }
 
 impl<'a> Scan<'a> {
-    fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
 
-    fn error<T>(&self, what: &'static str) -> Result<T, SpliceError> {
+    pub(crate) fn error<T>(&self, what: &'static str) -> Result<T, SpliceError> {
         Err(SpliceError::body(self.at.min(self.body.len()), what))
     }
 
-    fn space(&mut self) {
+    pub(crate) fn space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn open(&mut self) -> Result<(), SpliceError> {
+    /// Goes into the object.
+    pub(crate) fn open(&mut self) -> Result<(), SpliceError> {
         if self.body.starts_with("\u{feff}".as_bytes()) {
             self.at = '\u{feff}'.len_utf8();
         }
@@ -179,37 +190,32 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn first_member(&mut self) -> Result<Option<Member<'a>>, SpliceError> {
-        self.space();
-        if self.peek() == Some(b'}') {
-            return self.close();
-        }
-        self.member().map(Some)
-    }
-
-    fn next_member(&mut self) -> Result<Option<Member<'a>>, SpliceError> {
+    /// Goes to the next member; `false`: the object is over, and nothing follows it.
+    pub(crate) fn advance(&mut self, first: bool) -> Result<bool, SpliceError> {
         self.space();
         match self.peek() {
-            Some(b',') => {
+            Some(b'}') => self.close().map(|()| false),
+            Some(b',') if !first => {
                 self.at += 1;
                 self.space();
-                self.member().map(Some)
+                Ok(true)
             }
-            Some(b'}') => self.close(),
+            _ if first => Ok(true),
             _ => self.error("`,` or `}` is missing"),
         }
     }
 
-    fn close(&mut self) -> Result<Option<Member<'a>>, SpliceError> {
+    fn close(&mut self) -> Result<(), SpliceError> {
         self.at += 1;
         self.space();
         if self.at < self.body.len() {
             return self.error("something follows the object");
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn member(&mut self) -> Result<Member<'a>, SpliceError> {
+    /// Reads a member's name up to its value; returns where the name stands, with its quotes.
+    pub(crate) fn name(&mut self) -> Result<(usize, usize), SpliceError> {
         let name = self.at;
         if self.peek() != Some(b'"') {
             return self.error("a member's name is missing");
@@ -222,6 +228,11 @@ impl<'a> Scan<'a> {
         }
         self.at += 1;
         self.space();
+        Ok(name)
+    }
+
+    fn member(&mut self) -> Result<Member<'a>, SpliceError> {
+        let name = self.name()?;
         let value = self.at;
         self.value()?;
         Ok(Member {
@@ -231,7 +242,8 @@ impl<'a> Scan<'a> {
         })
     }
 
-    fn value(&mut self) -> Result<(), SpliceError> {
+    /// Skips a value.
+    pub(crate) fn value(&mut self) -> Result<(), SpliceError> {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b'{' | b'[') => self.nested(),
@@ -331,14 +343,14 @@ impl<'a> Scan<'a> {
 
 /// The brackets that are open, one bit each: braces are ones. The innermost 64 stand in a word.
 #[derive(Default)]
-struct Brackets {
+pub(crate) struct Brackets {
     inner: u64,
     outer: Vec<u64>,
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl Brackets {
-    fn push(&mut self, brace: bool) {
+    pub(crate) fn push(&mut self, brace: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.inner);
         }
@@ -346,8 +358,13 @@ impl Brackets {
         self.depth += 1;
     }
 
+    /// Returns whether the innermost bracket is a brace.
+    pub(crate) fn is_brace(&self) -> bool {
+        self.depth > 0 && self.inner & 1 == 1
+    }
+
     /// Takes the innermost bracket; there is one wherever this is called.
-    fn pop(&mut self) -> bool {
+    pub(crate) fn pop(&mut self) -> bool {
         let brace = self.inner & 1 == 1;
         self.inner >>= 1;
         self.depth = self.depth.saturating_sub(1);

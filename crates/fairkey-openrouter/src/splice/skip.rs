@@ -35,6 +35,42 @@ fn lowest(marks: u64) -> usize {
 /// escapes.
 #[inline]
 pub(super) fn end_of_string(body: &[u8], from: usize) -> Option<usize> {
+    walk_string(body, from, |_| {})
+}
+
+/// Returns where the string ends whose inside begins at `from`, and how many bytes it has in UTF-8
+/// once its escapes are resolved.
+#[inline]
+pub(crate) fn measured_string(body: &[u8], from: usize) -> Option<(usize, usize)> {
+    let mut saved = 0;
+    let end = walk_string(body, from, |at| {
+        saved += match body.get(at + 1) {
+            Some(b'u') => body
+                .get(at + 2..at + 6)
+                .and_then(unicode)
+                .map_or(1, |n| 6 - n),
+            _ => 1,
+        };
+    })?;
+    Some((end, (end - from).saturating_sub(saved)))
+}
+
+/// Returns how many bytes of UTF-8 the four digits of an escape stand for; half of a pair counts
+/// for half of it.
+fn unicode(digits: &[u8]) -> Option<usize> {
+    let code = digits.iter().try_fold(0, |code, digit| {
+        Some(code << 4 | char::from(*digit).to_digit(16)?)
+    })?;
+    Some(match code {
+        0..0x80 => 1,
+        0x80..0x800 | 0xd800..0xe000 => 2,
+        _ => 3,
+    })
+}
+
+/// Walks over a string to its last quote, and tells where its escapes begin.
+#[inline]
+fn walk_string(body: &[u8], from: usize, mut escape: impl FnMut(usize)) -> Option<usize> {
     let mut at = from;
     let mut quiet = 0;
     while let Some(word) = word(body, at) {
@@ -55,6 +91,7 @@ pub(super) fn end_of_string(body: &[u8], from: usize) -> Option<usize> {
             if body[at + place] == b'"' {
                 return Some(at + place);
             }
+            escape(at + place);
             // What is escaped, be it a quote, is skipped with the backslash.
             let behind = place + 2;
             if behind >= 8 {
@@ -71,7 +108,10 @@ pub(super) fn end_of_string(body: &[u8], from: usize) -> Option<usize> {
     while let Some(byte) = body.get(at) {
         match byte {
             b'"' => return Some(at),
-            b'\\' => at += 2,
+            b'\\' => {
+                escape(at);
+                at += 2;
+            }
             _ => at += 1,
         }
     }
@@ -80,7 +120,7 @@ pub(super) fn end_of_string(body: &[u8], from: usize) -> Option<usize> {
 
 /// Returns where the next quote, bracket or brace stands.
 #[inline]
-pub(super) fn to_quote_or_bracket(body: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn to_quote_or_bracket(body: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
         // Long ways, as over lists of numbers, are gone in strides that the compiler makes vectors of.

@@ -12,6 +12,7 @@ mod profile;
 mod requests;
 mod route;
 mod secrets;
+mod sizing;
 mod splice;
 mod sse;
 mod stream;
