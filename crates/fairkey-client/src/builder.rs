@@ -24,8 +24,8 @@ use crate::origin::BaseUrl;
 use crate::state_file::StateFile;
 use crate::stats::Counters;
 use crate::{
-    Client, ClientBuildError, CorrelationConfig, PaceConfig, RetryBudget, RetryConfig, TokioClock,
-    authorization, request,
+    Client, ClientBuildError, CorrelationConfig, PaceConfig, PerClass, QueueConfig, RetryBudget,
+    RetryConfig, TokioClock, authorization, request,
 };
 
 /// Builds a [`Client`].
@@ -62,8 +62,7 @@ pub struct ClientBuilder {
     deadlines: Deadlines,
     retry: RetryConfig,
     max_in_flight: usize,
-    max_waiting: usize,
-    max_wait: Duration,
+    queue: QueueConfig,
     max_body_bytes: usize,
     clock: Option<Arc<dyn Clock>>,
     wall_clock: Option<Arc<dyn WallClock>>,
@@ -91,8 +90,7 @@ impl ClientBuilder {
             deadlines: Deadlines::default(),
             retry: RetryConfig::default(),
             max_in_flight: 1_024,
-            max_waiting: 65_536,
-            max_wait: Duration::from_secs(120),
+            queue: QueueConfig::default(),
             max_body_bytes: 32 << 20,
             clock: None,
             wall_clock: None,
@@ -231,18 +229,26 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how many calls may wait in line; the next one fails as
-    /// [`Overloaded`](crate::CallErrorKind::Overloaded). Default 65,536.
-    pub fn max_waiting(mut self, calls: usize) -> Self {
-        self.max_waiting = calls;
+    /// Sets how calls wait: how many, how long, and whose turn it is. See [`QueueConfig`] for
+    /// defaults.
+    pub fn queue(mut self, queue: QueueConfig) -> Self {
+        self.queue = queue;
         self
     }
 
-    /// Sets how long a call may wait for keys, all its attempts together. Waits before retries do
-    /// not count. Where it is known that no key opens within it, the call fails at once. Zero: no
-    /// call waits. Default 2 min.
+    /// Sets how many calls may wait in line, [`QueueConfig::length`]; the next one fails as
+    /// [`Overloaded`](crate::CallErrorKind::Overloaded). Default 65,536.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.queue.length = calls;
+        self
+    }
+
+    /// Sets how long a call may wait for keys, all its attempts together, the same for all classes:
+    /// [`QueueConfig::max_wait`]. Waits before retries do not count. Where it is known that no key
+    /// opens within it, the call fails at once. Zero: no call waits. Default 30 s for interactive
+    /// calls, 2 min for normal ones, and no limit for those of a batch.
     pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
+        self.queue.max_wait = PerClass::all(Some(wait));
         self
     }
 
@@ -401,7 +407,7 @@ impl ClientBuilder {
             keyed.records.rekey(keys);
             keyed.attribution.rekey(keys);
         });
-        let admission = Admission::new(pool, Some(self.max_in_flight), self.max_waiting, &waker);
+        let admission = Admission::new(pool, Some(self.max_in_flight), self.queue.length, &waker);
         let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
         let opened = (self.state_file)
             .map(|path| StateFile::open(&path, wall.since_epoch(), self.reads_only));
@@ -428,7 +434,7 @@ impl ClientBuilder {
             budget: RetryBudget::new(&self.retry.budget),
             retry: self.retry,
             deadlines: self.deadlines,
-            max_wait: self.max_wait,
+            queue: self.queue,
             max_body_bytes: self.max_body_bytes,
             wall,
             keyed,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fairkey_core::{Class, Cost, hash_label};
 use fairkey_openrouter::profile::Routed;
 use fairkey_openrouter::{ChatRequest, endpoint};
+use fairkey_strategy::queue::Tenant;
 use fairkey_transport::Deadlines;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -64,9 +65,12 @@ pub struct CallOptions {
     /// attempt, they are the first of them. 0 counts as 1. Default 1: each model is asked for by
     /// attempts of its own.
     pub models_at_once: usize,
-    /// How urgent the call is: each class of a model has a line of its own. No class goes before
-    /// another. Default [`Class::Normal`].
+    /// How urgent the call is: while calls wait, [`QueueConfig`](crate::QueueConfig) says which
+    /// part of what is free each class gets. Default [`Class::Normal`].
     pub class: Class,
+    /// For whom the call is made: while calls wait, tenants share what is free by weight. Default:
+    /// nobody in particular; all such calls are one tenant's, of weight 1.
+    pub tenant: Option<Tenant>,
     /// Calls with the same value would like the same key. Default: none.
     pub affinity: Option<u64>,
     /// How long the caller waits, queueing and all attempts included, from the moment the call is
@@ -92,6 +96,7 @@ impl Default for CallOptions {
             models: Vec::new(),
             models_at_once: 1,
             class: Class::Normal,
+            tenant: None,
             affinity: None,
             deadline: None,
             cost: Cost::ONE,
@@ -126,6 +131,20 @@ impl CallOptions {
         self.model = models.next();
         self.models = models.collect();
         self.models_at_once = routed.at_once;
+        self
+    }
+
+    /// Names the tenant: a [`Tenant`] with its weight, or a name alone.
+    ///
+    /// ```
+    /// use fairkey_client::{CallOptions, Tenant};
+    ///
+    /// let options = CallOptions::default().tenant(Tenant::new("search-team").weight(2));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
+        self.tenant = Some(tenant.into());
         self
     }
 
@@ -243,6 +262,12 @@ impl Call {
     /// Sets how urgent the call is. Default [`Class::Normal`].
     pub fn class(mut self, class: Class) -> Self {
         self.options.class = class;
+        self
+    }
+
+    /// Names for whom the call is made: see [`CallOptions::tenant`].
+    pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
+        self.options.tenant = Some(tenant.into());
         self
     }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fairkey_core::{Candidate, KeyId, KeySet, Observer, Report, Seeds, WallClock};
 use fairkey_openrouter::Fault;
@@ -22,7 +21,7 @@ use crate::pace::PaceConfig;
 use crate::standing::Standings;
 use crate::state_file::StateFile;
 use crate::stats::Counters;
-use crate::{RetryBudget, RetryConfig};
+use crate::{QueueConfig, RetryBudget, RetryConfig};
 
 /// What all clones of a client share.
 pub(crate) struct Core {
@@ -34,7 +33,7 @@ pub(crate) struct Core {
     pub(crate) retry: RetryConfig,
     pub(crate) budget: RetryBudget,
     pub(crate) deadlines: Deadlines,
-    pub(crate) max_wait: Duration,
+    pub(crate) queue: QueueConfig,
     pub(crate) max_body_bytes: usize,
     pub(crate) wall: Arc<dyn WallClock>,
     pub(crate) keyed: Arc<Keyed>,
@@ -81,7 +80,7 @@ impl fmt::Debug for Core {
             .field("base_url", &self.base)
             .field("retry", &self.retry)
             .field("deadlines", &self.deadlines)
-            .field("max_wait", &self.max_wait)
+            .field("queue", &self.queue)
             .field("max_body_bytes", &self.max_body_bytes)
             .finish_non_exhaustive()
     }

@@ -62,6 +62,7 @@ pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
+pub use fairkey_strategy::queue::{PerClass, QueueConfig, Tenant};
 pub use key_facts::{KeyFacts, Layer};
 pub use key_watch::KeyWatch;
 #[cfg(feature = "tower")]

@@ -9,6 +9,7 @@ mod limits;
 mod max_in_flight;
 mod model_breaker;
 mod power_of_two;
+pub mod queue;
 mod recovery;
 mod round_robin;
 mod smooth_weighted;

@@ -43,7 +43,11 @@ async fn wait(
     began: Instant,
 ) -> Result<Held, Stop> {
     let admission = &core.admission;
-    let max_wait = admission::after(core.max_wait.saturating_sub(ledger.waited));
+    let max_wait = *core.queue.max_wait.of(options.class);
+    let max_wait = max_wait
+        .unwrap_or(Duration::MAX)
+        .saturating_sub(ledger.waited);
+    let max_wait = admission::after(max_wait);
     let limit = ledger
         .deadline
         .map_or(max_wait, |deadline| deadline.min(max_wait));

@@ -1,0 +1,5 @@
+//! Whose turn it is when nothing is free.
+
+mod config;
+
+pub use config::{PerClass, QueueConfig, Tenant};
