@@ -14,6 +14,7 @@ mod in_memory;
 mod key_watch;
 #[cfg(feature = "tower")]
 mod layer;
+mod limits;
 mod management;
 mod map;
 mod no_key;

@@ -56,6 +56,7 @@ impl Settlement {
         // takes longer than a tick of any clock but one that stands still.
         let undone = report.outcome == Outcome::Neutral
             && report.actual.is_none()
+            && report.first_content.is_none()
             && report.ended == report.begun;
         let refused = matches!(
             report.outcome,
