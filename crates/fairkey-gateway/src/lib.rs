@@ -24,4 +24,4 @@ mod reply;
 mod server;
 mod tenant;
 
-pub use reply::Format;
+pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
