@@ -1,6 +1,7 @@
 //! The attempt loop: one call, as many attempts as its ledger and the verdicts allow.
 
 mod accept;
+mod hedged;
 pub(crate) mod seat;
 
 use std::sync::Arc;
@@ -111,25 +112,20 @@ async fn attempts(
 ) -> Result<(Accepted, KeyId), Stop> {
     let mut chance = core.seeds.draw();
     let retry = job.options.retry(&core.retry);
+    let model = ledger.models.name().map(|name| &**name);
+    let hedging = (core.hedging.as_ref()).filter(|hedging| hedging.may_hedge(job, model));
+    if let Some(hedging) = hedging {
+        hedging.deposit(core.admission.pool.now());
+    }
     loop {
         let held = seat::take(core, &job.options, ledger).await?;
-        let key = held.lease.key();
-        let (id, tenure, account) = (key.id().clone(), key.tenure(), key.account_tenure());
         core.counters.attempts.up();
-        ledger.begin(key, core.admission.pool.now());
-        let failed = match attempt(
-            core,
-            job,
-            ledger.models.body(&job.body),
-            ledger.models.name().cloned(),
-            ledger.left(),
-            held,
-        )
-        .await
-        {
+        ledger.begin(held.lease.key(), core.admission.pool.now());
+        let (seat, result) = hedged::run(core, job, ledger, held, hedging).await;
+        let failed = match result {
             Ok(accepted) => {
                 ledger.end(None, core.admission.pool.now());
-                return Ok((accepted, id));
+                return Ok((accepted, seat.id));
             }
             Err(failed) => failed,
         };
@@ -151,12 +147,12 @@ async fn attempts(
             Verdict::Return => return Err(Stop::Failed(failed, None)),
             Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
             Verdict::OtherKey => {
-                ledger.exclude_key(tenure, back, bound);
+                ledger.exclude_key(seat.tenure, back, bound);
                 core.counters.failovers.up();
                 ledger.keep(failed);
             }
             Verdict::OtherAccount => {
-                ledger.exclude_account(account, back, bound);
+                ledger.exclude_account(seat.account, back, bound);
                 core.counters.failovers.up();
                 ledger.keep(failed);
             }

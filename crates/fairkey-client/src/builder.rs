@@ -19,13 +19,14 @@ use crate::attribution::Attribution;
 use crate::catalog::Catalog;
 use crate::core::{Core, Keyed};
 use crate::gates::Gates;
+use crate::hedge::Hedging;
 use crate::knowledge::Knowledge;
 use crate::origin::BaseUrl;
 use crate::state_file::StateFile;
 use crate::stats::Counters;
 use crate::{
-    Client, ClientBuildError, CorrelationConfig, PaceConfig, PerClass, QueueConfig, RetryBudget,
-    RetryConfig, TokioClock, authorization, request,
+    Client, ClientBuildError, CorrelationConfig, HedgeConfig, PaceConfig, PerClass, QueueConfig,
+    RetryBudget, RetryConfig, TokioClock, authorization, request,
 };
 
 /// Builds a [`Client`].
@@ -61,6 +62,7 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn Transport>>,
     deadlines: Deadlines,
     retry: RetryConfig,
+    hedge: Option<HedgeConfig>,
     max_in_flight: usize,
     queue: QueueConfig,
     max_body_bytes: usize,
@@ -89,6 +91,7 @@ impl ClientBuilder {
             transport: None,
             deadlines: Deadlines::default(),
             retry: RetryConfig::default(),
+            hedge: None,
             max_in_flight: 1_024,
             queue: QueueConfig::default(),
             max_body_bytes: 32 << 20,
@@ -221,6 +224,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Asks a second key where the first content of a stream is late: see [`HedgeConfig`] for which
+    /// calls. Default: no call.
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sets how many attempts may be in flight at a time, to the end of their answers; at least 1.
     /// Further ones wait in line. A call that waits before a retry is not in flight.
     /// Default 1,024.
@@ -342,6 +352,9 @@ impl ClientBuilder {
         for key in &self.keys {
             authorization::check(key.id(), key.secret()).map_err(ClientBuildError::new)?;
         }
+        if let Some(Err(what)) = self.hedge.as_ref().map(HedgeConfig::check) {
+            return Err(ClientBuildError::new(format!("hedging: {what}")));
+        }
         if self.max_in_flight == 0 {
             let message = "max_in_flight is 0, so that no call could ever be sent; give 1 or more";
             return Err(ClientBuildError::new(message));
@@ -432,6 +445,7 @@ impl ClientBuilder {
             base,
             headers,
             budget: RetryBudget::new(&self.retry.budget),
+            hedging: self.hedge.map(Hedging::new),
             retry: self.retry,
             deadlines: self.deadlines,
             queue: self.queue,

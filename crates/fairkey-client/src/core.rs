@@ -15,6 +15,7 @@ use crate::attribution::Attribution;
 use crate::authorization::Authorizations;
 use crate::catalog::Catalog;
 use crate::gates::Gates;
+use crate::hedge::Hedging;
 use crate::knowledge::Knowledge;
 use crate::origin::BaseUrl;
 use crate::pace::PaceConfig;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) headers: HeaderMap,
     pub(crate) retry: RetryConfig,
     pub(crate) budget: RetryBudget,
+    /// `None`: no call is hedged.
+    pub(crate) hedging: Option<Hedging>,
     pub(crate) deadlines: Deadlines,
     pub(crate) queue: QueueConfig,
     pub(crate) max_body_bytes: usize,

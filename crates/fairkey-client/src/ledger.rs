@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairkey_core::{AccountTenure, Candidate, Tenure, Timestamp, Tried};
+use fairkey_core::{AccountTenure, Candidate, KeyId, Tenure, Timestamp, Tried};
 use fairkey_openrouter::Fault;
 use tokio::time::Instant;
 
@@ -23,9 +23,12 @@ pub(crate) struct Ledger {
     /// The retries with the present model.
     retries_on_model: u32,
     fallbacks: u32,
+    hedges: u32,
     /// The models that the call may ask for.
     pub(crate) models: Models,
     open: Option<Attempt>,
+    /// A second attempt beside the one that is open.
+    hedge: Option<Attempt>,
     tried: Vec<Excluded>,
     /// The call's place in line, once it has stood there.
     pub(crate) ticket: Option<u64>,
@@ -64,8 +67,10 @@ impl Ledger {
             retries: 0,
             retries_on_model: 0,
             fallbacks: 0,
+            hedges: 0,
             models,
             open: None,
+            hedge: None,
             tried: Vec::new(),
             ticket: None,
             waited: Duration::ZERO,
@@ -78,19 +83,42 @@ impl Ledger {
     pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
         self.kept = None;
         self.models.begin();
-        self.open = Some(Attempt {
+        self.open = Some(self.entry(key, now));
+    }
+
+    /// Books that a second attempt begins beside the first.
+    pub(crate) fn hedge(&mut self, key: Candidate<'_>, now: Timestamp) {
+        self.hedges += 1;
+        self.hedge = Some(self.entry(key, now));
+    }
+
+    fn entry(&self, key: Candidate<'_>, now: Timestamp) -> Attempt {
+        Attempt {
             key: key.id().clone(),
             account: key.account_id().cloned(),
             model: self.models.name().cloned(),
             fault: None,
             began: now,
             elapsed: Duration::ZERO,
-        });
+        }
     }
 
-    /// Books how the attempt ended.
+    /// Books how one of two attempts ended: that with the key.
+    pub(crate) fn settle(&mut self, key: &KeyId, fault: AttemptFault, now: Timestamp) {
+        let of_key = |attempt: &mut Attempt| attempt.key == *key;
+        let ended = (self.open.take_if(of_key)).or_else(|| self.hedge.take_if(of_key));
+        self.close(ended, Some(fault), now);
+    }
+
+    /// Books how what is under way ended.
     pub(crate) fn end(&mut self, fault: Option<AttemptFault>, now: Timestamp) {
-        if let Some(attempt) = self.open.take() {
+        let (open, hedge) = (self.open.take(), self.hedge.take());
+        self.close(open, fault, now);
+        self.close(hedge, fault, now);
+    }
+
+    fn close(&mut self, ended: Option<Attempt>, fault: Option<AttemptFault>, now: Timestamp) {
+        if let Some(attempt) = ended {
             let elapsed = now.since(attempt.began);
             self.attempts.push(Attempt {
                 fault,
@@ -203,7 +231,7 @@ impl Ledger {
     /// Returns what the verdict depends on.
     pub(crate) fn spent(&self) -> Spent {
         let mut spent = Spent::first(self.models.left());
-        spent.attempts += self.retries;
+        spent.attempts += self.retries + self.hedges;
         spent.attempts_on_model += self.retries_on_model;
         spent.failovers = self.failovers;
         spent.fallbacks = self.fallbacks;

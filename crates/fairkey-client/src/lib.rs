@@ -23,6 +23,7 @@ mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gates;
+mod hedge;
 mod key_facts;
 mod key_watch;
 mod knowledge;
@@ -63,6 +64,7 @@ pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
 pub use fairkey_strategy::queue::{PerClass, QueueConfig, Tenant};
+pub use hedge::HedgeConfig;
 pub use key_facts::{KeyFacts, Layer};
 pub use key_watch::KeyWatch;
 #[cfg(feature = "tower")]

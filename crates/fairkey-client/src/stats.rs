@@ -28,6 +28,10 @@ pub struct ClientStats {
     pub retries: u64,
     /// Retries that the fleet's budget did not allow.
     pub budget_denied: u64,
+    /// Second attempts beside a first one whose content was late.
+    pub hedges: u64,
+    /// Of those, how many had the answer.
+    pub hedges_won: u64,
     /// Faults by who was charged and why, in the order of the scopes.
     pub faults: Vec<FaultCount>,
     /// Words in typed places of errors that this version does not know, in the order of fields and
@@ -83,6 +87,8 @@ pub(crate) struct Counters {
     pub(crate) fallbacks: Count,
     pub(crate) retries: Count,
     pub(crate) budget_denied: Count,
+    pub(crate) hedges: Count,
+    pub(crate) hedges_won: Count,
     waits: Count,
     waited_nanos: Count,
     requests: Count,
@@ -111,7 +117,7 @@ impl Count {
         self.add(1);
     }
 
-    fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
@@ -202,6 +208,8 @@ impl Counters {
             fallbacks: self.fallbacks.read(),
             retries: self.retries.read(),
             budget_denied: self.budget_denied.read(),
+            hedges: self.hedges.read(),
+            hedges_won: self.hedges_won.read(),
             faults: rare.faults.iter().map(count).collect(),
             unknown: rare.unknown_counts(),
             waits: self.waits.read(),

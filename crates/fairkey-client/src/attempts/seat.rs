@@ -7,11 +7,13 @@ use std::time::Duration;
 use fairkey_core::{Ask, Denied, KeyId, Scope, Timestamp, Tried};
 use tokio::time::{Instant, sleep_until};
 
-use super::Stop;
+use super::hedged::Seat;
+use super::{Job, Stop};
 use crate::admission::{self, Held, Refusal, Wish, outlook};
 use crate::call::CallOptions;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind, KEYS_IN_DETAIL, KeyCount, KeyState, Keys};
+use crate::hedge::Hedging;
 use crate::ledger::Ledger;
 use crate::verdict::GiveUp;
 
@@ -34,6 +36,45 @@ pub(crate) async fn take(
         tracing::debug!(?waited, served = seat.is_ok(), "a call waited for a key");
     }
     seat
+}
+
+/// Gets a key for a second attempt beside the first, at once or not at all: where what `hedging`
+/// asks for holds.
+pub(super) fn beside(
+    core: &Arc<Core>,
+    job: &Job,
+    ledger: &Ledger,
+    first: &Seat,
+    hedging: &Hedging,
+) -> Option<Held> {
+    let admission = &core.admission;
+    let has_left = ledger.spent().attempts < job.options.retry(&core.retry).attempts;
+    let options = Options {
+        core,
+        options: &job.options,
+        passed_over: Vec::new(),
+        patience: None,
+    };
+    if !has_left || !hedging.is_cheap(job.options.cost) || admission.waiting() > 0 {
+        return None;
+    }
+    let now = admission.pool.now();
+    let (mut elsewhere, mut tried) = (ledger.tried(None), ledger.tried(None));
+    elsewhere.add_account(first.account);
+    tried.add_key(first.tenure);
+    // Another account first: what keeps this one waiting may be its own.
+    for tried in [elsewhere, tried] {
+        let wish = options.wish(ledger, tried);
+        let Ok(held) = admission.try_acquire(&wish) else {
+            continue;
+        };
+        // Of what is left with this very call under way.
+        let left = core.limits.headroom(held.lease.key(), &wish.ask(), now);
+        if left >= hedging.config.min_headroom && hedging.withdraw(now) {
+            return Some(held);
+        }
+    }
+    None
 }
 
 async fn wait(

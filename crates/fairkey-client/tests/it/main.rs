@@ -10,6 +10,7 @@ mod correlation;
 mod fallbacks;
 mod faults;
 mod fuzz_seeds;
+mod hedging;
 mod in_memory;
 mod key_watch;
 #[cfg(feature = "tower")]

@@ -1,0 +1,126 @@
+//! One attempt, and a second one beside it where its first content is late.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use fairkey_core::{AccountTenure, KeyId, Scope, Tenure};
+use fairkey_openrouter::Fault;
+use tokio::time::{Instant, timeout};
+
+use super::{Accepted, Failed, Job, attempt, seat};
+use crate::admission::Held;
+use crate::core::Core;
+use crate::hedge::Hedging;
+use crate::ledger::Ledger;
+
+/// Whose attempt it is.
+pub(super) struct Seat {
+    pub(super) id: KeyId,
+    pub(super) tenure: Tenure,
+    pub(super) account: AccountTenure,
+}
+
+impl Seat {
+    fn of(held: &Held) -> Self {
+        let key = held.lease.key();
+        Self {
+            id: key.id().clone(),
+            tenure: key.tenure(),
+            account: key.account_tenure(),
+        }
+    }
+}
+
+/// Makes an attempt that the ledger has booked, and a second one where `hedging` says so. Returns
+/// the attempt that decides: the first that has content, else the last that failed. The other one
+/// is booked, and over.
+pub(super) async fn run(
+    core: &Arc<Core>,
+    job: &Job,
+    ledger: &mut Ledger,
+    held: Held,
+    hedging: Option<&Hedging>,
+) -> (Seat, Result<Accepted, Box<Failed>>) {
+    let first = Seat::of(&held);
+    let model = ledger.models.name().cloned();
+    let body = ledger.models.body(&job.body);
+    let primary = attempt(core, job, body, model.clone(), ledger.left(), held);
+    let (Some(hedging), Some(model)) = (hedging, model) else {
+        return (first, primary.await);
+    };
+    let mut primary = pin!(primary);
+    let began = Instant::now();
+    let early = match hedging.late_after(&model) {
+        Some(late) => timeout(late, primary.as_mut()).await.ok(),
+        None => Some(primary.as_mut().await),
+    };
+    let second = match &early {
+        Some(_) => None,
+        None => seat::beside(core, job, ledger, &first, hedging),
+    };
+    let Some(held) = second else {
+        let result = match early {
+            Some(result) => result,
+            None => primary.await,
+        };
+        if result.is_ok() {
+            hedging.note(&model, began.elapsed());
+        }
+        return (first, result);
+    };
+    let second = Seat::of(&held);
+    core.counters.attempts.up();
+    core.counters.hedges.up();
+    ledger.hedge(held.lease.key(), core.admission.pool.now());
+    let body = ledger.models.body(&job.body);
+    let hedge = attempt(
+        core,
+        job,
+        body,
+        Some(Arc::clone(&model)),
+        ledger.left(),
+        held,
+    );
+    let mut hedge = pin!(hedge);
+    let (is_hedge, result) = tokio::select! {
+        biased;
+        result = primary.as_mut() => (false, result),
+        result = hedge.as_mut() => (true, result),
+    };
+    let (sooner, later) = if is_hedge {
+        (second, first)
+    } else {
+        (first, second)
+    };
+    let now = core.admission.pool.now();
+    match result {
+        Ok(accepted) => {
+            core.counters.hedges_won.add(u64::from(is_hedge));
+            // Where the second attempt won, the first would have taken longer.
+            hedging.note(&model, began.elapsed());
+            // It ends with this function, which polls it no more.
+            ledger.settle(&later.id, (&Fault::canceled()).into(), now);
+            (sooner, Ok(accepted))
+        }
+        Err(failed) => {
+            let fault = &failed.failure.fault;
+            // What is wrong with the request is wrong with both.
+            if fault.scope() == Scope::Request {
+                ledger.settle(&later.id, (&Fault::canceled()).into(), now);
+                return (sooner, Err(failed));
+            }
+            ledger.settle(&sooner.id, fault.into(), now);
+            let back = super::may_be_tried_again_at(core, fault, now);
+            match fault.scope() {
+                Scope::Key | Scope::Budget => ledger.exclude_key(sooner.tenure, back, false),
+                Scope::Account => ledger.exclude_account(sooner.account, back, false),
+                _ => {}
+            }
+            let result = if is_hedge { primary.await } else { hedge.await };
+            core.counters
+                .hedges_won
+                .add(u64::from(!is_hedge && result.is_ok()));
+            (later, result)
+        }
+    }
+}
