@@ -3,6 +3,7 @@
 pub mod generate;
 pub mod law;
 mod model;
+pub mod simulate;
 mod spy;
 mod stage;
 pub mod wrong;

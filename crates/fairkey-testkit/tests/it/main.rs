@@ -5,4 +5,5 @@ mod flawed_gates;
 mod flawed_limiters;
 mod flawed_strategies;
 mod generators;
+mod simulate;
 mod verdicts;
