@@ -2,20 +2,22 @@
 
 use fairkey_core::{Ask, Gate, Outcome, Pool, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, Group, MaxInFlight, ModelBreaker, ModelBreakerConfig,
-    PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky, Switch,
-    WeightedLeastInFlight,
+    BreakerConfig, Cooldown, CooldownConfig, Group, HotColdLexicographic, MaxInFlight,
+    ModelBreaker, ModelBreakerConfig, PeakEwma, PowerOfTwo, RoundRobin, SlidingWindowBreaker,
+    SmoothWeighted, Sticky, Switch, WeightedLeastInFlight,
 };
 
 use crate::support::{failed, keys};
 
-fn strategies() -> [(&'static str, Box<dyn Strategy>); 5] {
+fn strategies() -> [(&'static str, Box<dyn Strategy>); 7] {
     [
         ("round robin", Box::new(RoundRobin::new())),
         ("smooth weighted", Box::new(SmoothWeighted::new())),
         ("least in flight", Box::new(WeightedLeastInFlight::new())),
         ("power of two", Box::new(PowerOfTwo::new())),
         ("sticky", Box::new(Sticky::new(RoundRobin::new()))),
+        ("peak ewma", Box::new(PeakEwma::new())),
+        ("hot cold", Box::new(HotColdLexicographic::new())),
     ]
 }
 

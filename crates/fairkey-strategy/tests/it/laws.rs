@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use fairkey_core::{Gate, Scope, Scopes, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, Group, MaxInFlight, PowerOfTwo, RoundRobin,
-    SlidingWindowBreaker, SmoothWeighted, Sticky, WeightedLeastInFlight,
+    BreakerConfig, Cooldown, CooldownConfig, Group, HotColdLexicographic, MaxInFlight, PeakEwma,
+    PowerOfTwo, RoundRobin, SlidingWindowBreaker, SmoothWeighted, Sticky, WeightedLeastInFlight,
 };
 use fairkey_testkit::law::{gate, strategy as law};
 use fairkey_testkit::{Twice, assert_broken, assert_holds};
 
 type MakeStrategy = fn() -> Box<dyn Strategy>;
 
-const STRATEGIES: [(&str, MakeStrategy); 7] = [
+const STRATEGIES: [(&str, MakeStrategy); 9] = [
     ("round robin", || Box::new(RoundRobin::new())),
     ("smooth weighted", || Box::new(SmoothWeighted::new())),
     ("least in flight", || Box::new(WeightedLeastInFlight::new())),
@@ -26,6 +26,8 @@ const STRATEGIES: [(&str, MakeStrategy); 7] = [
     ("sticky sticky", || {
         Box::new(Sticky::new(Sticky::new(SmoothWeighted::new())))
     }),
+    ("peak ewma", || Box::new(PeakEwma::new())),
+    ("hot cold", || Box::new(HotColdLexicographic::new())),
 ];
 
 fn breaker(config: BreakerConfig) -> SlidingWindowBreaker {
@@ -75,7 +77,7 @@ fn what_rotates_shares_evenly() {
 
 #[test]
 fn what_draws_lots_shares_evenly_on_the_whole() {
-    for make in [STRATEGIES[2].1, STRATEGIES[3].1, STRATEGIES[5].1] {
+    for make in [2, 3, 5, 7, 8].map(|at: usize| STRATEGIES[at].1) {
         assert_holds(law::one_key_down_leaves_the_others_even(make, 0.2));
         assert_holds(law::one_key_down_leaves_the_others_even(
             || gated(make()),
@@ -99,6 +101,7 @@ fn what_heeds_weights_shares_by_weight() {
     assert_holds(law::share_follows_weight(STRATEGIES[1].1, 0.01));
     assert_holds(law::share_follows_weight(STRATEGIES[2].1, 0.2));
     assert_holds(law::share_follows_weight(STRATEGIES[3].1, 0.3));
+    assert_holds(law::share_follows_weight(STRATEGIES[7].1, 0.2));
     assert_broken(
         law::share_follows_weight(STRATEGIES[0].1, 0.3),
         "share_follows_weight",
@@ -108,7 +111,7 @@ fn what_heeds_weights_shares_by_weight() {
 #[test]
 fn sticky_sessions_keep_their_key() {
     let law = "sessions_keep_their_key";
-    for (_, make) in &STRATEGIES[4..] {
+    for (_, make) in &STRATEGIES[4..7] {
         assert_holds(law::sessions_keep_their_key(make));
         assert_holds(law::sessions_keep_their_key(|| gated(make())));
     }

@@ -6,6 +6,7 @@ mod breaker;
 mod cooldown;
 mod evidence;
 mod headroom;
+mod latency;
 mod laws;
 mod limits;
 mod max_in_flight;
