@@ -45,6 +45,7 @@ fn config(under: Under) -> LimitsConfig {
         in_flight: Some(64),
         in_flight_micro_usd: Some(5_000_000),
         credit: Some(Limit::per(1 << 40, DAY)),
+        ..LimitSet::NONE
     };
     LimitsConfig {
         every_key: match under {

@@ -32,6 +32,7 @@ fn headroom() -> impl Strategy {
         in_flight: Some(64),
         in_flight_micro_usd: Some(5_000_000),
         credit: Some(Limit::per(1 << 40, Duration::from_secs(86_400))),
+        ..LimitSet::NONE
     };
     Headroom::guarded(Arc::new(Limits::new(LimitsConfig {
         every_account,

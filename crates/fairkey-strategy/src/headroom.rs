@@ -30,6 +30,9 @@ const ENOUGH: u64 = WHOLE / 5;
 /// needs less than a 128th of every limit counts as one that needs next to nothing. Steps keep many
 /// pickers from running after the same few calls of difference.
 ///
+/// Of an allowance for a fixed period (credit, a daily quota) only the last fifth counts: what is
+/// left for a month says nothing about the next minutes until it runs out.
+///
 /// Keys with limits and keys without do not compare well: what is not known to be limited looks
 /// as if it had room always. Give limits to all accounts or to none.
 ///

@@ -36,7 +36,7 @@ const BITS: u32 = DIMENSIONS as u32 + 1;
 const MODEL_AT: u32 = 4 * BITS;
 
 /// Keeps every group under its limits: requests and tokens in a window, calls and money at a
-/// time, credit until a reset.
+/// time, credit and quotas until a reset.
 ///
 /// A limit belongs to a key, an account, an account's free models, or an account and model
 /// ([`LimitGroup`]). A call is counted in every group it belongs to, before it is sent, with what
@@ -113,6 +113,8 @@ pub struct Limits {
     shown: Arc<SlotBits>,
     /// The time of the last look, for explanations: a strategy's score is not told the time.
     looked_at: AtomicU64,
+    /// A time at which a fixed period begins; `u64::MAX` where none is known.
+    anchor: AtomicU64,
 }
 
 /// What is used of a limit.
@@ -198,7 +200,19 @@ impl Limits {
             tiny: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             shown,
             looked_at: AtomicU64::new(0),
+            anchor: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Lets fixed periods of credit and quotas begin at `at`, and whole periods before and after
+    /// it: at the midnight that days begin at. Without, the first begins with the first call, and
+    /// may let two allowances into one day of the other side.
+    ///
+    /// To be called before the limits are put into a pool; limits that are set already keep theirs.
+    #[must_use]
+    pub fn periods_from(self, at: Timestamp) -> Self {
+        self.anchor.store(at.as_nanos(), Ordering::Relaxed);
+        self
     }
 
     /// Returns whether no group has a limit, and none ever had.
@@ -233,8 +247,45 @@ impl Limits {
         Ok(())
     }
 
+    /// Takes a limit that the other side has told. It is set where the group has none, or a higher
+    /// one; what was told before is replaced, and with `None` taken back: then the configuration's
+    /// limit holds, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn take(
+        &self,
+        key: Candidate<'_>,
+        group: LimitGroup<'_>,
+        dimension: Dimension,
+        told: Option<Limit>,
+    ) -> Result<(), LimitError> {
+        let config = lock(&self.config);
+        let cell = self.plane(group).and_then(|plane| plane.of(key));
+        let current = cell.map(|(cell, _)| cell.limit(dimension));
+        let (current, was_told) = current.unwrap_or((None, false));
+        let own = if was_told {
+            config.of(key.id(), key.account_id(), group).get(dimension)
+        } else {
+            current
+        };
+        let told = told.filter(|told| own.is_none_or(|own| told.is_lower(own)));
+        let new = told.or(own);
+        if new != current {
+            self.set_locked(&config, key, group, dimension, new)?;
+            self.count_small();
+        }
+        if told.is_some()
+            && let Some((cell, _)) = self.plane(group).and_then(|plane| plane.of(key))
+        {
+            cell.note_told(dimension);
+        }
+        Ok(())
+    }
+
     /// Takes note of what the other side says is left of a limit, at `now`: of requests or tokens
-    /// in its window, of credit until `resets_at`. More may be used than we know of, since others
+    /// in its window, of credit and quotas until `resets_at`. More may be used than we know of, since others
     /// may use the account too: then that counts from now on. What it says of requests and tokens
     /// never makes us think that less is used, since calls under way may not have arrived.
     ///
@@ -274,7 +325,8 @@ impl Limits {
     }
 
     /// Returns what would be left after `ask`, at `now`, of the limit of which least would be
-    /// left: 1 where nothing is limited, 0 where the ask does not fit.
+    /// left: 1 where nothing is limited, 0 where the ask does not fit. Of credit and quotas only the
+    /// last fifth counts.
     #[must_use]
     pub fn headroom(&self, key: Candidate<'_>, ask: &Ask<'_>, now: Timestamp) -> f64 {
         let headroom = self.headroom_of(key, &self.need(ask), now.as_nanos(), false);
@@ -340,14 +392,16 @@ impl Limits {
             }
             (_, None) => return Ok(()),
         };
+        // Relaxed: set before any limit is.
+        let anchor = self.anchor.load(Ordering::Relaxed);
         if limit.is_none() {
             if let Some((cell, place)) = plane.of(key) {
-                cell.set(dimension, None, config.margin, &place);
+                cell.set(dimension, None, config.margin, anchor, &place);
             }
             return Ok(());
         }
         let (cell, place) = plane.make(key).ok_or(LimitError::UnknownKey)?;
-        cell.set(dimension, limit, config.margin, &place);
+        cell.set(dimension, limit, config.margin, anchor, &place);
         self.in_use.fetch_or(1 << kind(group), Ordering::Relaxed);
         Ok(())
     }

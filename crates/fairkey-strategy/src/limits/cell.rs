@@ -6,7 +6,7 @@ use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
 
 use super::config::{DIMENSIONS, Dimension, Limit};
 use super::plane::Place;
-use super::state::{Amounts, Bar, ENTERED, LEAST, MOST, Settlement, State};
+use super::state::{Amounts, Bar, CREDIT, ENTERED, FIXED, LEAST, MOST, Settlement, State};
 
 /// All of a limit, in the unit that headroom is counted in.
 pub(crate) const WHOLE: u64 = 1 << 16;
@@ -57,13 +57,25 @@ impl Cell {
         dimension: Dimension,
         limit: Option<Limit>,
         margin: Duration,
+        anchor: u64,
         place: &Place<'_>,
     ) -> bool {
         let mut state = lock(&self.state);
-        state.set(dimension, limit, margin);
+        state.set(dimension, limit, margin, anchor);
         self.show_limits(&state);
         self.show(&mut state, place);
         state.is_limited()
+    }
+
+    /// Returns the limit of a dimension, and whether the other side has told it.
+    pub(super) fn limit(&self, dimension: Dimension) -> (Option<Limit>, bool) {
+        let (state, at) = (lock(&self.state), dimension as usize);
+        (state.limit(at), state.is_told(at))
+    }
+
+    /// Notes that the other side has told the limit of a dimension.
+    pub(super) fn note_told(&self, dimension: Dimension) {
+        lock(&self.state).note_told(dimension as usize);
     }
 
     /// See [`State::told`].
@@ -168,9 +180,15 @@ impl Cell {
             self.refresh(now, place);
         }
         let mut most = 0;
-        for ((used, inverse), need) in self.used.iter().zip(&self.inverse).zip(need) {
+        let passing = self.used[..CREDIT].iter().zip(&self.inverse).zip(need);
+        for ((used, inverse), need) in passing {
             let used = used.load(Ordering::Relaxed).saturating_add(*need);
             most = most.max(part(used, inverse.load(Ordering::Relaxed)));
+        }
+        for at in FIXED {
+            let used = self.used[at].load(Ordering::Relaxed);
+            let inverse = self.inverse[at].load(Ordering::Relaxed);
+            most = most.max(late(part(used.saturating_add(need[at]), inverse)));
         }
         WHOLE.saturating_sub(most)
     }
@@ -190,7 +208,8 @@ impl Cell {
         for (at, least) in LEAST.into_iter().enumerate() {
             let used = state.used[at];
             self.used[at].store(used, Ordering::Relaxed);
-            most = most.max(part(used.saturating_add(least), state.inverse[at]));
+            let part = part(used.saturating_add(least), state.inverse[at]);
+            most = most.max(if at < CREDIT { part } else { late(part) });
             tight |= used > state.lines[at];
         }
         let left = WHOLE.saturating_sub(most);
@@ -237,6 +256,16 @@ impl Glance {
     pub(super) fn left(self) -> u64 {
         self.0 & LEFT
     }
+}
+
+/// Returns what counts of `part` of an allowance for a fixed period: only the last fifth of it.
+///
+/// What is left for a day or a month says nothing about the next minutes until it runs out. That
+/// it lasts for its period is a matter of weights; here it would send every call to whoever has
+/// no allowance at all.
+#[inline]
+fn late(part: u64) -> u64 {
+    part.saturating_sub(WHOLE / 5 * 4).saturating_mul(5)
 }
 
 /// Returns how much of a limit `used` is, of [`WHOLE`].

@@ -22,10 +22,13 @@ pub enum Dimension {
     /// Money until the next reset, in millionths of a US dollar: a fixed period of
     /// [`Limit::per`], whose resets [`Limits::told`](super::Limits::told) can place.
     Credit,
+    /// Requests until the next reset, as a daily quota counts them: a fixed period of
+    /// [`Limit::per`], placed as that of [`Credit`](Self::Credit) is.
+    Quota,
 }
 
 /// How many dimensions there are.
-pub(super) const DIMENSIONS: usize = 5;
+pub(super) const DIMENSIONS: usize = 6;
 
 impl Dimension {
     /// Every dimension, in the order of the enum.
@@ -35,6 +38,7 @@ impl Dimension {
         Self::InFlight,
         Self::InFlightUsd,
         Self::Credit,
+        Self::Quota,
     ];
 
     /// Returns the name in lower case, as configurations and tables show it.
@@ -46,6 +50,7 @@ impl Dimension {
             Self::InFlight => "in_flight",
             Self::InFlightUsd => "in_flight_usd",
             Self::Credit => "credit",
+            Self::Quota => "quota",
         }
     }
 }
@@ -55,8 +60,9 @@ impl Dimension {
 pub struct Limit {
     /// Requests, tokens, calls, or millionths of a US dollar, up to 2^40; 0 admits nothing.
     pub amount: u64,
-    /// The window, or the period of [`Dimension::Credit`]; of no meaning for what counts calls
-    /// under way. A window of zero counts as 1 ns; a credit of period zero does not reset.
+    /// The window, or the period of [`Dimension::Credit`] and [`Dimension::Quota`]; of no meaning
+    /// for what counts calls under way. A window of zero counts as 1 ns; a period of zero does not
+    /// reset.
     pub per: Duration,
 }
 
@@ -71,6 +77,15 @@ impl Limit {
     #[must_use]
     pub const fn per_minute(amount: u64) -> Self {
         Self::per(amount, Duration::from_secs(60))
+    }
+
+    /// Returns whether this admits less than `other` in the long run.
+    pub(super) fn is_lower(self, other: Self) -> bool {
+        if self.per == other.per {
+            return self.amount < other.amount;
+        }
+        let of = |limit: Self| limit.per.as_nanos().clamp(1, u128::from(u64::MAX));
+        u128::from(self.amount) * of(other) < u128::from(other.amount) * of(self)
     }
 
     /// Returns a limit of `amount` at a time.
@@ -110,6 +125,8 @@ pub struct LimitSet {
     pub in_flight_micro_usd: Option<u64>,
     /// Money in a fixed period, in millionths of a US dollar.
     pub credit: Option<Limit>,
+    /// Requests in a fixed period, such as a day.
+    pub quota: Option<Limit>,
 }
 
 impl LimitSet {
@@ -120,6 +137,7 @@ impl LimitSet {
         in_flight: None,
         in_flight_micro_usd: None,
         credit: None,
+        quota: None,
     };
 
     /// Returns the limit of one dimension.
@@ -129,6 +147,7 @@ impl LimitSet {
             Dimension::Requests => return self.requests,
             Dimension::Tokens => return self.tokens,
             Dimension::Credit => return self.credit,
+            Dimension::Quota => return self.quota,
             Dimension::InFlight => self.in_flight,
             Dimension::InFlightUsd => self.in_flight_micro_usd,
         };
@@ -146,6 +165,7 @@ impl LimitSet {
             in_flight: self.in_flight.or(general.in_flight),
             in_flight_micro_usd: self.in_flight_micro_usd.or(general.in_flight_micro_usd),
             credit: self.credit.or(general.credit),
+            quota: self.quota.or(general.quota),
         }
     }
 }

@@ -133,6 +133,7 @@ impl Gate for Limits {
             Dimension::InFlight => "it has as many calls under way as it may",
             Dimension::InFlightUsd => "calls under way hold the money that the call needs",
             Dimension::Credit => "its credit does not reach for the call",
+            Dimension::Quota => "its requests until the reset are used up",
         });
         Detail { since: None, what }
     }
@@ -141,7 +142,7 @@ impl Gate for Limits {
 pub(super) fn denied(kind: u32, bar: Bar) -> Denied {
     if bar.until == u64::MAX {
         let scope = match bar.dimension {
-            Dimension::Credit => scope(kind),
+            Dimension::Credit | Dimension::Quota => scope(kind),
             _ => Scope::Local,
         };
         return Denied::for_good(scope);

@@ -20,23 +20,29 @@ const REQUESTS: usize = Dimension::Requests as usize;
 const TOKENS: usize = Dimension::Tokens as usize;
 const IN_FLIGHT: usize = Dimension::InFlight as usize;
 const IN_FLIGHT_USD: usize = Dimension::InFlightUsd as usize;
-const CREDIT: usize = Dimension::Credit as usize;
+pub(super) const CREDIT: usize = Dimension::Credit as usize;
+const QUOTA: usize = Dimension::Quota as usize;
+
+/// What is counted in fixed periods: the last of the dimensions.
+pub(super) const FIXED: [usize; 2] = [CREDIT, QUOTA];
 
 /// Returns what a call of that cost needs. It is at least one request, and one call.
 #[inline]
 pub(super) fn amounts(cost: &Cost) -> Amounts {
     let micro_usd = cost.micro_usd.min(MOST);
+    let requests = u64::from(cost.requests.max(1));
     [
-        u64::from(cost.requests.max(1)),
+        requests,
         cost.tokens.min(MOST),
         1,
         micro_usd,
         micro_usd,
+        requests,
     ]
 }
 
 /// The least that any call needs.
-pub(super) const LEAST: Amounts = [1, 0, 1, 0, 0];
+pub(super) const LEAST: Amounts = [1, 0, 1, 0, 0, 1];
 
 /// How a call ended, as far as limits are concerned.
 pub(super) struct Settlement {
@@ -71,7 +77,9 @@ impl Settlement {
             None => reserved,
         };
         // It was sent, so it was a request, whatever came of it.
-        charged[REQUESTS] = charged[REQUESTS].max(reserved[REQUESTS]);
+        for at in [REQUESTS, QUOTA] {
+            charged[at] = charged[at].max(reserved[at]);
+        }
         Self {
             begun: report.begun.as_nanos(),
             ended: report.ended.as_nanos(),
@@ -92,6 +100,52 @@ pub(super) struct Bar {
     pub(super) or_sooner: bool,
 }
 
+/// The period of an allowance that starts anew as a whole: of credit, or of a quota.
+#[derive(Clone, Copy, Debug)]
+struct Fixed {
+    /// Of what is used, what calls under way have reserved.
+    pending: u64,
+    /// When it is new again; `u64::MAX` for never, or not before the first call.
+    resets: u64,
+    /// Its length; 0 where it does not reset by itself.
+    period: u64,
+    /// A time at which one begins; `u64::MAX` where none is known.
+    anchor: u64,
+}
+
+impl Fixed {
+    const NEW: Self = Self {
+        pending: 0,
+        resets: u64::MAX,
+        period: 0,
+        anchor: u64::MAX,
+    };
+
+    /// Returns the first end of a period after `now`.
+    fn next(&self, now: u64) -> u64 {
+        let into = match (self.anchor, self.period) {
+            (_, 0) => return u64::MAX,
+            // The first period begins with the first call.
+            (u64::MAX, _) => 0,
+            (anchor, period) if anchor <= now => (now - anchor) % period,
+            (anchor, period) => (period - (anchor - now) % period) % period,
+        };
+        now.saturating_add(self.period - into)
+    }
+
+    fn is_new(&self, now: u64) -> bool {
+        now >= self.resets
+    }
+
+    /// Begins the period that `now` is in.
+    fn roll(&mut self, now: u64) {
+        self.resets = match (now - self.resets).checked_div(self.period) {
+            Some(over) => (self.resets).saturating_add((over + 1).saturating_mul(self.period)),
+            None => u64::MAX,
+        };
+    }
+}
+
 /// What one group has used, and may. Everything is nanoseconds, tokens and micro-dollars, whole.
 #[derive(Debug)]
 pub(super) struct State {
@@ -107,17 +161,15 @@ pub(super) struct State {
     /// What is counted: every dimension that ever had a limit, so that one that is lifted and
     /// set again has lost nothing.
     counted: u8,
+    /// Limits that the other side has told.
+    told: u8,
     /// Windows with their margin, of requests and of tokens.
     windows: [u64; 2],
     margin: u64,
     logs: [Option<Box<Log>>; 2],
     /// Calls under way, limited or not.
     calls: u64,
-    /// Of the credit used, what calls under way have reserved.
-    pending: u64,
-    /// When the credit is new again; `u64::MAX` for never.
-    resets: u64,
-    period: u64,
+    fixed: [Fixed; 2],
     /// Whether its bit in the set of the tight is set.
     pub(super) tight: bool,
 }
@@ -131,13 +183,12 @@ impl State {
             inverse: [0; DIMENSIONS],
             shut: false,
             counted: 0,
+            told: 0,
             windows: [1; 2],
             margin: 0,
             logs: [None, None],
             calls: 0,
-            pending: 0,
-            resets: u64::MAX,
-            period: 0,
+            fixed: [Fixed::NEW; 2],
             tight: false,
         }
     }
@@ -150,11 +201,20 @@ impl State {
     pub(super) fn limit(&self, at: usize) -> Option<Limit> {
         let nanos = match at {
             REQUESTS | TOKENS => self.windows[at].saturating_sub(self.margin),
-            CREDIT => self.period,
+            CREDIT | QUOTA => self.fixed[at - CREDIT].period,
             _ => 0,
         };
         let amount = self.limits[at];
         (amount != u64::MAX).then(|| Limit::per(amount, Duration::from_nanos(nanos)))
+    }
+
+    /// Returns whether the limit of a dimension is one that the other side has told.
+    pub(super) fn is_told(&self, at: usize) -> bool {
+        self.told & 1 << at != 0
+    }
+
+    pub(super) fn note_told(&mut self, at: usize) {
+        self.told |= 1 << at;
     }
 
     /// Returns how much room a dimension has in a group that is not tight: enough for one more
@@ -162,14 +222,21 @@ impl State {
     pub(super) fn room(&self, at: usize) -> u64 {
         match self.limits[at] {
             u64::MAX => u64::MAX,
-            limit if at == REQUESTS || at == IN_FLIGHT => limit.min(1),
+            limit if at == REQUESTS || at == IN_FLIGHT || at == QUOTA => limit.min(1),
             limit => limit / 16,
         }
     }
 
     /// Sets or lifts a limit. What was counted stays counted.
-    pub(super) fn set(&mut self, dimension: Dimension, limit: Option<Limit>, margin: Duration) {
+    pub(super) fn set(
+        &mut self,
+        dimension: Dimension,
+        limit: Option<Limit>,
+        margin: Duration,
+        anchor: u64,
+    ) {
         let at = dimension as usize;
+        self.told &= !(1 << at);
         let Some(limit) = limit else {
             (self.limits[at], self.lines[at], self.inverse[at]) = (u64::MAX, u64::MAX, 0);
             self.shut = self.limits.contains(&0);
@@ -192,7 +259,14 @@ impl State {
                     none => *none = Some(Box::new(Log::new(limit.amount, window, calls))),
                 }
             }
-            Dimension::Credit => self.period = nanos(limit.per),
+            Dimension::Credit | Dimension::Quota => {
+                let fixed = &mut self.fixed[at - CREDIT];
+                let period = nanos(limit.per);
+                if fixed.period != period {
+                    fixed.resets = u64::MAX;
+                }
+                (fixed.period, fixed.anchor) = (period, anchor);
+            }
             Dimension::InFlight | Dimension::InFlightUsd => {}
         }
     }
@@ -213,9 +287,10 @@ impl State {
                 let more = theirs.saturating_sub(self.used[at]);
                 self.log_add(at, now, more);
             }
-            Dimension::Credit => {
-                self.used[CREDIT] = theirs.saturating_add(self.pending);
-                self.resets = resets.unwrap_or(u64::MAX);
+            Dimension::Credit | Dimension::Quota => {
+                let fixed = &mut self.fixed[at - CREDIT];
+                self.used[at] = theirs.saturating_add(fixed.pending);
+                fixed.resets = resets.unwrap_or_else(|| fixed.next(now));
             }
             Dimension::InFlight | Dimension::InFlightUsd => {}
         }
@@ -230,20 +305,18 @@ impl State {
                 self.used[at] = log.used();
             }
         }
-        if self.counted & 1 << CREDIT != 0 {
-            self.roll_credit(now);
+        if self.counted & (1 << CREDIT | 1 << QUOTA) != 0 {
+            self.roll_fixed(now);
         }
     }
 
-    fn roll_credit(&mut self, now: u64) {
-        if now >= self.resets {
-            self.used[CREDIT] = self.pending;
-            self.resets = match (now - self.resets).checked_div(self.period) {
-                Some(over) => self
-                    .resets
-                    .saturating_add((over + 1).saturating_mul(self.period)),
-                None => u64::MAX,
-            };
+    fn roll_fixed(&mut self, now: u64) {
+        for at in FIXED {
+            let fixed = &mut self.fixed[at - CREDIT];
+            if fixed.is_new(now) {
+                self.used[at] = fixed.pending;
+                fixed.roll(now);
+            }
         }
     }
 
@@ -256,8 +329,8 @@ impl State {
                 next = next.min(log.next_change(self.windows[at]));
             }
         }
-        if self.counted & 1 << CREDIT != 0 {
-            next = next.min(self.resets);
+        for fixed in &self.fixed {
+            next = next.min(fixed.resets);
         }
         next
     }
@@ -283,12 +356,14 @@ impl State {
         if self.counted & 1 << IN_FLIGHT_USD != 0 {
             self.used[IN_FLIGHT_USD] += need[IN_FLIGHT_USD];
         }
-        if self.counted & 1 << CREDIT != 0 {
-            self.used[CREDIT] += need[CREDIT];
-            self.pending += need[CREDIT];
-            if self.resets == u64::MAX && self.period > 0 {
-                // The first period begins with the first call.
-                self.resets = now.saturating_add(self.period);
+        for at in FIXED {
+            if self.counted & 1 << at != 0 {
+                let fixed = &mut self.fixed[at - CREDIT];
+                self.used[at] += need[at];
+                fixed.pending += need[at];
+                if fixed.resets == u64::MAX {
+                    fixed.resets = fixed.next(now);
+                }
             }
         }
         self.calls += 1;
@@ -320,11 +395,13 @@ impl State {
         if bits & 1 << IN_FLIGHT_USD != 0 {
             less(&mut self.used[IN_FLIGHT_USD], call.reserved[IN_FLIGHT_USD]);
         }
-        if bits & 1 << CREDIT != 0 {
-            less(&mut self.pending, call.reserved[CREDIT]);
-            less(&mut self.used[CREDIT], call.reserved[CREDIT]);
-            if !call.undone {
-                self.used[CREDIT] = self.used[CREDIT].saturating_add(call.charged[CREDIT]);
+        for at in FIXED {
+            if bits & 1 << at != 0 {
+                less(&mut self.fixed[at - CREDIT].pending, call.reserved[at]);
+                less(&mut self.used[at], call.reserved[at]);
+                if !call.undone {
+                    self.used[at] = self.used[at].saturating_add(call.charged[at]);
+                }
             }
         }
         less(&mut self.calls, 1);
@@ -344,7 +421,9 @@ impl State {
                 let log = self.logs[at].as_deref();
                 log.map_or(0, |log| log.used_at(now, self.windows[at]))
             }
-            CREDIT if now >= self.resets => self.pending,
+            CREDIT | QUOTA if self.fixed[at - CREDIT].is_new(now) => {
+                self.fixed[at - CREDIT].pending
+            }
             _ => self.used[at],
         }
     }
@@ -365,10 +444,19 @@ impl State {
                 Dimension::Requests | Dimension::Tokens => self.logs[at]
                     .as_deref()
                     .map_or(u64::MAX, |log| log.at_most(most, now, self.windows[at])),
-                Dimension::Credit if now < self.resets && self.pending <= most => self.resets,
-                _ => u64::MAX,
+                Dimension::Credit | Dimension::Quota => {
+                    let fixed = &self.fixed[at - CREDIT];
+                    if fixed.is_new(now) || fixed.pending > most {
+                        u64::MAX
+                    } else {
+                        fixed.resets
+                    }
+                }
+                Dimension::InFlight | Dimension::InFlightUsd => u64::MAX,
             };
-            let or_sooner = self.calls > 0 && dimension != Dimension::Requests;
+            // What was sent stays a request.
+            let is_sent = matches!(dimension, Dimension::Requests | Dimension::Quota);
+            let or_sooner = self.calls > 0 && !is_sent;
             if last.is_none_or(|last| until >= last.until) {
                 last = Some(Bar {
                     until,

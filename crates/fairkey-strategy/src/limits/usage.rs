@@ -140,6 +140,8 @@ impl fmt::Display for LimitWords {
             Dimension::InFlightUsd => f.write_str("USD under way"),
             Dimension::Credit if per.is_zero() => f.write_str("USD of credit"),
             Dimension::Credit => write!(f, "USD of credit {}", Per(per)),
+            Dimension::Quota if per.is_zero() => f.write_str("requests in all"),
+            Dimension::Quota => write!(f, "requests {}", Per(per)),
         }
     }
 }

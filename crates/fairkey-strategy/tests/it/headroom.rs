@@ -142,6 +142,25 @@ fn the_scarcest_dimension_counts_and_so_does_the_call_itself() {
 }
 
 #[test]
+fn an_allowance_for_a_day_counts_when_its_last_fifth_is_used() {
+    let credit = LimitSet {
+        credit: Some(Limit::per(1_000, secs(86_400))),
+        ..LimitSet::NONE
+    };
+    let (pool, limits, _) = pool(LimitsConfig::default().key("k0", credit), keys(2));
+    let mut headroom = Vec::new();
+    for left in [1_000, 500, 210, 150, 100, 0] {
+        let now = pool.now();
+        headroom.push(pool.with_keys(|keys| {
+            let key = keys.find("k0").unwrap();
+            limits.told(key, LimitGroup::Key, Dimension::Credit, left, now, None);
+            (limits.headroom(key, &Ask::new(), now) * 100.0).round()
+        }));
+    }
+    assert_eq!(headroom, [100.0, 100.0, 100.0, 75.0, 50.0, 0.0]);
+}
+
+#[test]
 fn room_comes_back_with_time_although_nobody_calls() {
     let config = LimitsConfig::default()
         .key("k0", requests(100))
@@ -286,6 +305,7 @@ fn a_call_allocates_nothing_under_limits() {
             in_flight: Some(64),
             in_flight_micro_usd: Some(5_000_000),
             credit: Some(Limit::per(10_000_000, secs(86_400))),
+            quota: Some(Limit::per(100_000, secs(86_400))),
         },
         every_free_models: requests(20),
         every_model: HashMap::from([("maker/large".to_owned(), requests(30))]),

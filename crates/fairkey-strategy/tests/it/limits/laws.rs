@@ -47,11 +47,16 @@ fn sets() -> Vec<LimitSet> {
             ..LimitSet::NONE
         },
         LimitSet {
+            quota: Some(Limit::per(40, 5 * MINUTE)),
+            ..LimitSet::NONE
+        },
+        LimitSet {
             requests: Some(Limit::per(200, MINUTE)),
             tokens,
             in_flight: Some(3),
             in_flight_micro_usd: Some(30_000),
             credit: Some(Limit::per(200_000, 60 * MINUTE)),
+            quota: Some(Limit::per(100, 5 * MINUTE)),
         },
     ]
 }

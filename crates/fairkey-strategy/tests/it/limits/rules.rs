@@ -162,22 +162,23 @@ fn how_a_call_ended_says_what_it_costs() {
         in_flight: Some(10),
         in_flight_micro_usd: Some(1_000_000),
         credit: Some(Limit::per(10_000_000, secs(3_600))),
+        quota: Some(Limit::per(1_000, secs(3_600))),
     };
     let refused = Outcome::fault(Scope::Account, FaultKind::Throttled);
     let failed = Outcome::fault(Scope::Provider, FaultKind::Failed);
     for (outcome, later, expected) in [
-        (Outcome::Success, 0, [1, 500, 0, 0, 70]),
-        (Outcome::Neutral, 1, [1, 500, 0, 0, 70]),
+        (Outcome::Success, 0, [1, 500, 0, 0, 70, 1]),
+        (Outcome::Neutral, 1, [1, 500, 0, 0, 70, 1]),
         // Refused by another gate before it was sent.
-        (Outcome::Neutral, 0, [0, 0, 0, 0, 0]),
-        (refused, 0, [1, 0, 0, 0, 0]),
-        (failed, 0, [1, 500, 0, 0, 70]),
+        (Outcome::Neutral, 0, [0, 0, 0, 0, 0, 0]),
+        (refused, 0, [1, 0, 0, 0, 0, 1]),
+        (failed, 0, [1, 500, 0, 0, 70, 1]),
     ] {
         let rig = acme(set);
         let lease = call(&rig, 0, cost(500, 70)).unwrap();
         let used =
             || Dimension::ALL.map(|dimension| used(&rig, LimitGroup::Account, dimension).unwrap());
-        assert_eq!(used(), [1, 500, 1, 70, 70]);
+        assert_eq!(used(), [1, 500, 1, 70, 70, 1]);
         rig.advance(secs(later));
         lease.finish(outcome);
         assert_eq!(used(), expected, "{outcome:?} after {later} s");
@@ -353,6 +354,70 @@ fn what_the_other_side_says_is_believed_where_it_is_less() {
     assert_eq!(refused.retry_at, Some(at(500)));
     rig.advance_to(at(500));
     assert_eq!(used(Dimension::Credit), Some(0));
+}
+
+#[test]
+fn a_daily_quota_is_new_at_midnight_and_counts_what_was_refused() {
+    let day = secs(86_400);
+    let quota = LimitSet {
+        quota: Some(Limit::per(3, day)),
+        ..requests(Limit::per_minute(2))
+    };
+    // Midnight is an hour away, and was a day before that.
+    for midnight in [at(3_600), at(3_600) + day * 7] {
+        let limits = Limits::new(LimitsConfig::default().account("acme", quota));
+        let keys = vec![Key::new("a", "sk-a").account("acme")];
+        let rig = Rig::with(limits.periods_from(midnight), keys, |builder| builder);
+        rig.calls(1, Outcome::Success);
+        rig.calls(1, Outcome::fault(Scope::Account, FaultKind::Throttled));
+        rig.advance(secs(100));
+        rig.calls(1, Outcome::Success);
+        let refused = rig.select(0).unwrap_err();
+        assert_eq!(refused.retry_at, Some(at(3_600)));
+        rig.advance_to(at(3_600));
+        rig.calls(2, Outcome::Success);
+        rig.advance(secs(100));
+        rig.calls(1, Outcome::Success);
+        let refused = rig.select(0).unwrap_err();
+        assert_eq!(refused.retry_at, Some(at(3_600) + day));
+    }
+}
+
+#[test]
+fn a_limit_that_is_told_holds_where_it_is_lower_until_it_is_taken_back() {
+    let rig = acme(requests(Limit::per_minute(10)));
+    let group = LimitGroup::Account;
+    let take = |dimension, told| rig.key(0, |key| rig.gate.take(key, group, dimension, told));
+    let limit = |dimension| {
+        let now = rig.pool.now();
+        let usage = rig.key(0, |key| rig.gate.usage(key, group, dimension, now));
+        usage.map(|usage| usage.limit)
+    };
+    let of = Dimension::Requests;
+    for (told, holds) in [(20, 10), (4, 4), (7, 7), (30, 10), (3, 3)] {
+        take(of, Some(Limit::per_minute(told))).unwrap();
+        assert_eq!(limit(of), Some(holds), "told {told}");
+    }
+    // Ten in six seconds are more than ten in a minute, and ten in an hour less.
+    take(of, Some(Limit::per(10, secs(6)))).unwrap();
+    assert_eq!(limit(of), Some(10));
+    take(of, Some(Limit::per(9, secs(3_600)))).unwrap();
+    assert_eq!(limit(of), Some(9));
+    take(of, None).unwrap();
+    assert_eq!(limit(of), Some(10), "the configuration's");
+    assert_eq!(limit(Dimension::Credit), None);
+    take(Dimension::Credit, None).unwrap();
+    take(Dimension::Credit, Some(Limit::per(5, secs(60)))).unwrap();
+    assert_eq!(limit(Dimension::Credit), Some(5));
+    take(Dimension::Credit, None).unwrap();
+    assert_eq!(limit(Dimension::Credit), None);
+    // An operator's word is not replaced by a higher one.
+    let set = |limit| rig.key(0, |key| rig.gate.set(key, group, of, limit));
+    set(Some(Limit::per_minute(5))).unwrap();
+    take(of, Some(Limit::per_minute(8))).unwrap();
+    assert_eq!(limit(of), Some(5));
+    take(of, None).unwrap();
+    assert_eq!(limit(of), Some(5));
 }
 
 #[test]
