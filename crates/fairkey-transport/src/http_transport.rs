@@ -17,8 +17,9 @@ use crate::body::too_large;
 use crate::deadlines::after;
 use crate::exchange::{Wire, timeout};
 use crate::pool::{Broken, Lease, Pool};
+use crate::request_body::Payload;
 use crate::target::Outgoing;
-use crate::{Body, Deadlines, Phase, Stats, Transport, TransportError};
+use crate::{Body, Deadlines, Phase, Stats, StreamedBody, Transport, TransportError};
 
 /// How often a request is sent again unseen before its trouble is told. A peer that refuses four
 /// times in a row means it.
@@ -48,6 +49,9 @@ const MOST_RESENDS: u32 = 3;
 /// [`before_sent`](TransportError::before_sent) false, and the caller decides. It is rare: a close
 /// that has arrived is seen before the first byte is written, and idle connections are closed here
 /// ([`pool_idle_timeout`](HttpTransportBuilder::pool_idle_timeout)) before common servers do.
+///
+/// A body that comes while it is sent ([`StreamedBody`]) is sent again in none of these cases once
+/// a piece of it was asked for.
 ///
 /// # Cancel safety
 ///
@@ -82,12 +86,19 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, TransportError> {
-        self.inner.send(request).await
+        self.inner.send(request.map(Payload::Whole)).await
+    }
+
+    async fn send_streamed(
+        &self,
+        request: Request<StreamedBody>,
+    ) -> Result<Response<Body>, TransportError> {
+        self.inner.send(request.map(Payload::Streamed)).await
     }
 }
 
 impl Inner {
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, TransportError> {
+    async fn send(&self, request: Request<Payload>) -> Result<Response<Body>, TransportError> {
         let deadlines = request
             .extensions()
             .get()
@@ -101,7 +112,11 @@ impl Inner {
             let mut lease = timeout_at(total_at, acquired).await.unwrap_or_else(|_| {
                 Err(timeout(Phase::Total, &request.origin.label()).with_before_sent(true))
             })?;
-            let head_at = after(Instant::now(), deadlines.head);
+            let head_at = if request.is_streamed() {
+                total_at
+            } else {
+                after(Instant::now(), deadlines.head)
+            };
             let answer = timeout_at(head_at.min(total_at), lease.exchange(&request)).await;
             let broken = match answer {
                 Ok(Ok(response)) => return self.answer(response, lease, deadlines, total_at),
@@ -121,7 +136,7 @@ impl Inner {
                 stale,
             } = broken;
             let harmless = untouched || (stale && error.is_reset() && request.is_idempotent());
-            if !harmless || error.is_request() || resends == MOST_RESENDS {
+            if !harmless || error.is_request() || resends == MOST_RESENDS || !request.is_there() {
                 return Err(error.at(lease.label()));
             }
             resends += 1;

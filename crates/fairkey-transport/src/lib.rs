@@ -21,6 +21,7 @@ pub use self::deadlines::Deadlines;
 pub use self::error::{BoxError, Phase, TransportBuildError, TransportError, TransportErrorKind};
 pub use self::http_transport::{HttpTransport, HttpTransportBuilder};
 pub use self::proxy::ProxyOptions;
+pub use self::request_body::StreamedBody;
 pub use self::stats::Stats;
 pub use self::tls::{Roots, TlsOptions};
 pub use self::transport::Transport;

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
 
-use crate::request_body::RequestBody;
+use crate::request_body::{Payload, RequestBody};
 use crate::{TransportError, TransportErrorKind};
 
 /// Scheme, host and port: what a connection belongs to.
@@ -82,13 +81,13 @@ pub(crate) struct Outgoing {
     method: Method,
     path_and_query: PathAndQuery,
     headers: HeaderMap,
-    body: Bytes,
+    body: Payload,
 }
 
 impl Outgoing {
     /// Takes a request apart, and refuses what cannot or must not be sent.
     pub(crate) fn check(
-        request: Request<Bytes>,
+        request: Request<Payload>,
         allow_plaintext: bool,
     ) -> Result<Self, TransportError> {
         let (parts, body) = request.into_parts();
@@ -133,11 +132,21 @@ impl Outgoing {
         self.method.is_idempotent()
     }
 
+    /// Returns whether its body comes while it is sent.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self.body, Payload::Streamed(_))
+    }
+
+    /// Returns whether its body is there to be sent once more.
+    pub(crate) fn is_there(&self) -> bool {
+        self.body.is_there()
+    }
+
     /// Returns the request in the form of HTTP/1.1.
     pub(crate) fn http1(&self) -> Result<Request<RequestBody>, TransportError> {
         let host = HeaderValue::try_from(self.origin.authority())
             .map_err(|error| refused("the host is no header value").with_source(error))?;
-        let mut request = Request::new(RequestBody::new(self.body.clone()));
+        let mut request = Request::new(self.body.body());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(self.path_and_query.clone());
         *request.headers_mut() = self.headers.clone();
@@ -159,7 +168,7 @@ impl Outgoing {
             .path_and_query(self.path_and_query.clone())
             .build()
             .map_err(|error| refused("the URI is not valid").with_source(error))?;
-        let mut request = Request::new(RequestBody::new(self.body.clone()));
+        let mut request = Request::new(self.body.body());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = http::Version::HTTP_2;
         *request.uri_mut() = uri;
@@ -257,12 +266,14 @@ fn refused(message: &'static str) -> TransportError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn check(uri: &str) -> Result<Outgoing, TransportError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.parse().expect("the test's URI parses");
-        Outgoing::check(request, false)
+        Outgoing::check(request.map(Payload::Whole), false)
     }
 
     #[test]
@@ -339,7 +350,10 @@ mod tests {
             .header("authorization", "Bearer hunter2")
             .body(Bytes::from("body"))
             .unwrap();
-        let written = Outgoing::check(request, false).unwrap().http1().unwrap();
+        let written = Outgoing::check(request.map(Payload::Whole), false)
+            .unwrap()
+            .http1()
+            .unwrap();
         let mut names: Vec<_> = written.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["authorization", "host"]);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Body, TransportError};
+use crate::{Body, StreamedBody, TransportError, TransportErrorKind};
 
 /// Sends one request and returns its answer.
 ///
-/// The request's body is whole bytes, not a stream, so that a caller can send it again. The
-/// answer's body streams.
+/// The request's body is whole bytes, so that a caller can send it again;
+/// [`send_streamed`](Self::send_streamed) is for those that are too large to be held. The answer's
+/// body streams.
 ///
 /// # Contract
 ///
@@ -66,6 +67,29 @@ pub trait Transport: fmt::Debug + Send + Sync {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError>;
+
+    /// Sends `request` while its body comes: for uploads that are not to be held in memory.
+    ///
+    /// The body is asked for once. It may be sent again for as long as nobody has asked for a piece
+    /// of it, and not after that: [`StreamedBody::is_begun`] tells, to a caller that keeps a
+    /// handle. The deadline for the head does not run, since the head waits for the upload; that
+    /// for the whole call does.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); an error of the body itself is one of kind
+    /// [`Request`](TransportErrorKind::Request). By default every request is refused that way: the
+    /// transport takes whole bodies only.
+    async fn send_streamed(
+        &self,
+        request: http::Request<StreamedBody>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        drop(request);
+        Err(TransportError::new(
+            TransportErrorKind::Request,
+            "this transport takes whole bodies only",
+        ))
+    }
 }
 
 #[async_trait]
@@ -77,6 +101,13 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     ) -> Result<http::Response<Body>, TransportError> {
         (**self).send(request).await
     }
+
+    async fn send_streamed(
+        &self,
+        request: http::Request<StreamedBody>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        (**self).send_streamed(request).await
+    }
 }
 
 #[async_trait]
@@ -87,6 +118,13 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError> {
         (**self).send(request).await
+    }
+
+    async fn send_streamed(
+        &self,
+        request: http::Request<StreamedBody>,
+    ) -> Result<http::Response<Body>, TransportError> {
+        (**self).send_streamed(request).await
     }
 }
 

@@ -12,4 +12,5 @@ mod limits;
 mod proxy;
 mod secrets;
 mod server;
+mod streamed;
 mod tls;
