@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fairkey_core::{ApiKey, Scope};
 use fairkey_openrouter::Fault;
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use fairkey_transport::{Body, StreamedBody};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 
 use crate::authorization::{authorize, bearer};
 use crate::core::Core;
@@ -54,6 +55,34 @@ pub(crate) async fn get(core: &Arc<Core>, path: &str, secret: &ApiKey) -> Result
         tokio::time::sleep(backoff::wait(&core.retry, retry, None, chance.unit())).await;
         retry += 1;
     }
+}
+
+/// Passes a request on with a certain key, once.
+pub(crate) async fn pass(
+    core: &Core,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+    secret: &ApiKey,
+) -> Result<Response<Body>, CallError> {
+    let header = bearer(secret).map_err(|_| {
+        let message = "the key holds characters that no header may have: is it a key?";
+        CallError::new(CallErrorKind::Request, message)
+    })?;
+    let mut request = Request::new(StreamedBody::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request.extensions_mut().insert(core.deadlines);
+    authorize(request.headers_mut(), header);
+    core.transport
+        .send_streamed(request)
+        .await
+        .map_err(|error| {
+            let fault = network::fault(&error, &core.deadlines, &core.deadlines);
+            CallError::new(CallErrorKind::Fault, fault.to_string()).with_fault(Some(fault))
+        })
 }
 
 async fn answer(core: &Core, request: Request<Bytes>) -> Result<Bytes, Fault> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fairkey_core::{FaultKind, KeyId, Scope, Timestamp};
 use fairkey_openrouter::splice::SpliceError;
 use fairkey_openrouter::{Cause, Fault, RetryHint};
-use fairkey_transport::Deadlines;
+use fairkey_transport::{Deadlines, StreamedBody};
 use http::{HeaderMap, Method, Request, Uri};
 use tokio::time::timeout_at;
 
@@ -35,8 +35,33 @@ pub(crate) struct Job {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Payload,
     pub(crate) options: CallOptions,
+}
+
+/// The body of a call.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Whole bytes, the same for each attempt.
+    Whole(Bytes),
+    /// A body that comes while it is sent, once.
+    Streamed(StreamedBody),
+}
+
+impl Payload {
+    /// Returns what can be looked at before it is sent.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Streamed(_) => &NONE,
+        }
+    }
+
+    /// Returns whether it is gone, so that there can be no other attempt.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Streamed(body) if body.is_begun())
+    }
 }
 
 /// How a call that was answered went.
@@ -47,6 +72,10 @@ pub(crate) struct Done {
     pub(crate) model: Option<Arc<str>>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) elapsed: Duration,
+    /// How long the call stood in line.
+    pub(crate) waited: Duration,
+    /// Why there was no other attempt, where the answer is a refusal.
+    pub(crate) error: Option<CallError>,
 }
 
 impl Done {
@@ -59,6 +88,8 @@ impl Done {
             model: attempts.last().and_then(|attempt| attempt.model.clone()),
             attempts,
             elapsed: ledger.started.elapsed(),
+            waited: ledger.waited,
+            error: None,
         }
     }
 }
@@ -86,7 +117,7 @@ pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
         options.model.clone(),
         &options.models,
         options.models_at_once,
-        &job.body,
+        job.body.bytes(),
     );
     let mut ledger = Ledger::open(options.deadline, models);
     let outcome = match ledger.deadline {
@@ -139,6 +170,9 @@ async fn attempts(
         let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
         let spent = ledger.spent();
         let mut verdict = verdict(case, spent, &retry, chance.unit());
+        if verdict != Verdict::Return && job.body.is_gone() {
+            verdict = Verdict::GiveUp(GiveUp::BodySent);
+        }
         if matches!(verdict, Verdict::SameAfter(_)) && !core.budget.withdraw(now) {
             core.counters.budget_denied.up();
             verdict = crate::verdict::without_budget(case, spent, &retry);
@@ -205,7 +239,14 @@ async fn attempt(
             return Err(Failed::new(Failure::told(fault)));
         }
     };
-    match core.transport.send(request).await {
+    let answer = match &job.body {
+        Payload::Whole(_) => core.transport.send(request).await,
+        Payload::Streamed(body) => {
+            let request = request.map(|_| body.clone());
+            core.transport.send_streamed(request).await
+        }
+    };
+    match answer {
         Ok(response) => job.mode.accept(exchange, job.uri.path(), response).await,
         Err(error) => Err(Failed::new(exchange.fail_in_transport(&error))),
     }
@@ -248,15 +289,28 @@ impl Stop {
     /// Makes the error of a call that stopped, or the answer, where it is to be handed on.
     fn finish(mut self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
         let passed = match &mut self {
-            _ if job.mode != Mode::Pass => None,
+            _ if !job.mode.is_pass() => None,
             Self::Failed(failed, _) => failed.passed.take(),
             // The next attempt was not made: the answer of the last one stands.
             Self::Error(_) | Self::Deadline => ledger.take_kept().and_then(|kept| kept.passed),
         };
-        if let Some((accepted, key)) = passed {
-            return Ok(Done::new(accepted, key, ledger));
-        }
-        Err(self.into_error(core, ledger))
+        let Some((accepted, key)) = passed else {
+            return Err(self.into_error(core, ledger));
+        };
+        let model = ledger.models.name().cloned();
+        let (elapsed, waited) = (ledger.started.elapsed(), ledger.waited);
+        let error = self.into_error(core, ledger);
+        let attempts = error.attempts().to_vec();
+        Ok(Done {
+            accepted,
+            key,
+            // Of the attempt whose answer it is.
+            model: attempts.last().map_or(model, |last| last.model.clone()),
+            attempts,
+            elapsed,
+            waited,
+            error: Some(error),
+        })
     }
 
     pub(crate) fn into_error(self, core: &Core, mut ledger: Ledger) -> CallError {
@@ -275,7 +329,10 @@ impl Stop {
                     .with_response(response)
             }
         };
-        error.with_attempts(ledger.take_attempts())
+        let waited = ledger.waited;
+        error
+            .with_attempts(ledger.take_attempts())
+            .with_waited(waited)
     }
 }
 

@@ -87,6 +87,10 @@ pub struct CallOptions {
     pub attempts: Option<u32>,
     /// The same for failovers; zero means none.
     pub failovers: Option<u32>,
+    /// Whether [`Client::send`](crate::Client::send) returns an answer that is JSON only when it is
+    /// whole, up to 8 MiB: then one that is a failure inside a 200 can be tried again like any
+    /// other. A caller can do nothing with half of it. Default: false.
+    pub hold_json: bool,
 }
 
 impl Default for CallOptions {
@@ -103,6 +107,7 @@ impl Default for CallOptions {
             deadlines: None,
             attempts: None,
             failovers: None,
+            hold_json: false,
         }
     }
 }

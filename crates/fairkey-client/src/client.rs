@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_core::{ApiKey, KeyId, Pool};
 use fairkey_openrouter::{ChatRequest, ChatResponse, Credits, KeyInfo, endpoint};
+use fairkey_transport::{Body, StreamedBody};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
 
 use crate::account;
 use crate::activity::Activity;
 use crate::answer::{Answer, Attempt};
-use crate::attempts::{self, Accepted, Done, Job, Mode};
+use crate::attempts::{self, Accepted, Done, Job, Mode, Payload};
 use crate::call::{Call, CallOptions};
 use crate::catalog::Catalog;
 use crate::chat_stream::ChatStream;
@@ -44,7 +46,7 @@ pub struct Client {
 }
 
 /// Who served an answer: among the extensions of what [`Client::send`] returns.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Served {
     /// The key.
@@ -53,6 +55,11 @@ pub struct Served {
     pub model: Option<Arc<str>>,
     /// Every attempt up to the answer.
     pub attempts: Vec<Attempt>,
+    /// How long the call stood in line for keys, all its attempts together.
+    pub waited: Duration,
+    /// Where the answer is a refusal: why there was no other attempt, and when one makes sense. Its
+    /// scope says whether the refusal concerns the request, or the keys.
+    pub error: Option<CallError>,
 }
 
 impl Client {
@@ -140,7 +147,7 @@ impl Client {
             method: Method::POST,
             uri: self.join(endpoint::CHAT_COMPLETIONS)?,
             headers: self.headers(json()),
-            body,
+            body: Payload::Whole(body),
             options,
         };
         match attempts::run(&self.core, job).await? {
@@ -170,15 +177,40 @@ impl Client {
     ///
     /// Where there is no answer at all.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<LeasedBody>, CallError> {
+        self.pass(request.map(Payload::Whole)).await
+    }
+
+    /// Sends a request while its body comes, and returns the answer as it comes: for uploads that
+    /// are not to be held in memory. Otherwise as [`send`](Self::send).
+    ///
+    /// There is another attempt only as long as nobody has asked for a piece of the body: a key that
+    /// cannot be had, a connection that cannot be made. From the first piece on the answer stands,
+    /// whatever it is, and a failure is final ([`GiveUp::BodySent`](crate::GiveUp::BodySent)).
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer at all.
+    pub async fn send_streamed(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<LeasedBody>, CallError> {
+        self.pass(request.map(|body| Payload::Streamed(StreamedBody::new(body))))
+            .await
+    }
+
+    async fn pass(&self, request: Request<Payload>) -> Result<Response<LeasedBody>, CallError> {
         let (mut parts, body) = request.into_parts();
         let uri = self.core.base.resolve(&parts.uri).map_err(bad_request)?;
+        let options: CallOptions = parts.extensions.remove().unwrap_or_default();
         let job = Job {
-            mode: Mode::Pass,
+            mode: Mode::Pass {
+                hold: options.hold_json,
+            },
             method: parts.method,
             uri,
             headers: self.headers(parts.headers),
             body,
-            options: parts.extensions.remove::<CallOptions>().unwrap_or_default(),
+            options,
         };
         match attempts::run(&self.core, job).await? {
             Done {
@@ -186,17 +218,64 @@ impl Client {
                 key,
                 model,
                 attempts,
+                waited,
+                error,
                 ..
             } => {
                 response.extensions_mut().insert(Served {
                     key,
                     model,
                     attempts,
+                    waited,
+                    error,
                 });
                 Ok(*response)
             }
             _ => Err(other_mode()),
         }
+    }
+
+    /// Sends a request with the key `id` and no other, once: for what belongs to that key or its
+    /// account, such as a job that it began.
+    ///
+    /// Needs no lease, counts for nothing, and asks no gate. The request's URI is as for
+    /// [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// [`CallErrorKind::Request`] where no key has this label; otherwise where there is no answer.
+    pub async fn send_by(
+        &self,
+        id: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let secret = self.core.admission.pool.expose_key(id).ok_or_else(|| {
+            CallError::new(CallErrorKind::Request, format!("there is no key \"{id}\""))
+        })?;
+        self.send_with(&secret, request).await
+    }
+
+    /// The same with a secret that is no key of this client, such as a management key. It is sent to
+    /// the client's own origin and to no other.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer.
+    pub async fn send_with(
+        &self,
+        secret: &ApiKey,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let (parts, body) = request.into_parts();
+        let uri = self.core.base.resolve(&parts.uri).map_err(bad_request)?;
+        let headers = self.headers(parts.headers);
+        account::pass(&self.core, parts.method, uri, headers, body, secret).await
+    }
+
+    /// Returns the base URL that requests are relative to, without a slash at its end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        self.core.base.text()
     }
 
     /// Makes one call and reads the answer whole, up to the client's bound on bodies.
@@ -217,7 +296,7 @@ impl Client {
             method: call.method,
             uri,
             headers: self.headers(call.headers),
-            body: call.body,
+            body: Payload::Whole(call.body),
             options: call.options,
         };
         match attempts::run(&self.core, job).await? {
@@ -227,6 +306,7 @@ impl Client {
                 model,
                 attempts,
                 elapsed,
+                ..
             } => Ok(Answer {
                 key,
                 model,

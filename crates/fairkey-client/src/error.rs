@@ -31,6 +31,7 @@ struct Inner {
     retry_at: Option<Timestamp>,
     retry_after: Option<Duration>,
     keys: Keys,
+    waited: Duration,
     response: Option<Response<Bytes>>,
 }
 
@@ -107,6 +108,7 @@ impl CallError {
             retry_at: None,
             retry_after: None,
             keys: Keys::default(),
+            waited: Duration::ZERO,
             response: None,
         };
         Self {
@@ -140,6 +142,10 @@ impl CallError {
 
     pub(crate) fn with_keys(self, keys: Keys) -> Self {
         self.with(|inner| inner.keys = keys)
+    }
+
+    pub(crate) fn with_waited(self, waited: Duration) -> Self {
+        self.with(|inner| inner.waited = waited)
     }
 
     pub(crate) fn with_response(self, response: Option<Response<Bytes>>) -> Self {
@@ -226,6 +232,12 @@ impl CallError {
                 keys.is_for_good
                     && matches!(keys.by, Some(Scope::Key | Scope::Budget | Scope::Account))
             })
+    }
+
+    /// Returns how long the call stood in line for keys, all its attempts together.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.inner.waited
     }
 
     /// Returns the answer that the last attempt had, as it came, where it had one and failed.

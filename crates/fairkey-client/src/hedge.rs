@@ -167,7 +167,7 @@ impl Hedging {
         if !of_class || matches!(job.mode, Mode::Whole { .. }) || model.is_none_or(is_free_model) {
             return false;
         }
-        splice::peek(&job.body).is_ok_and(|peek| {
+        splice::peek(job.body.bytes()).is_ok_and(|peek| {
             let pinned = || peek.pinned_providers();
             peek.stream && (self.config.any_provider || all_stop_billing(&pinned()))
         })

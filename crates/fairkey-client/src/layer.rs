@@ -201,7 +201,7 @@ where
         }
     };
     let now = || core.admission.pool.now();
-    let accepted = match Mode::Pass
+    let accepted = match (Mode::Pass { hold: false })
         .accept(exchange, &path, response.map(Body::new))
         .await
     {
@@ -230,6 +230,9 @@ where
         key: response.body().key().clone(),
         model: options.model.clone(),
         attempts: ledger.take_attempts(),
+        waited: ledger.waited,
+        // Whoever makes the attempts decides whether there is another.
+        error: None,
     };
     response.extensions_mut().insert(served);
     Ok(*response)

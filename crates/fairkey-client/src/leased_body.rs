@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use fairkey_core::KeyId;
+use fairkey_core::{Cost, KeyId};
 use fairkey_openrouter::Fault;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Attempt;
 use crate::error::{CallError, CallErrorKind};
@@ -100,6 +102,44 @@ impl LeasedBody {
         }
     }
 
+    /// Reads JSON to its end, unless it has more than `limit_bytes`. The first of it, white space
+    /// aside, is waited for until `first`.
+    pub(crate) async fn whole(
+        &mut self,
+        first: Instant,
+        limit_bytes: usize,
+    ) -> Result<First, Elapsed> {
+        let (mut kept, mut content) = (0, false);
+        while kept <= limit_bytes {
+            let next = if content {
+                self.exchange.chunk().await
+            } else {
+                timeout_at(first, self.exchange.chunk()).await?
+            };
+            match next {
+                Some(Ok(chunk)) => {
+                    content |= !chunk.trim_ascii().is_empty();
+                    kept += chunk.len();
+                    self.watch.push(&chunk);
+                    self.read.push_back(chunk);
+                }
+                Some(Err(error)) => {
+                    return Ok(First::Broken(self.exchange.fail_in_transport(&error)));
+                }
+                None => {
+                    let first = self.first_at_end();
+                    // What has passed is told by what follows; what is held is told by the verdict.
+                    self.cut = None;
+                    if matches!(first, First::Content) {
+                        self.exchange.end();
+                    }
+                    return Ok(first);
+                }
+            }
+        }
+        Ok(First::Content)
+    }
+
     /// The end has come before anything was known. All that there is to know is read now: whoever
     /// reads on finds nothing but what was kept, and at its end hears that it is not whole.
     fn first_at_end(&mut self) -> First {
@@ -143,6 +183,18 @@ impl LeasedBody {
     #[must_use]
     pub fn key(&self) -> &KeyId {
         self.exchange.key()
+    }
+
+    /// Returns what the call used, as far as the answer has said by now: usually at its end.
+    #[must_use]
+    pub fn cost(&self) -> Option<Cost> {
+        self.watch.cost()
+    }
+
+    /// Returns whether the upstream has said that the answer is whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.done
     }
 
     fn end(&mut self) -> Option<Fault> {

@@ -62,6 +62,8 @@ pub enum GiveUp {
     /// It is unknown whether the attempt still runs, and the configuration says not to send a
     /// request twice.
     Unknown,
+    /// The body was sent while it came, and is gone.
+    BodySent,
 }
 
 impl GiveUp {
@@ -76,6 +78,7 @@ impl GiveUp {
             Self::NoKeyLeft => "no other key is left to try",
             Self::Committed => "content has been delivered already",
             Self::Unknown => "the request may still be running, and is not to be sent twice",
+            Self::BodySent => "the body was sent while it came, and cannot be sent again",
         }
     }
 }

@@ -11,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use crate::summary::{self, Summary};
 
 /// How much of a JSON answer is kept for a look at its end; of a larger one only the end counts.
-const JSON_BYTES: usize = 8 << 20;
+pub(crate) const JSON_BYTES: usize = 8 << 20;
 
 /// What a watch has seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,11 @@ impl Watch {
     /// Tells whether the watch can tell content from what precedes it.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Chat { .. } | Self::Events { .. })
+    }
+
+    /// Tells whether the watch judges an answer when it is whole.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self, Self::Json { .. })
     }
 
     /// Takes bytes that pass. Take all news before the next.

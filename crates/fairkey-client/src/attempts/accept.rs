@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, Failure};
 use crate::leased_body::{First, LeasedBody};
 use crate::network;
 use crate::summary::Summary;
-use crate::watch::{Watch, body_fault, is_event_stream, is_json};
+use crate::watch::{JSON_BYTES, Watch, body_fault, is_event_stream, is_json};
 
 /// How much of a refusal is read to understand it.
 const REFUSAL_BYTES: usize = 256 << 10;
@@ -30,8 +30,9 @@ pub(crate) enum Mode {
     Whole { chat: bool },
     /// Chunks of a chat completion.
     ChatStream,
-    /// Whatever it is, as it comes. Statuses of refusal included, once no attempt can help.
-    Pass,
+    /// Whatever it is, as it comes. Statuses of refusal included, once no attempt can help. JSON is
+    /// held until it is whole, where that is asked for.
+    Pass { hold: bool },
 }
 
 /// An answer that was accepted.
@@ -82,6 +83,11 @@ impl Failed {
 type Result<T> = std::result::Result<T, Box<Failed>>;
 
 impl Mode {
+    /// Tells whether refusals are handed on.
+    pub(crate) fn is_pass(&self) -> bool {
+        matches!(self, Self::Pass { .. })
+    }
+
     /// Decides whether an answer is one. From here on the exchange holds the body.
     pub(crate) async fn accept(
         &self,
@@ -93,13 +99,13 @@ impl Mode {
         exchange.receive(body);
         let refused = parts.status.is_client_error() || parts.status.is_server_error();
         match self {
-            Self::Pass if refused => refuse_and_pass(exchange, parts).await,
-            _ if refused || (!parts.status.is_success() && *self != Self::Pass) => {
+            Self::Pass { .. } if refused => refuse_and_pass(exchange, parts).await,
+            _ if refused || (!parts.status.is_success() && !self.is_pass()) => {
                 refuse(exchange, parts).await
             }
             Self::Whole { chat } => whole(exchange, parts, *chat).await,
             Self::ChatStream => chat_stream(exchange, parts).await,
-            Self::Pass => pass(exchange, path, parts).await,
+            Self::Pass { hold } => pass(exchange, path, parts, *hold).await,
         }
     }
 }
@@ -270,14 +276,22 @@ async fn chat_stream(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
 }
 
 /// Hands an answer on; a stream only when its first content is there.
-async fn pass(exchange: Exchange, path: &str, parts: Parts) -> Result<Accepted> {
+async fn pass(exchange: Exchange, path: &str, parts: Parts, hold: bool) -> Result<Accepted> {
     let watch = Watch::choose(path, &parts.headers);
     let is_stream = watch.is_stream() && parts.status.is_success();
+    let is_held = hold && watch.is_json() && parts.status.is_success();
     let wait = exchange.deadlines.first_content;
     let key = exchange.key().clone();
     let mut body = LeasedBody::new(exchange, watch);
-    if is_stream {
-        match timeout_at(after(wait), body.first(GATE_BYTES)).await {
+    if is_stream || is_held {
+        let first = async {
+            if is_stream {
+                timeout_at(after(wait), body.first(GATE_BYTES)).await
+            } else {
+                body.whole(after(wait), JSON_BYTES).await
+            }
+        };
+        match first.await {
             Ok(First::Content) => {}
             Ok(First::Fault(fault)) => {
                 let mut failed = Failed::new(Failure::told(fault));

@@ -43,7 +43,7 @@ pub(super) async fn run(
 ) -> (Seat, Result<Accepted, Box<Failed>>) {
     let first = Seat::of(&held);
     let model = ledger.models.name().cloned();
-    let body = ledger.models.body(&job.body);
+    let body = ledger.models.body(job.body.bytes());
     let primary = attempt(core, job, body, model.clone(), ledger.left(), held);
     let (Some(hedging), Some(model)) = (hedging, model) else {
         return (first, primary.await);
@@ -72,7 +72,7 @@ pub(super) async fn run(
     core.counters.attempts.up();
     core.counters.hedges.up();
     ledger.hedge(held.lease.key(), core.admission.pool.now());
-    let body = ledger.models.body(&job.body);
+    let body = ledger.models.body(job.body.bytes());
     let hedge = attempt(
         core,
         job,

@@ -20,6 +20,7 @@ mod management;
 mod map;
 mod no_key;
 mod outcomes;
+mod passing;
 mod properties;
 mod providers;
 mod recovery;
