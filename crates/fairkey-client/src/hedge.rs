@@ -35,7 +35,8 @@ use crate::{BudgetConfig, RetryBudget};
 #[derive(Clone, Debug, PartialEq)]
 pub struct HedgeConfig {
     /// The second attempt begins when so large a part of a model's last 128 streams had their first
-    /// content. From 0.5 to 0.999. Default 0.95: one in twenty is that late.
+    /// content. From 0.5 to 0.999, and in effect at least 1 - [`max_share`](Self::max_share): what
+    /// may be hedged goes to those that are latest. Default 0.95: one in twenty is that late.
     pub quantile: f64,
     /// And not before so much time, whatever is usual. Default 250 ms.
     pub at_least: Duration,
@@ -134,6 +135,7 @@ const EVERY: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Hedging {
     pub(crate) config: HedgeConfig,
+    quantile: f64,
     budget: RetryBudget,
     models: Mutex<HashMap<Arc<str>, Streams>>,
 }
@@ -155,6 +157,7 @@ impl Hedging {
             ttl: Duration::from_secs(60),
         });
         Self {
+            quantile: config.quantile.max(1.0 - config.max_share),
             config,
             budget,
             models: Mutex::default(),
@@ -207,7 +210,7 @@ impl Hedging {
             models.insert(Arc::clone(model), Streams::default());
         }
         if let Some(streams) = models.get_mut(model) {
-            streams.note(took, self.config.quantile);
+            streams.note(took, self.quantile);
         }
     }
 
@@ -254,6 +257,7 @@ mod tests {
     fn late_is_what_so_many_of_the_last_streams_were_not() {
         let hedging = Hedging::new(HedgeConfig {
             at_least: Duration::ZERO,
+            max_share: 0.05,
             ..HedgeConfig::default()
         });
         let model: Arc<str> = "m".into();

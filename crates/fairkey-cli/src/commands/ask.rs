@@ -5,6 +5,7 @@ mod failure;
 use std::io::{self, Read};
 
 use fairkey_client::{CallError, CallOptions, ChatStream};
+use fairkey_core::Class;
 use fairkey_openrouter::{ChatRequest, endpoint};
 use serde_json::json;
 
@@ -187,11 +188,18 @@ fn request(
         .apply(endpoint::CHAT_COMPLETIONS, &request.to_bytes())
         .map_err(|error| error.to_string())?;
     let Some(routed) = routed else {
-        let options = CallOptions::of_chat(&request);
+        let options = of_somebody_who_waits(&request);
         return Ok((request, options));
     };
     let request = ChatRequest::from_slice(&routed.body)
         .map_err(|error| format!("route {:?} makes no request: {error}", routed.name))?;
-    let options = CallOptions::of_chat(&request).routed(&routed);
+    let options = of_somebody_who_waits(&request).routed(&routed);
     Ok((request, options))
+}
+
+fn of_somebody_who_waits(request: &ChatRequest) -> CallOptions {
+    CallOptions {
+        class: Class::Interactive,
+        ..CallOptions::of_chat(request)
+    }
 }
