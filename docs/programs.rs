@@ -20,6 +20,10 @@ pub mod faults {}
 #[doc(hidden)]
 pub mod coming_from_a_key_pool {}
 
+#[doc = include_str!("src/hedging.md")]
+#[doc(hidden)]
+pub mod hedging {}
+
 #[doc = include_str!("src/routing.md")]
 #[doc(hidden)]
 pub mod routing {}

@@ -155,7 +155,7 @@ impl fmt::Display for Amount {
             Dimension::InFlightUsd | Dimension::Credit => {
                 let micros = self.1;
                 // Small amounts with all of their digits: a call may cost less than a cent.
-                if micros % 10_000 == 0 || micros >= 1_000_000 {
+                if micros.is_multiple_of(10_000) || micros >= 1_000_000 {
                     write!(f, "{:.2}", micros as f64 / 1e6)
                 } else {
                     write!(f, "{:.6}", micros as f64 / 1e6)
