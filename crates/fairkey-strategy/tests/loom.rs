@@ -19,5 +19,7 @@ mod cooldown;
 mod limits;
 #[path = "loom/model_breaker.rs"]
 mod model_breaker;
+#[path = "loom/queue.rs"]
+mod queue;
 #[path = "loom/support.rs"]
 mod support;

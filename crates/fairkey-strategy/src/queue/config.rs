@@ -40,8 +40,8 @@ pub struct QueueConfig {
     /// wait when its time is over, as far as it can be told from how the queue has moved. Default
     /// true.
     pub refuse_early: bool,
-    /// How many tenants are remembered while they have nobody in the queue: those that have had
-    /// most. Default 1,024.
+    /// How many tenants are remembered while they have nobody in the queue: the last ones. Default
+    /// 1,024.
     pub tenants: usize,
 }
 
@@ -148,6 +148,10 @@ impl Tenant {
     #[must_use]
     pub fn weight_value(&self) -> NonZeroU32 {
         self.weight
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 }
 

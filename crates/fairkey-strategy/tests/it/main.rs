@@ -11,6 +11,7 @@ mod laws;
 mod limits;
 mod max_in_flight;
 mod model_breaker;
+mod queue;
 mod recovery;
 mod rotation;
 mod spread;
