@@ -136,7 +136,7 @@ async fn the_first_may_still_win() {
 async fn who_fails_beside_another_is_charged_and_the_other_goes_on() {
     for second_fails in [false, true] {
         let refuse = || Reply::status(401, REVOKED).after(SOON);
-        let then = move |seen: &Seen| match (seen.nth % 2 == 0) == second_fails {
+        let then = move |seen: &Seen| match seen.nth.is_multiple_of(2) == second_fails {
             true => refuse(),
             false => stream(LATE),
         };
@@ -315,7 +315,7 @@ async fn nothing_is_hedged_that_should_not_be() {
     ];
     for (what, hedges, build, alter) in cases {
         let then = first_and_second(|| stream(LATE), || stream(SOON));
-        let (client, _, late) = hedging(|it| build(it), then);
+        let (client, _, late) = hedging(build, then);
         teach(&client, &late).await;
         let mut request = prompt("x");
         let mut options = interactive(&request);

@@ -329,9 +329,11 @@ async fn go(client: Client, way: Way) {
         tokens: 50,
         micro_usd: 900,
     };
-    let mut options = CallOptions::default();
-    options.model = Some(format!("m/{way:?}").into());
-    options.cost = cost;
+    let options = CallOptions {
+        model: Some(format!("m/{way:?}").into()),
+        cost,
+        ..CallOptions::default()
+    };
     match way {
         Way::Stream | Way::Leave | Way::Break => {
             let mut request = Request::post("/chat/completions")
