@@ -127,8 +127,7 @@ impl Schedule {
 
     /// Returns a key to ask now, and counts it as asked until it [answers](Self::answered).
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<KeyId> {
-        let asking = self.entries.values().filter(|entry| entry.is_asked).count();
-        if asking >= self.config.at_once.max(1) {
+        if self.is_full() {
             return None;
         }
         let due = |(_, entry): &(&KeyId, &mut Entry)| !entry.is_asked && entry.due <= now;
@@ -139,8 +138,17 @@ impl Schedule {
         Some(key.clone())
     }
 
-    /// Returns when something is due next, those aside that are being asked.
+    fn is_full(&self) -> bool {
+        let asking = self.entries.values().filter(|entry| entry.is_asked).count();
+        asking >= self.config.at_once.max(1)
+    }
+
+    /// Returns when something is to be asked next: `None` while as many are being asked as may be,
+    /// since then an answer comes before any time does.
     pub(crate) fn due(&self) -> Option<Timestamp> {
+        if self.is_full() {
+            return None;
+        }
         let waiting = self.entries.values().filter(|entry| !entry.is_asked);
         waiting.map(|entry| entry.due).min()
     }
@@ -220,6 +228,16 @@ mod tests {
             asked.values().all(|times| (10..=16).contains(times)),
             "{asked:?}"
         );
+    }
+
+    #[test]
+    fn while_as_many_are_asked_as_may_be_nobody_wakes_for_those_that_are_due() {
+        let (mut schedule, _) = schedule(3);
+        let asked: Vec<KeyId> = std::iter::from_fn(|| schedule.next(at(9))).collect();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(schedule.due(), None, "one is due, and cannot be asked");
+        schedule.answered(&asked[0], Next::Well { change: None }, at(9));
+        assert!(schedule.due().unwrap() <= at(9));
     }
 
     #[test]
