@@ -329,7 +329,7 @@ async fn go(client: Client, way: Way) {
         tokens: 50,
         micro_usd: 900,
     };
-    let options = CallOptions {
+    let mut options = CallOptions {
         model: Some(format!("m/{way:?}").into()),
         cost,
         ..CallOptions::default()
