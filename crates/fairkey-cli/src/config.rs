@@ -7,13 +7,14 @@ pub(crate) mod base_url;
 mod bounds;
 mod duration;
 mod file;
+mod limits;
 mod places;
 mod position;
 mod profiles;
 mod secret;
 mod shown;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use fairkey_core::{AccountId, ApiKey, Key};
 use fairkey_openrouter::AppAttribution;
 use fairkey_openrouter::profile::Profiles;
-use fairkey_strategy::{BreakerConfig, CooldownConfig};
+use fairkey_strategy::{BreakerConfig, CooldownConfig, LimitSet, LimitsConfig};
 use fairkey_transport::Deadlines;
 
 use self::file::File;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) variables: Vec<String>,
     pub(crate) base_url: Option<String>,
     pub(crate) app: Option<AppAttribution>,
+    /// What keys, accounts, free models and models are limited to.
+    pub(crate) limits: LimitsConfig,
     pub(crate) strategy: StrategyName,
     pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) cooldown: Option<CooldownConfig>,
@@ -251,8 +254,12 @@ impl Config {
             })?;
             config.breaker = Some(breaker);
         }
+        if let Some(bounds::TimeOrNone(margin)) = file.limits.margin {
+            config.limits.margin = margin;
+        }
+        let mut limited = HashSet::new();
         for account in file.accounts {
-            config.declare(account, dir, sources)?;
+            config.declare(account, &mut limited, dir, sources)?;
         }
         for key in file.keys {
             config.add(key, dir, sources)?;
@@ -263,6 +270,7 @@ impl Config {
     fn declare(
         &mut self,
         account: file::Account,
+        limited: &mut HashSet<String>,
         dir: &Path,
         sources: &Sources<'_>,
     ) -> Result<(), Wrong> {
@@ -278,6 +286,19 @@ impl Config {
             });
         }
         let id = id.into_inner();
+        let limits = &mut self.limits;
+        let set = limits::read(account.limits)?;
+        let free = limits::read(account.free_models)?;
+        let models = limits::models(account.models, limited)?;
+        if set != LimitSet::NONE {
+            limits.accounts.insert(id.as_str().into(), set);
+        }
+        if free != LimitSet::NONE {
+            limits.free_models.insert(id.as_str().into(), free);
+        }
+        if !models.is_empty() {
+            limits.models.insert(id.as_str().into(), models);
+        }
         let mut from = None;
         if let Some(secret) = account.management_key {
             from = Some(secret.get_ref().from());
@@ -307,6 +328,10 @@ impl Config {
         }
         let id = id.into_inner();
         let what = format!("the secret of key \"{id}\"");
+        let limits = limits::read(key.limits)?;
+        if limits != LimitSet::NONE {
+            self.limits.keys.insert(id.as_str().into(), limits);
+        }
         let from = key.secret.get_ref().from();
         let secret = self.secret(key.secret, &what, dir, sources)?;
         let mut made = Key::new(id.as_str(), secret);

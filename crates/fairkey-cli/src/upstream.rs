@@ -350,6 +350,8 @@ fn builder(
 
 fn with_strategy(builder: ClientBuilder, config: &Config) -> ClientBuilder {
     let builder = match config.strategy {
+        // What the client picks by where nothing else is said: over its own limits.
+        StrategyName::Headroom => builder,
         StrategyName::LeastInFlight => builder.strategy(WeightedLeastInFlight::new()),
         StrategyName::RoundRobin => builder.strategy(RoundRobin::new()),
         StrategyName::SmoothWeighted => builder.strategy(SmoothWeighted::new()),
@@ -358,6 +360,7 @@ fn with_strategy(builder: ClientBuilder, config: &Config) -> ClientBuilder {
     };
     builder
         .default_gates(true)
+        .limits(config.limits.clone())
         .breaker(config.breaker.clone().unwrap_or_default())
         .cooldown(config.cooldown.clone().unwrap_or_default())
 }

@@ -37,11 +37,12 @@ async fn show(args: &KeysArgs) -> Exit {
     };
     upstream.warn();
     let reports = read(&upstream).await;
+    let limits = upstream.client.limit_uses();
     upstream.close();
     let text = if args.json {
-        report::json(&reports)
+        report::json(&reports, &limits)
     } else {
-        report::table(&reports, terminal::width(std::io::stdout()))
+        report::table(&reports, &limits, terminal::width(std::io::stdout()))
     };
     // Whoever reads it may have seen enough.
     let _ = terminal::print(&text);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::bounds::{self, Time, TimeOrNone};
+use super::limits;
 use super::profiles::Routes;
 use super::secret::Secret;
 
@@ -19,6 +20,7 @@ pub(super) struct File {
     pub(super) upstream: Upstream,
     pub(super) accounts: Vec<Account>,
     pub(super) keys: Vec<Key>,
+    pub(super) limits: limits::Keeping,
     pub(super) strategy: Strategy,
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<Spanned<Retry>>,
@@ -64,6 +66,10 @@ impl From<App> for AppAttribution {
 pub(super) struct Account {
     pub(super) id: Spanned<String>,
     pub(super) management_key: Option<Spanned<Secret>>,
+    pub(super) limits: Option<Spanned<limits::Table>>,
+    pub(super) free_models: Option<Spanned<limits::Table>>,
+    #[serde(default)]
+    pub(super) models: Vec<limits::Model>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +79,7 @@ pub(super) struct Key {
     pub(super) account: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "bounds::weight")]
     pub(super) weight: Option<u32>,
+    pub(super) limits: Option<Spanned<limits::Table>>,
     pub(super) secret: Spanned<Secret>,
 }
 
@@ -87,6 +94,7 @@ pub(super) struct Strategy {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StrategyName {
     #[default]
+    Headroom,
     LeastInFlight,
     RoundRobin,
     SmoothWeighted,

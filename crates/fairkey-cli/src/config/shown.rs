@@ -8,7 +8,7 @@ use fairkey_openrouter::endpoint;
 use fairkey_openrouter::profile::Profile;
 use serde_json::{Map, Value, json};
 
-use super::{Config, SecretFrom, duration};
+use super::{Config, SecretFrom, duration, limits};
 use crate::keyring::Keyring;
 
 /// The configuration as it holds. It has no secret in it.
@@ -163,6 +163,13 @@ impl Shown {
                     from("weight")
                 },
             });
+            if let (Some(_), Some(set)) = (&path, config.limits.keys.get(key.id())) {
+                settings.push(Setting {
+                    name: "limits",
+                    value: Shape::Plain(limits::shown(set)),
+                    from: from("limits"),
+                });
+            }
             settings.push(Setting {
                 name: "secret",
                 value: Shape::Secret(secret),
@@ -270,6 +277,27 @@ fn declared(config: &Config, at: usize, account: &(AccountId, Option<SecretFrom>
         value: Shape::Secret(secret),
         from: from("management_key"),
     }));
+    let own = &config.limits;
+    let mut add = |name: &'static str, value: Value| {
+        settings.push(Setting {
+            name,
+            value: Shape::Plain(value),
+            from: from(name),
+        });
+    };
+    if let Some(set) = own.accounts.get(id) {
+        add("limits", limits::shown(set));
+    }
+    if let Some(set) = own.free_models.get(id) {
+        add("free_models", limits::shown(set));
+    }
+    if let Some(models) = own.models.get(id) {
+        let mut models: Vec<_> = models.iter().collect();
+        models.sort_unstable_by_key(|(model, _)| *model);
+        let each = models.into_iter();
+        let each = each.map(|(id, set)| json!({ "id": id, "limits": limits::shown(set) }));
+        add("models", each.collect());
+    }
     Entry(settings)
 }
 
@@ -347,6 +375,9 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     }
     vec![
         upstream.done(),
+        section("limits")
+            .time("margin", config.limits.margin)
+            .done(),
         section("strategy")
             .value("use", json!(config.strategy))
             .done(),
@@ -431,6 +462,10 @@ fn toml(value: &Value) -> String {
                 .map(|(name, value)| format!("{} = {}", key(name), toml(value)))
                 .collect();
             format!("{{ {} }}", each.join(", "))
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let each: Vec<String> = items.iter().map(toml).collect();
+            format!("[{}]", each.join(", "))
         }
         other => other.to_string(),
     }

@@ -181,7 +181,7 @@ fn show_tells_every_value_and_where_it_comes_from_and_no_secret() {
         ("failovers = 16", "# default"),
         ("total = \"15m\"", "# line 4"),
         ("connect = \"10s\"", "# default"),
-        ("use = \"least-in-flight\"", "# default"),
+        ("use = \"headroom\"", "# default"),
         ("# count: off", "# default"),
         ("management_key = { env = \"IN_ENV\" }", "# line 7"),
         ("secret = \"[hidden]\"", "# line 11"),

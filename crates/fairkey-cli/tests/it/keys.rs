@@ -1,5 +1,7 @@
 //! Keys: none, twice, revoked, dead; and what is said about them.
 
+use std::time::Duration;
+
 use fairkey_mock::{Account, Key, MockOpenRouter};
 use serde_json::Value;
 
@@ -253,4 +255,49 @@ fn keys_of_one_account_that_nobody_named_are_told() {
     let said = stage.run(["keys", "--base-url", &mock.url()]);
     said.ends_with(0)
         .says("keys \"api-keys-1\" and \"api-keys-2\" belong to one account");
+}
+
+#[test]
+fn limits_hold_a_run_back_and_are_shown_with_what_is_used() {
+    let mock = Mock::start(
+        MockOpenRouter::builder()
+            .account(Account::new("acme").requests_per_window(20, Duration::from_secs(1)))
+            .key(Key::new(GOOD).account("acme"))
+            .key(Key::new(OTHER).account("acme")),
+    );
+    let stage = Stage::new().env("ONE", GOOD).env("TWO", OTHER);
+    stage.write(
+        "fairkey.toml",
+        "[[accounts]]\nid = \"acme\"\nlimits = { requests = { limit = 20, per = \"1s\" }, in_flight = 9 }\n\
+         [[keys]]\nid = \"a\"\naccount = \"acme\"\nsecret = { env = \"ONE\" }\n\
+         [[keys]]\nid = \"b\"\naccount = \"acme\"\nlimits.in_flight = 5\nsecret = { env = \"TWO\" }\n",
+    );
+    stage.prompts("in.jsonl", 50);
+    let url = mock.url();
+    let said = stage.run(["run", "in.jsonl", "--concurrency", "50", "--base-url", &url]);
+    said.ends_with(0);
+    let total = mock.server.counters().total;
+    assert_eq!((total.status(200), total.status(429)), (50, 0));
+    let said = stage.run(["keys", "--base-url", &url]);
+    said.ends_with(0);
+    for line in [
+        "account \"acme\" has used 0 of 20 requests a second, 0 of 9 calls at a time\n",
+        "key \"b\" has used 0 of 5 calls at a time\n",
+    ] {
+        assert!(said.stdout.contains(line), "{}", said.stdout);
+    }
+    let said = stage.run(["keys", "--json", "--base-url", &url]);
+    let keys: Value = serde_json::from_str(&said.stdout).unwrap();
+    let limits = |at: usize| keys[at]["limits"].as_array().unwrap().len();
+    assert_eq!((limits(0), limits(1)), (2, 3));
+    assert_eq!(keys[0]["limits"][0]["limit"], 20);
+    let said = stage.run(["config", "show"]);
+    said.ends_with(0);
+    let shown = "limits = { in_flight = 9, requests = { limit = 20, per = \"1s\" } }";
+    assert!(said.stdout.contains(shown), "{}", said.stdout);
+    // What is shown is a file that says the same.
+    stage.write("shown.toml", &said.stdout);
+    stage
+        .run(["config", "check", "--config", "shown.toml"])
+        .ends_with(0);
 }

@@ -6,6 +6,7 @@ use fairkey_client::{KeyStanding, Out};
 use fairkey_core::{AccountId, KeyId};
 use fairkey_mock::Timestamp;
 use fairkey_openrouter::{KeyBudget, KeyInfo, ResetInterval};
+use fairkey_strategy::{LimitAccount, LimitOwner, LimitUse};
 use serde_json::{Value, json};
 
 use super::Trouble;
@@ -142,7 +143,7 @@ fn balance(balance: &Balance) -> String {
 }
 
 /// Returns the keys as text, in a table that is no wider than `width`.
-pub(super) fn table(reports: &[Report], width: Option<usize>) -> String {
+pub(super) fn table(reports: &[Report], limits: &[LimitUse], width: Option<usize>) -> String {
     let mut rows = Table::new(&[
         "key",
         "account",
@@ -176,6 +177,7 @@ pub(super) fn table(reports: &[Report], width: Option<usize>) -> String {
             text.push_str(&format!("key \"{}\" is {standing}\n", report.key));
         }
     }
+    text.push_str(&limited(limits));
     let mut text = redaction::clean(&text);
     if reports
         .iter()
@@ -188,8 +190,42 @@ pub(super) fn table(reports: &[Report], width: Option<usize>) -> String {
     text
 }
 
+/// Says what is used of the limits, one line for each owner.
+fn limited(limits: &[LimitUse]) -> String {
+    let mut text = String::new();
+    for same in limits.chunk_by(|one, next| one.owner == next.owner) {
+        let each: Vec<String> = same.iter().map(ToString::to_string).collect();
+        let owner = &same[0].owner;
+        text.push_str(&format!("{owner} has used {}\n", each.join(", ")));
+    }
+    if !text.is_empty() {
+        text.insert(0, '\n');
+    }
+    text
+}
+
+/// Returns the limits that a key is under.
+fn limits_of(report: &Report, limits: &[LimitUse]) -> Value {
+    let is_its = |limit: &&LimitUse| match (&limit.owner, limit.owner.account()) {
+        (LimitOwner::Key(key), _) => *key == report.key,
+        (_, Some(LimitAccount::Named(account))) => report.account.as_ref() == Some(account),
+        (_, Some(LimitAccount::OfKey(key))) => *key == report.key,
+        _ => false,
+    };
+    let each = limits.iter().filter(is_its).map(|limit| {
+        json!({
+            "of": limit.owner.to_string(),
+            "dimension": limit.dimension.as_str(),
+            "used": limit.used,
+            "limit": limit.limit.amount,
+            "per_seconds": limit.limit.per.as_secs_f64(),
+        })
+    });
+    each.collect()
+}
+
 /// Returns the keys as JSON.
-pub(super) fn json(reports: &[Report]) -> String {
+pub(super) fn json(reports: &[Report], limits: &[LimitUse]) -> String {
     let each: Vec<Value> = reports
         .iter()
         .map(|report| {
@@ -215,6 +251,7 @@ pub(super) fn json(reports: &[Report]) -> String {
                 "balance_from": from,
                 "info": info,
                 "standing": report.standing.as_ref().map(standing),
+                "limits": limits_of(report, limits),
             })
         })
         .collect();
