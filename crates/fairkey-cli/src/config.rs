@@ -7,6 +7,7 @@ pub(crate) mod base_url;
 mod bounds;
 mod duration;
 mod file;
+mod hedge;
 mod limits;
 mod places;
 mod position;
@@ -20,6 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fairkey_client::HedgeConfig;
 use fairkey_core::{AccountId, ApiKey, Key};
 use fairkey_openrouter::AppAttribution;
 use fairkey_openrouter::profile::Profiles;
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) cooldown: Option<CooldownConfig>,
     pub(crate) deadlines: Deadlines,
     pub(crate) retry: Retry,
+    /// `None`: nothing is hedged.
+    pub(crate) hedge: Option<HedgeConfig>,
     /// What stands for models.
     pub(crate) profiles: Profiles,
     /// What is remembered of keys between two runs.
@@ -244,6 +248,21 @@ impl Config {
                 at,
                 message: message.to_owned(),
             })?;
+        }
+        if let Some(hedge) = file.hedge {
+            let (at, hedge) = (hedge.span().start, hedge.into_inner());
+            let enabled = hedge.enabled;
+            let hedge = HedgeConfig::from(hedge);
+            hedge.check().map_err(|message| Wrong {
+                at,
+                message: message.to_owned(),
+            })?;
+            if enabled {
+                config.hedge = Some(hedge);
+            } else {
+                let what = "[hedge] changes nothing without `enabled = true`";
+                config.warnings.push(what.to_owned());
+            }
         }
         if let Some(breaker) = file.breaker {
             let at = breaker.span().start;

@@ -342,6 +342,9 @@ fn builder(
     if let Some(app) = &config.app {
         builder = builder.app(app.clone());
     }
+    if let Some(hedge) = &config.hedge {
+        builder = builder.hedge(hedge.clone());
+    }
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }

@@ -75,6 +75,11 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D
     within(f64::deserialize(from)?, 0.0..=1.0).map(Some)
 }
 
+/// US dollars that may be spent.
+pub(super) fn usd<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    within(f64::deserialize(from)?, 0.0..=1_000_000.0).map(Some)
+}
+
 fn within<T, E>(value: T, range: RangeInclusive<T>) -> Result<T, E>
 where
     T: PartialOrd + Display,

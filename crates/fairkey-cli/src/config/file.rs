@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::bounds::{self, Time, TimeOrNone};
+use super::hedge::Hedge;
 use super::limits;
 use super::profiles::Routes;
 use super::secret::Secret;
@@ -26,6 +27,7 @@ pub(super) struct File {
     pub(super) retry: Option<Spanned<Retry>>,
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
+    pub(super) hedge: Option<Spanned<Hedge>>,
     pub(super) routes: Routes,
     pub(super) state: State,
 }

@@ -361,6 +361,7 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     let retry = config.retry.over(RetryConfig::default());
     let breaker = config.breaker.clone().unwrap_or_default();
     let cooldown = config.cooldown.clone().unwrap_or_default();
+    let hedge = config.hedge.clone().unwrap_or_default();
     let state = config.state.as_ref().map(|path| path.display().to_string());
     let mut retries = section("retry")
         .value("attempts", retry.attempts)
@@ -418,6 +419,16 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .value("ramp", cooldown.ramp)
             .time("probe_timeout", cooldown.probe_timeout)
             .time("check_wait", cooldown.check_wait)
+            .done(),
+        section("hedge")
+            .value("enabled", config.hedge.is_some())
+            .value("quantile", hedge.quantile)
+            .time("at_least", hedge.at_least)
+            .value("min_streams", hedge.min_streams)
+            .value("max_share", hedge.max_share)
+            .value("max_usd", hedge.max_micro_usd as f64 / 1e6)
+            .value("min_headroom", hedge.min_headroom)
+            .value("any_provider", hedge.any_provider)
             .done(),
         section("state")
             .maybe("path", state.map(Into::into), "none: nothing is remembered")

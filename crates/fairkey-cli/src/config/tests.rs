@@ -150,6 +150,36 @@ fn what_makes_no_sense_is_refused_with_its_place() {
 }
 
 #[test]
+fn hedging_is_off_until_it_is_turned_on() {
+    let config = parse("[hedge]\nenabled = true\nmax_share = 0.05\nmax_usd = 0.5\n").unwrap();
+    let hedge = config.hedge.unwrap();
+    assert_eq!((hedge.max_share, hedge.max_micro_usd), (0.05, 500_000));
+    let config = parse("[hedge]\nmax_share = 0.05\n").unwrap();
+    assert_eq!(config.hedge, None);
+    assert!(config.warnings[0].contains("enabled = true"));
+    refused(
+        "[hedge]\nquantile = 0.4\n",
+        "line 1",
+        "between 0.5 and 0.999",
+    );
+    refused(
+        "[hedge]\nmax_share = 1.5\n",
+        "line 2 column 13",
+        "between 0 and 1",
+    );
+    refused(
+        "[hedge]\nmax_usd = -1.0\n",
+        "line 2 column 11",
+        "between 0 and",
+    );
+    refused(
+        "[hedge]\nmin_streams = 200\n",
+        "line 1",
+        "between 1 and 128",
+    );
+}
+
+#[test]
 fn a_state_file_without_a_name_is_refused() {
     for nothing in ["", "..", "/"] {
         let text = format!("[state]\npath = \"{nothing}\"\n");
