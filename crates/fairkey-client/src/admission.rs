@@ -42,6 +42,8 @@ pub(crate) struct Wish {
     pub(crate) affinity: Option<u64>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) tried: Tried,
+    /// The only providers that may serve it; empty where any may.
+    pub(crate) providers: Arc<[String]>,
     /// Where the call has another model to go on with: until when it waits for this one.
     pub(crate) patience: Option<Instant>,
 }
@@ -55,7 +57,7 @@ impl Wish {
             deadline: self.deadline,
             class: self.class,
             tried: (!self.tried.is_empty()).then_some(&self.tried),
-            providers: &[],
+            providers: &self.providers,
         }
     }
 

@@ -21,7 +21,8 @@ use crate::authorization::authorize;
 use crate::call::CallOptions;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
-use crate::exchange::{Exchange, Failure};
+use crate::estimate::Content;
+use crate::exchange::{Asked, Exchange, Failure};
 use crate::ledger::Ledger;
 use crate::models::Models;
 use crate::verdict::{Case, GiveUp, Verdict, verdict};
@@ -113,13 +114,15 @@ pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
     core.counters.calls.up();
     core.budget.deposit(core.admission.pool.now());
     let options = &job.options;
-    let models = Models::of(
+    let content = Content::read(job.uri.path(), job.body.bytes());
+    let models = Models::of_content(
+        &content,
         options.model.clone(),
         &options.models,
         options.models_at_once,
         job.body.bytes(),
     );
-    let mut ledger = Ledger::open(options.deadline, models);
+    let mut ledger = Ledger::open(options.deadline, models, content);
     let outcome = match ledger.deadline {
         // Polls the work first: what is there by the deadline is not thrown away.
         Some(at) => timeout_at(at, attempts(core, &job, &mut ledger))
@@ -151,6 +154,9 @@ async fn attempts(
     loop {
         let held = seat::take(core, &job.options, ledger).await?;
         core.counters.attempts.up();
+        if held.lease.reserved().micro_usd == 0 && ledger.is_unpriced(core, &job.options) {
+            core.estimates.count_unpriced();
+        }
         ledger.begin(held.lease.key(), core.admission.pool.now());
         let (seat, result) = hedged::run(core, job, ledger, held, hedging).await;
         let failed = match result {
@@ -223,7 +229,7 @@ async fn attempt(
     core: &Arc<Core>,
     job: &Job,
     body: Result<Bytes, SpliceError>,
-    model: Option<Arc<str>>,
+    asked: Asked,
     left: Option<Duration>,
     held: Held,
 ) -> Result<Accepted, Box<Failed>> {
@@ -231,7 +237,7 @@ async fn attempt(
     if let Some(left) = left {
         deadlines.total = deadlines.total.min(left);
     }
-    let mut exchange = Exchange::new(Arc::clone(core), held, deadlines).asking_for(model);
+    let mut exchange = Exchange::new(Arc::clone(core), held, deadlines).asking_for(asked);
     let request = match request(core, job, body, &exchange, deadlines) {
         Ok(request) => request,
         Err(fault) => {

@@ -18,6 +18,7 @@ use crate::admission::{Admission, Waker};
 use crate::attribution::Attribution;
 use crate::catalog::Catalog;
 use crate::core::{Core, Keyed};
+use crate::estimate::Estimates;
 use crate::gates::Gates;
 use crate::hedge::Hedging;
 use crate::knowledge::Knowledge;
@@ -461,6 +462,7 @@ impl ClientBuilder {
             pace: self.pace,
             state_file,
             catalog,
+            estimates: Estimates::default(),
             warnings,
         };
         for warning in &core.warnings {

@@ -45,8 +45,12 @@ pub struct Call {
 /// [`Call`] has it inside.
 #[derive(Clone, Debug)]
 pub struct CallOptions {
-    /// The model, so that gates on models, and the line to wait in, are right. Default: none
-    /// named.
+    /// The model, so that gates on models, and the line to wait in, are right. Default: the one that
+    /// the body names.
+    ///
+    /// Where the body has a list of its own for OpenRouter, the first of its models that no gate has
+    /// closed counts as the one that is asked for. The body is sent as it is all the same, once for
+    /// all of them.
     pub model: Option<Arc<str>>,
     /// The models to go on with where the first one is out or fails, in the order of preference;
     /// any number. The body is the same for each, byte for byte, but for its `model`. Default: none.
@@ -77,8 +81,10 @@ pub struct CallOptions {
     /// made; for a stream, to its end. When it passes, nobody upstream is blamed. Default: no
     /// limit of the caller's own.
     pub deadline: Option<Duration>,
-    /// What the call is expected to cost; reserved while it is under way. Default [`Cost::ONE`].
-    pub cost: Cost,
+    /// What the call is expected to need; reserved while it is under way. Default `None`: the client
+    /// [estimates](crate::Estimate) it from the body and from what it has learned of the model, for
+    /// each of the call's models anew.
+    pub cost: Option<Cost>,
     /// How long the parts of each attempt may take. Default: the client's.
     pub deadlines: Option<Deadlines>,
     /// The most attempts of this call, failovers aside, where that is fewer than the client's
@@ -103,7 +109,7 @@ impl Default for CallOptions {
             tenant: None,
             affinity: None,
             deadline: None,
-            cost: Cost::ONE,
+            cost: None,
             deadlines: None,
             attempts: None,
             failovers: None,
@@ -163,25 +169,14 @@ impl CallOptions {
         }
     }
 
-    /// Reads what a chat request wants: its model; its session as affinity, since OpenRouter keeps
-    /// the provider's warm cache per account; and as its cost the tokens of the prompt, estimated
-    /// from the size of the body, and those that the answer may have, where the request says.
+    /// Reads what a chat request wants: its model, and its session as affinity, since OpenRouter
+    /// keeps the provider's warm cache per account. What it needs is estimated from the bytes that
+    /// are sent.
     #[must_use]
     pub fn of_chat(request: &ChatRequest) -> Self {
-        Self::of_chat_body(request, request.to_bytes().len())
-    }
-
-    pub(crate) fn of_chat_body(request: &ChatRequest, body_bytes: usize) -> Self {
-        // Text has about 3.6 bytes for each token; a tenth more, to be on the safe side.
-        let prompt = (body_bytes as u64).saturating_mul(11) / 36;
-        let tokens = prompt.saturating_add(request.completion_limit().unwrap_or(0));
         Self {
             model: request.model.as_deref().map(Into::into),
             affinity: request.session_id.as_deref().map(hash_label),
-            cost: Cost {
-                tokens,
-                ..Cost::ONE
-            },
             ..Self::default()
         }
     }
@@ -209,7 +204,7 @@ impl Call {
             request.to_bytes()
         };
         Self {
-            options: CallOptions::of_chat_body(request, body.len()),
+            options: CallOptions::of_chat(request),
             ..Self::new(endpoint::CHAT_COMPLETIONS, body)
         }
     }
@@ -291,10 +286,10 @@ impl Call {
         self
     }
 
-    /// Sets what the call is expected to cost; reserved while it is under way. Default
-    /// [`Cost::ONE`].
+    /// Sets what the call is expected to need; reserved while it is under way. Default: an
+    /// [estimate](crate::Estimate) of the client's.
     pub fn cost(mut self, cost: Cost) -> Self {
-        self.options.cost = cost;
+        self.options.cost = Some(cost);
         self
     }
 

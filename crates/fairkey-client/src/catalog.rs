@@ -9,7 +9,7 @@ mod source;
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fairkey_openrouter::{
@@ -118,8 +118,14 @@ impl Catalog {
     ///
     /// Dropped, a fetch is given up; who waits for the same list begins one.
     pub async fn models(&self) -> Result<Fetched<ModelList>, CallError> {
-        let path = format!("{}?output_modalities=all", endpoint::MODELS);
-        self.get(&path, self.shared.config.models_max_age).await
+        self.get(models_path(), self.shared.config.models_max_age)
+            .await
+    }
+
+    /// Returns the models that are kept, however old; fetches nothing, and waits for nothing.
+    pub(crate) fn kept_models(&self) -> Option<Arc<ModelList>> {
+        let kept = self.shared.lock().find(models_path())?;
+        kept.value.downcast().ok()
     }
 
     /// Returns the models that a provider serves, by its slug.
@@ -343,6 +349,11 @@ fn gone(path: &str) -> CallError {
 fn not_modified(path: &str) -> CallError {
     let message = format!("the upstream says that {path} is unchanged, which nobody has");
     CallError::new(CallErrorKind::Answer, message)
+}
+
+fn models_path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| format!("{}?output_modalities=all", endpoint::MODELS))
 }
 
 /// Returns the path of a model's endpoints.

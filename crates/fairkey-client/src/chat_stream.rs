@@ -136,8 +136,8 @@ impl Opening {
     }
 
     fn note_used(&mut self) {
-        if let Some(cost) = self.reader.usage().and_then(summary::cost) {
-            self.exchange.note_used(cost);
+        if let Some(usage) = self.reader.usage() {
+            self.exchange.note_used(usage);
         }
     }
 

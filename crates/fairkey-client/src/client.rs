@@ -311,7 +311,7 @@ impl Client {
                 key,
                 model,
                 attempts,
-                cost: whole.summary.cost,
+                cost: whole.summary.cost(),
                 provider: whole.summary.provider,
                 generation: whole.summary.generation,
                 elapsed,
@@ -388,9 +388,13 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         let admission = &self.core.admission;
-        self.core
-            .counters
-            .read(admission.waiting(), admission.pool.in_flight())
+        let counters = &self.core.counters;
+        let estimates = &self.core.estimates;
+        ClientStats {
+            estimates: estimates.read(),
+            unpriced: estimates.unpriced(),
+            ..counters.read(admission.waiting(), admission.pool.in_flight())
+        }
     }
 
     /// Returns what each key and each account has done within the last minute and the last 15

@@ -14,6 +14,7 @@ use crate::admission::Admission;
 use crate::attribution::Attribution;
 use crate::authorization::Authorizations;
 use crate::catalog::Catalog;
+use crate::estimate::Estimates;
 use crate::gates::Gates;
 use crate::hedge::Hedging;
 use crate::knowledge::Knowledge;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) pace: PaceConfig,
     pub(crate) state_file: Option<StateFile>,
     pub(crate) catalog: Catalog,
+    pub(crate) estimates: Estimates,
     /// What was wrong at the start, for whoever asks how keys stand.
     pub(crate) warnings: Vec<String>,
 }

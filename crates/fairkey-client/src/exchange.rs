@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fairkey_core::{Cost, KeyId, Outcome, Scope};
-use fairkey_openrouter::Fault;
+use fairkey_core::{KeyId, Outcome, Scope};
+use fairkey_openrouter::{Fault, Usage, provider_slug};
 use fairkey_transport::{Body, Deadlines, TransportError};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::admission::Held;
 use crate::core::Core;
+use crate::estimate::Demand;
 use crate::network;
+use crate::summary;
 
 /// A lease on its way through an attempt, and the body that it rides in.
 ///
@@ -24,10 +26,20 @@ pub(crate) struct Exchange {
     body: Body,
     held: Option<Held>,
     key: KeyId,
-    model: Option<Arc<str>>,
+    asked: Asked,
     pub(crate) deadlines: Deadlines,
     /// How the attempt ended is recorded: the first word counts.
     recorded: bool,
+}
+
+/// What an attempt asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) model: Option<Arc<str>>,
+    /// How much; until an answer has said what it was.
+    pub(crate) demand: Option<Demand>,
+    /// Whether what is reserved is an estimate of the client's.
+    pub(crate) is_estimated: bool,
 }
 
 /// Why an attempt failed.
@@ -64,15 +76,15 @@ impl Exchange {
             held: Some(held),
             body: Body::empty(),
             key,
-            model: None,
+            asked: Asked::default(),
             deadlines,
             recorded: false,
         }
     }
 
-    /// Says which model is asked for.
-    pub(crate) fn asking_for(mut self, model: Option<Arc<str>>) -> Self {
-        self.model = model;
+    /// Says what is asked for.
+    pub(crate) fn asking_for(mut self, asked: Asked) -> Self {
+        self.asked = asked;
         self
     }
 
@@ -81,7 +93,7 @@ impl Exchange {
         match &self.held {
             Some(held) if !self.recorded => {
                 let key = held.lease.key();
-                self.core.judge(key, self.model.as_deref(), fault)
+                self.core.judge(key, self.asked.model.as_deref(), fault)
             }
             _ => fault,
         }
@@ -109,11 +121,28 @@ impl Exchange {
     }
 
     /// Notes what the call used, once.
-    pub(crate) fn note_used(&mut self, cost: Cost) {
-        if let Some(held) = &mut self.held {
-            held.lease.note_actual(cost);
-            self.core.counters.used(cost);
+    pub(crate) fn note_used(&mut self, usage: &Usage) {
+        let Some(held) = &mut self.held else { return };
+        let Some(cost) = summary::cost(usage) else {
+            return;
+        };
+        held.lease.note_actual(cost);
+        self.core.counters.used(cost);
+        // Once: what comes later in a stream repeats it.
+        let Asked {
+            model: Some(model),
+            demand: Some(demand),
+            is_estimated,
+        } = &self.asked
+        else {
+            return;
+        };
+        let estimated = is_estimated.then(|| held.lease.reserved().tokens);
+        let now = self.core.wall.since_epoch().as_secs();
+        if (self.core.estimates).learn(model, demand, usage, estimated, now) {
+            self.core.knowledge.change();
         }
+        self.asked.demand = None;
     }
 
     /// Records that the answer is whole, of `provider` where it names one, unless something else
@@ -123,12 +152,15 @@ impl Exchange {
             self.record(Outcome::Success);
             if let Some(held) = &self.held {
                 let (key, begun) = (held.lease.key(), held.lease.begun());
-                self.core.note_success(key, self.model.as_deref(), begun);
+                self.core
+                    .note_success(key, self.asked.model.as_deref(), begun);
                 if let (Some(provider), Some(model), Some(gates)) =
-                    (provider, &self.model, &self.core.gates)
+                    (provider, &self.asked.model, &self.core.gates)
                 {
                     let now = self.core.admission.pool.now();
-                    gates.models.success(model, provider, begun, now);
+                    gates
+                        .models
+                        .success(model, &provider_slug(provider), begun, now);
                 }
             }
         }
@@ -153,7 +185,7 @@ impl Exchange {
         let (core, key) = (&self.core, held.lease.key());
         let (now, wall) = (core.admission.pool.now(), core.wall.since_epoch());
         let standings = &core.keyed.standings;
-        standings.fault(key, self.model.as_deref(), fault, wall, now);
+        standings.fault(key, self.asked.model.as_deref(), fault, wall, now);
         if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
             core.knowledge.alarm(key.id());
         }
@@ -167,10 +199,13 @@ impl Exchange {
             Scope::Provider => provider.is_some(),
             _ => false,
         };
-        if let (true, Some(model), Some(gates)) = (is_told, &self.model, &core.gates)
+        if let (true, Some(model), Some(gates)) = (is_told, &self.asked.model, &core.gates)
             && let Outcome::Fault { kind, retry, .. } = fault.outcome(now, wall)
         {
+            // By slug, as requests pin them.
             let provider = provider.filter(|_| fault.scope() == Scope::Provider);
+            let provider = provider.map(provider_slug);
+            let provider = provider.as_deref();
             let begun = held.lease.begun();
             (gates.models).fault(model, provider, kind, retry, begun, now);
         }

@@ -36,9 +36,19 @@ pub fn snapshot(input: &[u8]) {
             let _ = (facts.bar(now), facts.purse(now), facts.free_until());
             assert!(facts.next_change(now).is_none_or(|at| at > now));
         }
+        assert!(read.models.len() <= 512);
+        for model in &read.models {
+            let sound = model.tokens_per_byte > 0.0 && model.tokens_per_byte <= 2.0;
+            assert!(
+                sound && model.at <= now.as_secs() && !model.model.is_empty(),
+                "{model:?}"
+            );
+            assert!(model.weight(now.as_secs()) <= 20.0, "{model:?}");
+        }
         let (again, warnings) = Snapshot::parse(&read.to_json(), now);
         assert_eq!(warnings, [""; 0], "its own words");
         assert_eq!(again.accounts, read.accounts);
+        assert_eq!(again.models, read.models);
         let outs = |read: &Snapshot| {
             let key = |key: &crate::snapshot::KeyMemory| (key.id.clone(), key.out.clone());
             read.keys.iter().map(key).collect::<Vec<_>>()

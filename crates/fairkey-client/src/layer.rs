@@ -19,7 +19,8 @@ use crate::call::CallOptions;
 use crate::client::Served;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
-use crate::exchange::Exchange;
+use crate::estimate::Content;
+use crate::exchange::{Asked, Exchange};
 use crate::ledger::Ledger;
 use crate::models::Models;
 use crate::{Client, LeasedBody, network};
@@ -168,7 +169,11 @@ where
     let path = parts.uri.path().to_owned();
     let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
     core.counters.calls.up();
-    let mut ledger = Ledger::open(options.deadline, Models::one(options.model.clone()));
+    let mut ledger = Ledger::open(
+        options.deadline,
+        Models::one(options.model.clone()),
+        Content::default(),
+    );
     if let Some(tried) = parts.extensions.remove::<Tried>() {
         ledger.exclude_all(&tried);
     }
@@ -190,8 +195,10 @@ where
         )));
     };
     authorize(&mut parts.headers, header);
-    let mut exchange =
-        Exchange::new(Arc::clone(&core), held, core.deadlines).asking_for(options.model.clone());
+    let mut exchange = Exchange::new(Arc::clone(&core), held, core.deadlines).asking_for(Asked {
+        model: options.model.clone(),
+        ..Asked::default()
+    });
     let response = match inner.call(Request::from_parts(parts, body)).await {
         Ok(response) => response,
         Err(error) => {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::Attempt;
 use crate::error::{CallError, CallErrorKind};
 use crate::exchange::Exchange;
+use crate::summary;
 use crate::watch::{News, Watch};
 
 /// The body of an answer, with the lease that it is had by.
@@ -168,13 +169,19 @@ impl LeasedBody {
         match &news {
             News::Content => self.exchange.note_first_content(),
             News::Done => {
-                if let Some(cost) = self.watch.cost() {
-                    self.exchange.note_used(cost);
+                if let Some(usage) = self.watch.usage() {
+                    self.exchange.note_used(usage);
                 }
                 self.exchange.record_success(self.watch.provider());
                 self.done = true;
             }
-            News::Fault(fault) => self.exchange.record_fault(fault),
+            News::Fault(fault) => {
+                // What broke off may be billed all the same, and have said so.
+                if let Some(usage) = self.watch.usage() {
+                    self.exchange.note_used(usage);
+                }
+                self.exchange.record_fault(fault);
+            }
         }
         news
     }
@@ -188,7 +195,7 @@ impl LeasedBody {
     /// Returns what the call used, as far as the answer has said by now: usually at its end.
     #[must_use]
     pub fn cost(&self) -> Option<Cost> {
-        self.watch.cost()
+        self.watch.usage().and_then(summary::cost)
     }
 
     /// Returns whether the upstream has said that the answer is whole.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use fairkey_core::{AccountTenure, Candidate, KeyId, Tenure, Timestamp, Tried};
+use fairkey_core::{AccountTenure, Candidate, Cost, KeyId, Tenure, Timestamp, Tried};
 use fairkey_openrouter::Fault;
 use tokio::time::Instant;
 
 use crate::answer::{Attempt, AttemptFault};
 use crate::attempts::Failed;
+use crate::call::CallOptions;
+use crate::core::Core;
+use crate::estimate::Content;
+use crate::exchange::Asked;
 use crate::models::Models;
 use crate::verdict::Spent;
 
@@ -26,6 +30,8 @@ pub(crate) struct Ledger {
     hedges: u32,
     /// The models that the call may ask for.
     pub(crate) models: Models,
+    /// What its body asks for.
+    pub(crate) content: Content,
     open: Option<Attempt>,
     /// A second attempt beside the one that is open.
     hedge: Option<Attempt>,
@@ -56,7 +62,7 @@ enum What {
 }
 
 impl Ledger {
-    pub(crate) fn open(deadline: Option<Duration>, models: Models) -> Self {
+    pub(crate) fn open(deadline: Option<Duration>, models: Models, content: Content) -> Self {
         let started = Instant::now();
         Self {
             started,
@@ -69,6 +75,7 @@ impl Ledger {
             fallbacks: 0,
             hedges: 0,
             models,
+            content,
             open: None,
             hedge: None,
             tried: Vec::new(),
@@ -77,6 +84,45 @@ impl Ledger {
             fault: None,
             kept: None,
         }
+    }
+
+    /// Returns what is to be reserved for an attempt with the present model: what the caller says,
+    /// or else an estimate.
+    pub(crate) fn cost(&self, core: &Core, said: Option<Cost>) -> Cost {
+        let Some(demand) = &self.content.demand else {
+            return said.unwrap_or(Cost::ONE);
+        };
+        if let Some(said) = said {
+            return said;
+        }
+        let prices = core.catalog.kept_models();
+        let of = |name: Option<&str>| core.estimates.of(Some(demand), name, prices.as_ref());
+        let mut cost = of(self.models.name().map(|name| &**name)).cost();
+        for name in self.models.at_once().skip(1) {
+            // Whoever serves it in the end: it may be the dearest.
+            cost.micro_usd = cost.micro_usd.max(of(Some(name)).cost().micro_usd);
+        }
+        cost
+    }
+
+    /// Returns what an attempt with the present model asks for.
+    pub(crate) fn asked(&self, options: &CallOptions) -> Asked {
+        Asked {
+            model: self.models.name().cloned(),
+            demand: self.content.demand,
+            is_estimated: options.cost.is_none(),
+        }
+    }
+
+    /// Tells whether money is estimated as nothing since no price is known.
+    pub(crate) fn is_unpriced(&self, core: &Core, options: &CallOptions) -> bool {
+        let (Some(demand), None) = (&self.content.demand, options.cost) else {
+            return false;
+        };
+        let prices = core.catalog.kept_models();
+        let name = self.models.name().map(|name| &**name);
+        let estimate = core.estimates.of(Some(demand), name, prices.as_ref());
+        estimate.micro_usd.is_none()
     }
 
     /// Books that an attempt begins.

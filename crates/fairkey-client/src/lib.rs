@@ -19,6 +19,7 @@ mod config;
 mod core;
 mod correlation;
 mod error;
+mod estimate;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -63,6 +64,7 @@ pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
+pub use estimate::{Estimate, ModelEstimate};
 pub use fairkey_strategy::queue::{PerClass, QueueConfig, Tenant};
 pub use hedge::HedgeConfig;
 pub use key_facts::{KeyFacts, Layer};

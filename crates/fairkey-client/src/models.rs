@@ -5,6 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fairkey_openrouter::splice::{self, Splice, SpliceError};
 
+use crate::estimate::Content;
+
+/// How many models of a list are looked at; OpenRouter takes no more than three.
+const MOST_OWN: usize = 8;
+
 /// The models of one call in the order of the caller's preference, and what became of them.
 #[derive(Debug)]
 pub(crate) struct Models {
@@ -13,6 +18,8 @@ pub(crate) struct Models {
     now: usize,
     /// Whether an attempt with the present one was made: then it is kept until it fails.
     begun: bool,
+    /// The body has the whole chain in it, for OpenRouter: it is sent as it is, and once.
+    is_own: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +42,39 @@ impl Models {
             }],
             now: 0,
             begun: false,
+            is_own: false,
+        }
+    }
+
+    /// The models of a call with a body of this content, where the caller has named `first`, and
+    /// `fallbacks` after it.
+    pub(crate) fn of_content(
+        content: &Content,
+        first: Option<Arc<str>>,
+        fallbacks: &[Arc<str>],
+        at_once: usize,
+        body: &[u8],
+    ) -> Self {
+        let first = first.or_else(|| content.model.clone());
+        if content.models.is_empty() {
+            return Self::of(first, fallbacks, at_once, body);
+        }
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for name in first.iter().chain(&content.models) {
+            if !names.contains(name) && names.len() < MOST_OWN {
+                names.push(Arc::clone(name));
+            }
+        }
+        let model = |name| Model {
+            name: Some(name),
+            with: Vec::new(),
+            failed: false,
+        };
+        Self {
+            chain: names.into_iter().map(model).collect(),
+            now: 0,
+            begun: false,
+            is_own: true,
         }
     }
 
@@ -93,8 +133,24 @@ impl Models {
         self.chain[self.now].name.as_ref()
     }
 
-    /// Returns how many other models the call has not failed with.
+    /// Returns the names of all that one attempt with the present model may be served by.
+    pub(crate) fn at_once(&self) -> impl Iterator<Item = &Arc<str>> {
+        let all = if self.is_own {
+            &self.chain[..]
+        } else {
+            &self.chain[self.now..=self.now]
+        };
+        all.iter()
+            .flat_map(|model| model.name.iter().chain(&model.with))
+    }
+
+    /// Returns how many other models the call may fall back on.
     pub(crate) fn left(&self) -> u32 {
+        if self.is_own { 0 } else { self.others() }
+    }
+
+    /// Returns how many other models the call has not failed with.
+    pub(crate) fn others(&self) -> u32 {
         let others = |at: usize, model: &Model| at != self.now && !model.failed;
         let left = (self.chain.iter().enumerate())
             .filter(|(at, model)| others(*at, model))
@@ -126,6 +182,10 @@ impl Models {
     pub(crate) fn fail(&mut self) -> bool {
         self.chain[self.now].failed = true;
         self.begun = false;
+        if self.is_own {
+            // Whoever got the list has tried them all.
+            return false;
+        }
         match self.chain.iter().position(|model| !model.failed) {
             Some(next) => {
                 self.now = next;
@@ -138,6 +198,9 @@ impl Models {
     /// Returns the body that asks for the present model: that of the caller, byte for byte, but
     /// for the name of the model where it is not the first.
     pub(crate) fn body(&self, body: &Bytes) -> Result<Bytes, SpliceError> {
+        if self.is_own {
+            return Ok(body.clone());
+        }
         let Model { name, with, .. } = &self.chain[self.now];
         let Some(name) = name else {
             return Ok(body.clone());

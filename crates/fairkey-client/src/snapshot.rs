@@ -7,6 +7,7 @@ use fairkey_openrouter::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::estimate::{MOST_MODELS, ModelMemory};
 use crate::key_facts::KeyFacts;
 use crate::standing::Proof;
 use crate::utc::Utc;
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) saved_at: Duration,
     pub(crate) keys: Vec<KeyMemory>,
     pub(crate) accounts: Vec<AccountMemory>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) models: Vec<ModelMemory>,
 }
 
 /// What is kept of a key.
@@ -178,6 +181,13 @@ impl Snapshot {
                 Err(why) => note(&mut warnings, &mut left_out, &why),
             }
         }
+        // Those that were last of use come first.
+        for value in entries(&value, "models").take(MOST_MODELS) {
+            match read_model(value, now) {
+                Ok(model) => snapshot.models.extend(model),
+                Err(why) => note(&mut warnings, &mut left_out, &why),
+            }
+        }
         if left_out > 1 {
             warnings.push(format!("{left_out} entries of it are left out"));
         }
@@ -222,6 +232,11 @@ fn read_account(value: &Value, now: Duration) -> Result<AccountMemory, String> {
         account.free = free.believed(now)?;
     }
     Ok(account)
+}
+
+fn read_model(value: &Value, now: Duration) -> Result<Option<ModelMemory>, String> {
+    let model = ModelMemory::deserialize(value).map_err(|_| "its form".to_owned())?;
+    model.believed(now.as_secs())
 }
 
 fn short(text: &str) -> String {

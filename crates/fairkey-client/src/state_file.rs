@@ -147,6 +147,7 @@ impl Core {
     pub(crate) fn restore(&self, snapshot: &Snapshot) {
         let pool = &self.admission.pool;
         let (now, wall) = (pool.now(), self.wall.since_epoch());
+        self.estimates.restore(&snapshot.models, wall.as_secs());
         let print = |id: &str| Some(fingerprint(pool.expose_key(id)?.expose()));
         pool.with_keys(|keys| {
             for memory in &snapshot.keys {
@@ -189,6 +190,7 @@ impl Core {
         let (now, wall) = (pool.now(), self.wall.since_epoch());
         let notes = self.keyed.standings.read();
         let mut snapshot = Snapshot::new(wall);
+        snapshot.models = self.estimates.memories();
         pool.with_keys(|keys| {
             let mut accounts = std::collections::HashSet::new();
             for key in keys.iter() {

@@ -9,9 +9,10 @@ use fairkey_core::{Cost, KeyId, KeySet, Scope, Timestamp};
 use fairkey_openrouter::{Cause, Fault, UnknownWord};
 
 use crate::answer::AttemptFault;
+use crate::estimate::ModelEstimate;
 
 /// What a client has done so far: counts since it was built, and a few of the moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ClientStats {
     /// Calls begun.
@@ -44,6 +45,11 @@ pub struct ClientStats {
     pub waited: Duration,
     /// What answers said they used, in all.
     pub used: Cost,
+    /// What was learned of each model, and how near estimates were, by name: of at most 512 models.
+    pub estimates: Vec<ModelEstimate>,
+    /// Attempts for which money was estimated as 0, since the catalogue has no price or was never
+    /// asked for.
+    pub unpriced: u64,
     /// Calls that wait for a key now.
     pub waiting: usize,
     /// Live leases now.
@@ -219,6 +225,8 @@ impl Counters {
                 tokens: self.tokens.read(),
                 micro_usd: self.micro_usd.read(),
             },
+            estimates: Vec::new(),
+            unpriced: 0,
             waiting,
             in_flight,
         }

@@ -1,14 +1,13 @@
 //! A side reader: sees what passes, changes nothing: [`Watch`].
 
 use bytes::{Bytes, BytesMut};
-use fairkey_core::Cost;
 use fairkey_openrouter::{
-    ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, endpoint,
+    ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, Usage, endpoint,
 };
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::summary::{self, Summary};
+use crate::summary::Summary;
 
 /// How much of a JSON answer is kept for a look at its end; of a larger one only the end counts.
 pub(crate) const JSON_BYTES: usize = 8 << 20;
@@ -43,7 +42,7 @@ pub(crate) enum Watch {
         /// What it answers.
         path: Box<str>,
         ended: bool,
-        cost: Option<Cost>,
+        usage: Option<Box<Usage>>,
         provider: Option<Box<str>>,
     },
     /// Something that cannot be read, or need not be: whole when its end has come.
@@ -72,7 +71,7 @@ impl Watch {
                 copy: BytesMut::new(),
                 path: path.into(),
                 ended: false,
-                cost: None,
+                usage: None,
                 provider: None,
             }
         } else {
@@ -145,16 +144,12 @@ impl Watch {
             Self::Json { ended: false, .. } | Self::Blind { ended: false } => None,
             Self::Json { copy, path, .. } => {
                 let fault = answer_fault(path, copy);
-                let format = EventFormat::of_path(path);
-                let summary = Summary::of(copy);
-                let cost = summary
-                    .cost
-                    .or_else(|| format.usage(copy).as_ref().and_then(summary::cost));
+                let summary = Summary::of(path, copy);
                 *self = Self::Json {
                     copy: BytesMut::new(),
                     path: Box::default(),
                     ended: false,
-                    cost,
+                    usage: summary.usage.map(Box::new),
                     provider: summary.provider.map(String::into_boxed_str),
                 };
                 Some(fault.map_or(News::Done, News::Fault))
@@ -177,11 +172,11 @@ impl Watch {
     }
 
     /// Returns what the call used, as far as the answer has said.
-    pub(crate) fn cost(&self) -> Option<Cost> {
+    pub(crate) fn usage(&self) -> Option<&Usage> {
         match self {
-            Self::Chat { reader, .. } => reader.usage().and_then(summary::cost),
-            Self::Events { reader, .. } => reader.usage().and_then(summary::cost),
-            Self::Json { cost, .. } => *cost,
+            Self::Chat { reader, .. } => reader.usage(),
+            Self::Events { reader, .. } => reader.usage(),
+            Self::Json { usage, .. } => usage.as_deref(),
             Self::Blind { .. } => None,
         }
     }
@@ -329,7 +324,7 @@ mod tests {
         let mut watch = messages();
         watch.push(&Bytes::from(whole));
         while watch.news().is_some() {}
-        assert_eq!(watch.cost().map(|cost| cost.tokens), Some(3));
+        assert_eq!(watch.usage().map(|usage| usage.cost().tokens), Some(3));
     }
 
     #[test]
@@ -341,7 +336,7 @@ mod tests {
         ));
         watch.finish();
         assert_eq!(watch.news(), Some(News::Done));
-        assert_eq!(watch.cost().map(|cost| cost.tokens), Some(7));
+        assert_eq!(watch.usage().map(|usage| usage.cost().tokens), Some(7));
         let silent = r#"{"type":"message","content":[],"stop_reason":null}"#;
         let silent = all(Watch::choose("/api/v1/messages", &json), silent);
         assert!(matches!(silent[..], [News::Fault(_)]), "{silent:?}");

@@ -73,5 +73,6 @@ pub use responses::{
     InputItem, OutputItem, ResponsesEvent, ResponsesInput, ResponsesRequest, ResponsesResponse,
     ResponsesTool, ResponsesUsage, TextOptions,
 };
+pub use slug::provider_slug;
 pub use sse::{DEFAULT_LIMIT_BYTES, SseError, SseEvent, SseMessage, SseParser};
 pub use stream::{ChatStreamReader, EventFormat, EventItem, EventStreamReader, StreamItem};

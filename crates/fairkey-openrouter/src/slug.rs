@@ -28,6 +28,20 @@ const ALIASES: [(&str, &str); 16] = [
     ("mistralai", "mistral"),
 ];
 
+/// Returns the slug that stands for a provider in routing fields, of a name as errors and answers
+/// write it; a slug stays as it is, and so does what nobody can tell the meaning of.
+///
+/// ```
+/// use fairkey_openrouter::provider_slug;
+///
+/// assert_eq!(provider_slug("Amazon Bedrock"), "amazon-bedrock");
+/// assert_eq!(provider_slug("deepinfra/turbo"), "deepinfra/turbo");
+/// ```
+#[must_use]
+pub fn provider_slug(name: &str) -> Cow<'_, str> {
+    repaired(name, None).unwrap_or(Cow::Borrowed(name))
+}
+
 /// Returns the service tier that a tag names.
 pub(crate) fn tier(tag: &str) -> Option<&str> {
     let last = tag.split('/').skip(1).last()?;

@@ -215,6 +215,7 @@ mod tests {
             affinity: None,
             deadline: None,
             tried: Tried::new(),
+            providers: Arc::default(),
             patience: None,
         };
         let ticket = lines.ticket();

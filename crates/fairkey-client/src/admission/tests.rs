@@ -90,6 +90,7 @@ fn wish() -> Wish {
         affinity: None,
         deadline: None,
         tried: Tried::new(),
+        providers: Arc::default(),
         patience: None,
     }
 }

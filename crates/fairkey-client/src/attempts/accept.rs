@@ -103,7 +103,7 @@ impl Mode {
             _ if refused || (!parts.status.is_success() && !self.is_pass()) => {
                 refuse(exchange, parts).await
             }
-            Self::Whole { chat } => whole(exchange, parts, *chat).await,
+            Self::Whole { chat } => whole(exchange, path, parts, *chat).await,
             Self::ChatStream => chat_stream(exchange, parts).await,
             Self::Pass { hold } => pass(exchange, path, parts, *hold).await,
         }
@@ -158,7 +158,7 @@ async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepte
 }
 
 /// Reads an answer whole. Nothing of it has reached the caller when it turns out to be none.
-async fn whole(mut exchange: Exchange, parts: Parts, chat: bool) -> Result<Accepted> {
+async fn whole(mut exchange: Exchange, path: &str, parts: Parts, chat: bool) -> Result<Accepted> {
     let limit = exchange.core.max_body_bytes;
     let body = match read_whole(&mut exchange, limit).await {
         Ok(body) => body,
@@ -173,13 +173,13 @@ async fn whole(mut exchange: Exchange, parts: Parts, chat: bool) -> Result<Accep
         failed.response = Some(Response::from_parts(parts, body));
         return Err(failed);
     }
-    let mut summary = Summary::of(&body);
+    let mut summary = Summary::of(path, &body);
     if summary.generation.is_none() {
         let header = parts.headers.get("x-generation-id");
         summary.generation = header.and_then(|id| id.to_str().ok()).map(str::to_owned);
     }
-    if let Some(cost) = summary.cost {
-        exchange.note_used(cost);
+    if let Some(usage) = &summary.usage {
+        exchange.note_used(usage);
     }
     exchange.record_success(summary.provider.as_deref());
     exchange.end();

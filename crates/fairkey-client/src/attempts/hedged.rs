@@ -44,7 +44,8 @@ pub(super) async fn run(
     let first = Seat::of(&held);
     let model = ledger.models.name().cloned();
     let body = ledger.models.body(job.body.bytes());
-    let primary = attempt(core, job, body, model.clone(), ledger.left(), held);
+    let asked = ledger.asked(&job.options);
+    let primary = attempt(core, job, body, asked.clone(), ledger.left(), held);
     let (Some(hedging), Some(model)) = (hedging, model) else {
         return (first, primary.await);
     };
@@ -73,14 +74,7 @@ pub(super) async fn run(
     core.counters.hedges.up();
     ledger.hedge(held.lease.key(), core.admission.pool.now());
     let body = ledger.models.body(job.body.bytes());
-    let hedge = attempt(
-        core,
-        job,
-        body,
-        Some(Arc::clone(&model)),
-        ledger.left(),
-        held,
-    );
+    let hedge = attempt(core, job, body, asked, ledger.left(), held);
     let mut hedge = pin!(hedge);
     let (is_hedge, result) = tokio::select! {
         biased;

@@ -55,7 +55,10 @@ pub(super) fn beside(
         passed_over: Vec::new(),
         patience: None,
     };
-    if !has_left || !hedging.is_cheap(job.options.cost) || admission.waiting() > 0 {
+    if !has_left
+        || !hedging.is_cheap(ledger.cost(core, job.options.cost))
+        || admission.waiting() > 0
+    {
         return None;
     }
     let now = admission.pool.now();
@@ -189,7 +192,7 @@ impl Options<'_> {
     /// Returns whether the call may go on to another model instead of waiting for the present
     /// one: the last resort, where all were passed over, is waited for.
     fn has_more(&self, ledger: &Ledger) -> bool {
-        ledger.models.left() > 0 && !self.is_passed_over(ledger.models.now())
+        ledger.models.others() > 0 && !self.is_passed_over(ledger.models.now())
     }
 
     fn wish(&self, ledger: &Ledger, tried: Tried) -> Wish {
@@ -197,8 +200,9 @@ impl Options<'_> {
         Wish {
             model: ledger.models.name().cloned(),
             class: options.class,
-            cost: options.cost,
+            cost: ledger.cost(core, options.cost),
             affinity: options.affinity,
+            providers: Arc::clone(&ledger.content.providers),
             deadline: ledger.left().map(|left| core.admission.pool.now() + left),
             tried,
             patience: self.patience,

@@ -156,6 +156,11 @@ impl Slots {
         self.by_path.len()
     }
 
+    /// Returns what is kept of a list, without asking for it.
+    pub(super) fn find(&self, path: &str) -> Option<Kept> {
+        self.by_path.get(path)?.slot.state().kept.clone()
+    }
+
     /// Returns the slot of a path, a new one where there is none.
     pub(super) fn slot(&mut self, path: &str, config: &CatalogConfig) -> Arc<Slot> {
         self.asked += 1;

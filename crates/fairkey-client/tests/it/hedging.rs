@@ -274,16 +274,16 @@ async fn nothing_is_hedged_that_should_not_be() {
         ),
         ("of any provider", 0, with(stopping), |_, _| {}),
         ("too dear", 0, with(cheap.clone()), |_, options| {
-            options.cost = Cost {
+            options.cost = Some(Cost {
                 micro_usd: 51,
                 ..Cost::ONE
-            };
+            });
         }),
         ("cheap enough", 1, with(cheap.clone()), |_, options| {
-            options.cost = Cost {
+            options.cost = Some(Cost {
                 micro_usd: 50,
                 ..Cost::ONE
-            };
+            });
         }),
         ("of unknown cost", 0, with(cheap), |_, _| {}),
         (

@@ -331,7 +331,7 @@ async fn go(client: Client, way: Way) {
     };
     let mut options = CallOptions {
         model: Some(format!("m/{way:?}").into()),
-        cost,
+        cost: Some(cost),
         ..CallOptions::default()
     };
     match way {

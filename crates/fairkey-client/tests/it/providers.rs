@@ -59,7 +59,7 @@ async fn is_back(form: Form, served: &'static str) -> bool {
     let client = builder(2, &transport).retry(RetryConfig::never());
     let client = client.build().unwrap();
     client.chat(&prompt("x")).await.unwrap_err();
-    let providers = ["Acme".to_owned()];
+    let providers = ["acme".to_owned()];
     let ask = Ask::new().with_model("m/a").with_providers(&providers);
     assert!(client.pool().select(&ask).is_err(), "it is full");
     tokio::time::advance(Duration::from_secs(1)).await;

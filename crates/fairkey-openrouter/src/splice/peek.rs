@@ -44,7 +44,8 @@ pub fn find<'a, const N: usize>(
 pub struct Peek<'a> {
     /// `model`.
     pub model: Option<Cow<'a, str>>,
-    /// `models`, those of them that are texts.
+    /// `models`, those of them that are texts; where there are none, the models of `fallbacks`, as
+    /// Messages names them.
     pub models: Vec<String>,
     /// Whether `stream` is true.
     pub stream: bool,
@@ -66,7 +67,7 @@ pub struct Peek<'a> {
 }
 
 /// The members that [`Peek::of`] takes, in its order.
-pub(crate) const PEEKED: [&str; 11] = [
+pub(crate) const PEEKED: [&str; 12] = [
     "model",
     "models",
     "stream",
@@ -78,6 +79,7 @@ pub(crate) const PEEKED: [&str; 11] = [
     "max_output_tokens",
     "provider",
     "service_tier",
+    "fallbacks",
 ];
 
 /// Reads what whoever passes a body on has to know of it, without parsing the rest.
@@ -105,10 +107,15 @@ impl<'a> Peek<'a> {
             output,
             provider,
             tier,
+            fallbacks,
         ] = found;
+        let mut models = models.map(texts).unwrap_or_default();
+        if models.is_empty() {
+            models = fallbacks.map(models_of).unwrap_or_default();
+        }
         Self {
             model: string(model),
-            models: models.map(texts).unwrap_or_default(),
+            models,
             stream: stream == Some(b"true"),
             session_id: string(session),
             prompt_cache_key: string(cache_key),
@@ -174,6 +181,13 @@ fn texts(list: &[u8]) -> Vec<String> {
         .collect()
 }
 
+fn models_of(fallbacks: &[u8]) -> Vec<String> {
+    let list: Vec<serde_json::Value> = serde_json::from_slice(fallbacks).unwrap_or_default();
+    list.iter()
+        .filter_map(|value| Some(value.get("model")?.as_str()?.to_owned()))
+        .collect()
+}
+
 pub(crate) fn tokens(value: &[u8]) -> Option<u64> {
     let number: serde_json::Number = serde_json::from_slice(value).ok()?;
     number
@@ -203,6 +217,19 @@ mod tests {
         assert_eq!(peek.prompt_cache_key.as_deref(), Some("k"));
         assert_eq!(peek.provider, Some(&br#"{"only":["x"]}"#[..]));
         assert_eq!(peek.service_tier.as_deref(), Some("flex"));
+    }
+
+    #[test]
+    fn the_list_of_messages_is_one_too() {
+        let models = |body: &[u8]| peek(body).unwrap().models;
+        assert_eq!(
+            models(br#"{"fallbacks":[{"model":"a"},{"x":1},2,{"model":"b"}]}"#),
+            ["a", "b"]
+        );
+        assert_eq!(
+            models(br#"{"fallbacks":[{"model":"a"}],"models":["c"]}"#),
+            ["c"]
+        );
     }
 
     #[test]
