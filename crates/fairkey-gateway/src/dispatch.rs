@@ -1,1 +1,200 @@
 //! One request, from its head to its answer.
+//!
+//! Every path goes through here, so that nothing is looked at for some of them and forgotten for
+//! others: what the path is, then who asks, then how it is treated.
+
+mod answered;
+mod ask;
+mod infer;
+mod manage;
+mod owned;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fairkey_transport::Body;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use crate::endpoint::{Endpoint, Treatment};
+use crate::gateway::Shared;
+use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
+use crate::relay::Outbound;
+use crate::server::Peer;
+use crate::{Failure, Format, Operation, Reason};
+
+/// One request, as far as it is known by its head.
+#[derive(Debug)]
+struct Inbound {
+    /// Its name, here and in logs.
+    id: String,
+    endpoint: Endpoint,
+    parts: Parts,
+}
+
+impl Inbound {
+    fn operation(&self) -> Operation {
+        self.endpoint.operation
+    }
+
+    fn format(&self) -> Format {
+        self.endpoint.operation.format()
+    }
+
+    /// Returns whether the body is one that is read before it is sent.
+    fn is_json(&self) -> bool {
+        let media = self.parts.headers.get(header::CONTENT_TYPE);
+        media.is_none_or(|media| {
+            let media = media.to_str().unwrap_or_default().to_ascii_lowercase();
+            media.split(';').next().unwrap_or_default().contains("json")
+        })
+    }
+
+    /// Returns whether the body can be looked into.
+    fn is_plain(&self) -> bool {
+        let encoding = self.parts.headers.get(header::CONTENT_ENCODING);
+        encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    }
+
+    /// Makes the request of a body for the client: headers that travel, and where it goes.
+    fn upstream<B>(&self, shared: &Shared, body: B) -> Result<Request<B>, Failure> {
+        let uri = self
+            .endpoint
+            .target
+            .uri(&shared.base_url, self.parts.uri.query())
+            .and_then(|uri| uri.parse().ok())
+            .ok_or_else(|| no_such_path(&self.parts))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers::upstream(
+            self.parts.headers.clone(),
+            self.endpoint.operation.is_inference(),
+        );
+        Ok(request)
+    }
+}
+
+/// Answers a request. Whatever happens, there is an answer.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    _peer: Peer,
+) -> Response<Outbound> {
+    let (parts, body) = request.into_parts();
+    let id = shared.request_id();
+    let path = parts.uri.path();
+    let mut response = match Endpoint::of(&parts.method, path, parts.uri.query()) {
+        None if path == "/healthz" => health(),
+        None => failed(&no_such_path(&parts), Format::Chat, &id),
+        Some(endpoint) => {
+            let format = endpoint.operation.format();
+            let inbound = Inbound {
+                id: id.clone(),
+                endpoint,
+                parts,
+            };
+            match treat(shared, inbound, body).await {
+                Ok(response) => response,
+                Err(failure) => failed(&failure, format, &id),
+            }
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_FAIRKEY_REQUEST_ID, id);
+    }
+    response
+}
+
+async fn treat(
+    shared: &Arc<Shared>,
+    inbound: Inbound,
+    body: Incoming,
+) -> Result<Response<Outbound>, Failure> {
+    if let Some(allow) = inbound.endpoint.allow {
+        let message = format!(
+            "{} takes {allow}, not {}",
+            inbound.endpoint.target.path(),
+            inbound.parts.method
+        );
+        let failure = Failure::new(Reason::BadMethod, message);
+        let mut response = failed(&failure, inbound.format(), &inbound.id);
+        let headers = response.headers_mut();
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        return Ok(response);
+    }
+    match inbound.endpoint.treatment.clone() {
+        Treatment::Pool => infer::infer(shared, inbound, body).await,
+        Treatment::Create => owned::create(shared, inbound, body).await,
+        Treatment::Owned(name) => owned::owned(shared, inbound, body, &name).await,
+        Treatment::Cached => {
+            shared
+                .catalogue
+                .answer(shared, &inbound.parts, &inbound.endpoint)
+                .await
+        }
+        Treatment::Manage => manage::manage(shared, inbound, body).await,
+        Treatment::Unknown if shared.settings.pass_unknown_paths => {
+            if inbound.endpoint.target.is_plain() {
+                infer::infer(shared, inbound, body).await
+            } else {
+                Err(no_such_path(&inbound.parts))
+            }
+        }
+        Treatment::Unknown => Err(no_such_path(&inbound.parts)),
+    }
+}
+
+/// Says that all is well: the server answers.
+fn health() -> Response<Outbound> {
+    let mut response = Response::new(Outbound::full(Bytes::from_static(b"ok\n")));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_such_path(parts: &Parts) -> Failure {
+    let path: String = parts.uri.path().chars().take(200).collect();
+    Failure::new(
+        Reason::BadPath,
+        format!(
+            "there is no {} {path} here: clients of OpenAI take /api/v1 or /v1 as their base URL, \
+             those of Anthropic /api",
+            parts.method
+        ),
+    )
+}
+
+/// Makes the answer of a failure.
+fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
+    failure.to_response(format, id).map(Outbound::full)
+}
+
+/// Reads a body whole, as far as allowed.
+async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Failure> {
+    let limit = shared.settings.max_body_bytes;
+    let read = Body::new(body).collect_bounded(limit).await;
+    read.map_err(|error| {
+        if error.is_too_large() {
+            too_large(limit as u64)
+        } else {
+            Failure::new(Reason::BadRequest, "the body of the request broke off")
+        }
+    })
+}
+
+fn too_large(limit: u64) -> Failure {
+    let message = format!("the body has more than the {limit} bytes that are allowed here");
+    Failure::new(Reason::BodyTooLarge, message)
+}
+
+/// Makes an answer from its head and a body.
+fn respond(status: StatusCode, mut headers: HeaderMap, body: Outbound) -> Response<Outbound> {
+    headers::to_caller(&mut headers);
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,1 +1,209 @@
 //! Which headers travel, which way.
+//!
+//! Of a request everything travels but what belongs to one connection, to the caller's way to us
+//! (tokens, cookies, addresses), or to us (`x-fairkey-*`). The key is put on by the client. Of an
+//! answer everything travels but what belongs to one connection, cookies (which are a key's), and
+//! what only an origin can say of itself: CORS, transport security, alternative services.
+//!
+//! # Compression
+//!
+//! What has to be read on its way, answers of inference, is asked for without compression: usage
+//! and failures are in there, and whoever passes what it cannot read calls every broken answer a
+//! success. Everything else may be compressed as the caller likes, and passes as it is, as does a
+//! compressed answer that comes in spite of what was asked for.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use fairkey_client::Served;
+
+/// The label of the key that served the answer.
+pub(crate) const X_FAIRKEY_KEY: HeaderName = HeaderName::from_static("x-fairkey-key");
+/// How many attempts were made.
+pub(crate) const X_FAIRKEY_ATTEMPTS: HeaderName = HeaderName::from_static("x-fairkey-attempts");
+/// How many milliseconds the call stood in line for keys.
+pub(crate) const X_FAIRKEY_QUEUE_MS: HeaderName = HeaderName::from_static("x-fairkey-queue-ms");
+/// The name of the request, in logs and here.
+pub(crate) const X_FAIRKEY_REQUEST_ID: HeaderName = HeaderName::from_static("x-fairkey-request-id");
+/// Whether an SDK shall try again by itself.
+pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Of one connection.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Of the caller's way to us.
+const NOT_UPSTREAM: [HeaderName; 14] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    header::EXPECT,
+    header::FORWARDED,
+    header::HOST,
+    header::ORIGIN,
+    header::REFERER,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// What only an origin says of itself, and cookies.
+const NOT_TO_CALLERS: [HeaderName; 6] = [
+    header::SET_COOKIE,
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("public-key-pins"),
+];
+
+/// Takes off a request what does not travel. `is_read`: the answer has to be read on its way.
+pub(crate) fn upstream(mut headers: HeaderMap, is_read: bool) -> HeaderMap {
+    strip_hop_by_hop(&mut headers);
+    for name in &NOT_UPSTREAM {
+        headers.remove(name);
+    }
+    strip_prefixed(&mut headers, &["x-fairkey-", "sec-"]);
+    if is_read {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+    headers
+}
+
+/// Takes off an answer what does not travel.
+pub(crate) fn to_caller(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in &NOT_TO_CALLERS {
+        headers.remove(name);
+    }
+    strip_prefixed(headers, &["access-control-", "x-fairkey-"]);
+}
+
+/// Says how an answer was had.
+pub(crate) fn add_served(headers: &mut HeaderMap, served: &Served) {
+    if let Ok(key) = HeaderValue::from_str(served.key.as_str()) {
+        headers.insert(X_FAIRKEY_KEY, key);
+    }
+    add_effort(headers, served.attempts.len(), served.waited);
+}
+
+/// Says what was done for a call, whatever came of it.
+pub(crate) fn add_effort(headers: &mut HeaderMap, attempts: usize, waited: std::time::Duration) {
+    headers.insert(X_FAIRKEY_ATTEMPTS, HeaderValue::from(attempts));
+    let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(X_FAIRKEY_QUEUE_MS, HeaderValue::from(millis));
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // What `Connection` names belongs to the connection, too.
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in &named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
+    let is_ours = |name: &&HeaderName| prefixes.iter().any(|it| name.as_str().starts_with(it));
+    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+    for name in &ours {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = headers.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn what_belongs_to_the_callers_way_does_not_travel_on() {
+        let headers = map(&[
+            ("authorization", "Bearer theirs"),
+            ("x-api-key", "theirs"),
+            ("cookie", "a=b"),
+            ("connection", "keep-alive, x-named"),
+            ("x-named", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers"),
+            ("host", "127.0.0.1:4210"),
+            ("origin", "http://localhost"),
+            ("x-forwarded-for", "10.0.0.7"),
+            ("x-fairkey-key", "theirs"),
+            ("sec-fetch-site", "same-origin"),
+            ("accept-encoding", "gzip"),
+            ("http-referer", "https://app.example"),
+            ("x-title", "app"),
+            ("x-session-id", "s"),
+            ("x-openrouter-cache", "true"),
+            ("anthropic-version", "2023-06-01"),
+            ("content-type", "application/json"),
+        ]);
+        let kept = map(&[
+            ("http-referer", "https://app.example"),
+            ("x-title", "app"),
+            ("x-session-id", "s"),
+            ("x-openrouter-cache", "true"),
+            ("anthropic-version", "2023-06-01"),
+            ("content-type", "application/json"),
+        ]);
+        assert_eq!(upstream(headers.clone(), true), kept);
+        assert_eq!(upstream(headers, false)["accept-encoding"], "gzip");
+    }
+
+    #[test]
+    fn cookies_and_what_an_origin_says_of_itself_do_not_reach_callers() {
+        let mut headers = map(&[
+            ("set-cookie", "__cf_bm=x"),
+            ("connection", "close, x-odd"),
+            ("x-odd", "1"),
+            ("access-control-allow-origin", "*"),
+            ("strict-transport-security", "max-age=1"),
+            ("alt-svc", "h3"),
+            ("x-fairkey-key", "forged"),
+            ("x-generation-id", "gen-1"),
+            ("x-openrouter-cache-status", "HIT"),
+            ("retry-after", "3"),
+            ("content-encoding", "gzip"),
+        ]);
+        to_caller(&mut headers);
+        let kept = map(&[
+            ("x-generation-id", "gen-1"),
+            ("x-openrouter-cache-status", "HIT"),
+            ("retry-after", "3"),
+            ("content-encoding", "gzip"),
+        ]);
+        assert_eq!(headers, kept);
+    }
+}

@@ -4,9 +4,13 @@
 //!
 //! | module | has |
 //! | --- | --- |
+//! | `gateway` | what all connections share, and how it is built |
+//! | `settings` | what can be set |
 //! | `server` | the listener, its connections, and how they end |
 //! | `endpoint` | which path is what: inference, job, file, catalogue, administration |
 //! | `dispatch` | one request, from its head to its answer |
+//! | `catalogue` | answers that are the same for everybody |
+//! | `homes` | which key made what |
 //! | `headers` | which headers travel, which way |
 //! | `relay` | answers on their way to the caller: streams, broken ones, callers that leave |
 //! | `reply` | what the gateway says itself, in the caller's own format |
@@ -14,14 +18,23 @@
 //! | `guard` | who may ask at all: `Host` and `Origin` |
 //! | `metrics` | counts |
 
+mod catalogue;
 mod dispatch;
 mod endpoint;
+mod gateway;
 mod guard;
 mod headers;
+mod homes;
 mod metrics;
 mod relay;
 mod reply;
 mod server;
+mod settings;
 mod tenant;
 
+pub use endpoint::Operation;
+pub use gateway::{Bookkeeper, Gateway, GatewayBuilder};
+pub use relay::{End, Ended};
 pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
+pub use server::Serving;
+pub use settings::{Departure, Settings};

@@ -1,1 +1,183 @@
-//! Answers on their way to the caller.
+//! Answers on their way to the caller: [`Outbound`].
+//!
+//! There is no task between the upstream and the caller: whoever writes to the caller's connection
+//! polls the upstream's. A chunk that comes in goes out, whole events without a copy.
+//!
+//! The *commit gate*, which holds the head and all that is no content until the first content, is in
+//! the client: what it returns is committed. Until then the client fails over; the caller hears
+//! nothing, or, where that takes long, comments ([`Waiting`]).
+
+mod account;
+mod departing;
+mod frames;
+mod stream;
+mod waiting;
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use fairkey_client::LeasedBody;
+use fairkey_transport::{Body, BoxError};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::Departure;
+
+pub(crate) use self::account::{Account, Accounts};
+pub use self::account::{End, Ended};
+pub(crate) use self::departing::Departing;
+pub(crate) use self::stream::Stream;
+pub(crate) use self::waiting::Waiting;
+
+/// The body of an answer to a caller.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    /// What is there already.
+    Full(Option<Bytes>),
+    /// An answer by a leased key.
+    Relay(Box<Relay>),
+    /// A stream that has not begun.
+    Waiting(Box<Waiting>),
+    /// An answer that is nobody's lease.
+    Plain(Body),
+}
+
+impl Outbound {
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl HttpBody for Outbound {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relay(relay) => relay.poll_frame(cx),
+            Self::Waiting(waiting) => waiting.poll_frame(cx),
+            Self::Plain(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Plain(body) => body.is_end_stream(),
+            // The end is told by a poll, at which the call is accounted for.
+            Self::Relay(_) | Self::Waiting(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Plain(body) => body.size_hint(),
+            Self::Relay(relay) => relay.size_hint(),
+            Self::Waiting(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An answer that passes: to its end, to its break, or until the caller leaves.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// `None`: it has ended.
+    body: Option<LeasedBody>,
+    /// Where it is a stream of events.
+    stream: Option<Stream>,
+    account: Option<Account>,
+    departure: Departure,
+}
+
+impl Relay {
+    pub(crate) fn new(
+        body: LeasedBody,
+        stream: Option<Stream>,
+        account: Account,
+        departure: Departure,
+    ) -> Self {
+        Self {
+            body: Some(body),
+            stream,
+            account: Some(account),
+            departure,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                Some(Ok(frame)) => match (&mut self.stream, frame.into_data()) {
+                    (None, Ok(chunk)) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                    (Some(stream), Ok(chunk)) => {
+                        if let Some(passed) = stream.push(chunk) {
+                            return Poll::Ready(Some(Ok(Frame::data(passed))));
+                        }
+                    }
+                    (_, Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                Some(Err(error)) => {
+                    self.end(End::Broken);
+                    return Poll::Ready(Some(match &mut self.stream {
+                        Some(stream) => Ok(Frame::data(stream.broken(&error))),
+                        // There is no other way to say it: the connection ends too soon.
+                        None => Err(error.into()),
+                    }));
+                }
+                None => {
+                    let end = if body.is_whole() {
+                        End::Whole
+                    } else {
+                        End::Failed
+                    };
+                    self.end(end);
+                    let rest = self.stream.as_mut().and_then(Stream::finish);
+                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+                }
+            }
+        }
+    }
+
+    /// Books how it ended, and lets the key go.
+    fn end(&mut self, end: End) {
+        let body = self.body.take();
+        if let (Some(body), Some(account)) = (body, self.account.take()) {
+            account.end(end, body.cost());
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.body, &self.stream) {
+            // A stream may get an event of ours at its end.
+            (Some(body), None) => body.size_hint(),
+            (None, None) => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let (Some(body), Some(account)) = (self.body.take(), self.account.take()) else {
+            return;
+        };
+        if body.is_whole() {
+            account.end(End::Whole, body.cost());
+            return;
+        }
+        departing::leave(body, account, self.departure);
+    }
+}

@@ -1,1 +1,9 @@
-//! Whole servers over real sockets, in front of the mock.
+//! Whole gateways over real sockets, in front of the mock.
+
+mod bodies;
+mod endpoints;
+mod leaving;
+mod owned;
+mod refusals;
+mod streams;
+mod world;

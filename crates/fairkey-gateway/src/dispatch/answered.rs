@@ -1,0 +1,257 @@
+//! What the pool made of a call, and what the caller is told: [`Answered`].
+
+use std::sync::Arc;
+
+use fairkey_client::{CallError, CallErrorKind, LeasedBody, Served};
+use fairkey_openrouter::Fault;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::{BodyExt, Collected, Limited};
+
+use super::{Inbound, failed, respond};
+use crate::gateway::Shared;
+use crate::headers::{self, X_SHOULD_RETRY};
+use crate::homes::Home;
+use crate::relay::{Account, End, Ended, Outbound, Relay, Stream};
+use crate::{BrokenStream, Departure, Failure, Format, Operation, Reason};
+
+/// The most of a refusal that is read again, to be told as an event.
+const REFUSAL_BYTES: usize = 1 << 20;
+
+/// The generation's identifier, on every answer of inference.
+const X_GENERATION_ID: &str = "x-generation-id";
+
+/// One call on its way.
+#[derive(Debug)]
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    id: String,
+    operation: Operation,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// An answer that passes.
+    Passes(Box<Passing>),
+    /// There is none, or none that may pass.
+    Failed(Box<Failing>),
+}
+
+/// An answer that passes.
+#[derive(Debug)]
+pub(super) struct Passing {
+    call: Call,
+    served: Served,
+    pub(super) response: Response<LeasedBody>,
+}
+
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct Failing {
+    call: Call,
+    failure: Failure,
+    /// How much was done for it.
+    headers: HeaderMap,
+}
+
+impl Call {
+    pub(super) fn new(shared: &Arc<Shared>, inbound: &Inbound) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            id: inbound.id.clone(),
+            operation: inbound.operation(),
+        }
+    }
+
+    fn format(&self) -> Format {
+        self.operation.format()
+    }
+
+    pub(super) fn departure(&self) -> Departure {
+        self.shared.settings.departure(self.operation)
+    }
+
+    fn account(&self, served: &Served, response: &Response<LeasedBody>) -> Account {
+        self.shared.accounts.open(Ended {
+            request_id: self.id.clone(),
+            operation: self.operation,
+            key: served.key.clone(),
+            model: served.model.clone(),
+            status: response.status().as_u16(),
+            generation: generation(response.headers()).map(str::to_owned),
+            end: End::Whole,
+            cost: None,
+        })
+    }
+}
+
+fn generation(headers: &HeaderMap) -> Option<&str> {
+    headers.get(X_GENERATION_ID)?.to_str().ok()
+}
+
+impl Answered {
+    pub(super) fn of(sent: Result<Response<LeasedBody>, CallError>, call: Call) -> Self {
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => return Self::fail(call, Failure::of_call(&error), &error, None),
+        };
+        let Some(served) = response.extensions_mut().remove::<Served>() else {
+            // Whatever the client sends on has it.
+            return Self::Failed(Box::new(Failing {
+                call,
+                failure: Failure::new(Reason::Internal, "nobody says who served the answer"),
+                headers: HeaderMap::new(),
+            }));
+        };
+        if let Some(error) = &served.error
+            && let Some(failure) = instead(&response, &served, error)
+        {
+            call.account(&served, &response).end(End::Failed, None);
+            return Self::fail(call, failure, error, Some(&served));
+        }
+        Self::Passes(Box::new(Passing {
+            call,
+            served,
+            response,
+        }))
+    }
+
+    fn fail(call: Call, failure: Failure, error: &CallError, served: Option<&Served>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers::add_effort(&mut headers, error.attempts().len(), error.waited());
+        if let Some(served) = served {
+            headers::add_served(&mut headers, served);
+        }
+        Self::Failed(Box::new(Failing {
+            call,
+            failure,
+            headers,
+        }))
+    }
+
+    /// Makes the answer.
+    pub(super) fn into_response(self) -> Response<Outbound> {
+        match self {
+            Self::Passes(passing) => passing.into_response(),
+            Self::Failed(failing) => {
+                let mut response =
+                    failed(&failing.failure, failing.call.format(), &failing.call.id);
+                response.headers_mut().extend(failing.headers);
+                response
+            }
+        }
+    }
+
+    /// Drops an answer that nobody waits for any more, and accounts for it.
+    pub(super) fn leave(self) {
+        drop(self.into_response());
+    }
+
+    /// Makes the rest of a stream whose head is out.
+    pub(super) async fn into_stream(self) -> Outbound {
+        let (failure, format) = match self {
+            Self::Passes(passing) if is_event_stream(passing.response.headers()) => {
+                return passing.into_response().into_body();
+            }
+            Self::Passes(passing) => {
+                let format = passing.call.format();
+                (passing.into_failure().await, format)
+            }
+            Self::Failed(failing) => (failing.failure, failing.call.format()),
+        };
+        Outbound::full(failure.to_event(format, &BrokenStream::default()))
+    }
+}
+
+/// Returns what is told instead of a refusal, where it may not be handed on.
+fn instead(response: &Response<LeasedBody>, served: &Served, error: &CallError) -> Option<Failure> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        // A failure inside a 200, which a caller would take for an answer without words.
+        return Some(Failure::of_call(error));
+    }
+    let fault = served.attempts.last()?.fault?;
+    let instead = Failure::instead_of(&fault)?;
+    Some(match error.kind() {
+        // It says what stands before each key, and when it opens.
+        CallErrorKind::NoKey if instead.reason() == Reason::NoKey => Failure::of_call(error),
+        _ => instead.with_retry_after_if(error.retry_after()),
+    })
+}
+
+impl Passing {
+    /// Returns who the answer, and what it makes, belongs to.
+    pub(super) fn home(&self) -> Home {
+        let attempt = self.served.attempts.last();
+        Home {
+            key: self.served.key.clone(),
+            account: attempt.and_then(|attempt| attempt.account.clone()),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Outbound> {
+        let account = self.call.account(&self.served, &self.response);
+        if let Some(generation) = generation(self.response.headers()) {
+            self.call.shared.homes.remember(generation, self.home());
+        }
+        let Self {
+            call,
+            served,
+            response,
+        } = self;
+        let (mut parts, body) = response.into_parts();
+        let stream = is_event_stream(&parts.headers).then(|| Stream::new(call.format()));
+        if stream.is_some() {
+            // Its end may be one of ours.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+        if let Some(error) = &served.error {
+            tell_retry(&mut parts.headers, error);
+        }
+        let relay = Relay::new(body, stream, account, call.departure());
+        let body = Outbound::Relay(Box::new(relay));
+        let mut response = respond(parts.status, parts.headers, body);
+        headers::add_served(response.headers_mut(), &served);
+        response
+    }
+
+    /// Reads an answer that is no stream, where one was asked for.
+    async fn into_failure(self) -> Failure {
+        let account = self.call.account(&self.served, &self.response);
+        let (parts, body) = self.response.into_parts();
+        account.end(End::Failed, body.cost());
+        if parts.status.is_success() {
+            let message = "the upstream answered without a stream, although one was asked for";
+            return Failure::new(Reason::UpstreamFailed, message);
+        }
+        let body = Limited::new(body, REFUSAL_BYTES).collect().await;
+        let body = body.map(Collected::to_bytes).unwrap_or_default();
+        Failure::of_fault(&Fault::from_response(parts.status, &parts.headers, &body))
+    }
+}
+
+/// Tells the caller's SDK of a refusal that passes whether it shall try again by itself.
+fn tell_retry(headers: &mut HeaderMap, error: &CallError) {
+    let should = match Failure::of_call(error).should_retry() {
+        true => "true",
+        false => "false",
+    };
+    headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(should));
+    if let Some(wait) = error.retry_after()
+        && !headers.contains_key(RETRY_AFTER)
+    {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// Tells whether an answer is a stream of events that can be read on its way.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let is_events = media.is_some_and(|media| {
+        let media = media.split(';').next().unwrap_or_default().trim();
+        media.eq_ignore_ascii_case("text/event-stream")
+    });
+    is_events && !headers.contains_key(CONTENT_ENCODING)
+}

@@ -1,0 +1,87 @@
+//! What a body says of the call: [`Asked`].
+
+use std::hash::{DefaultHasher, Hasher};
+
+use bytes::Bytes;
+use fairkey_client::CallOptions;
+use fairkey_core::{Cost, hash_label};
+use fairkey_openrouter::sizing::{TOKENS_PER_BYTE, measure};
+
+use super::Inbound;
+use crate::gateway::Shared;
+use crate::{Failure, Operation, Reason};
+
+/// A body, and what it asks for.
+pub(super) struct Asked {
+    /// As it came, but for what a route adds.
+    pub(super) body: Bytes,
+    pub(super) options: CallOptions,
+    /// Whether a stream of events is asked for.
+    pub(super) stream: bool,
+}
+
+impl Asked {
+    /// Reads a body.
+    pub(super) fn of(shared: &Shared, inbound: &Inbound, body: Bytes) -> Result<Self, Failure> {
+        let operation = inbound.operation();
+        let mut asked = Self {
+            body,
+            options: CallOptions {
+                hold_json: operation.is_inference(),
+                ..CallOptions::default()
+            },
+            stream: false,
+        };
+        let headers = &inbound.parts.headers;
+        asked.options.affinity = headers
+            .get("x-session-id")
+            .and_then(|session| session.to_str().ok())
+            .map(hash_label);
+        if operation.is_inference() && inbound.is_plain() {
+            asked.look(shared, inbound)?;
+        }
+        // Identical requests are answered from the cache of the key that was asked before.
+        let cached = headers.get("x-openrouter-cache");
+        if cached.is_some_and(|on| on.as_bytes().eq_ignore_ascii_case(b"true")) {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&asked.body);
+            asked.options.affinity = Some(hasher.finish());
+        }
+        Ok(asked)
+    }
+
+    fn look(&mut self, shared: &Shared, inbound: &Inbound) -> Result<(), Failure> {
+        let path = inbound.endpoint.target.below();
+        let routed = shared.profiles.apply(path, &self.body);
+        let routed = routed.map_err(|error| Failure::new(Reason::BadRequest, error.to_string()))?;
+        let is_routed = routed.is_some();
+        if let Some(routed) = routed {
+            self.options = std::mem::take(&mut self.options).routed(&routed);
+            self.body = routed.body;
+        }
+        let measured = match measure(&self.body) {
+            Ok(measured) => measured,
+            Err(error) => {
+                let message = format!("the body is no JSON object: {error}");
+                return Err(Failure::new(Reason::BadJson, message));
+            }
+        };
+        let peek = &measured.peek;
+        if !is_routed {
+            self.options.model = peek.model.as_deref().map(Into::into);
+        }
+        let session = peek.session_id.as_deref();
+        let session = session.or(peek.prompt_cache_key.as_deref());
+        self.options.affinity = session.map(hash_label).or(self.options.affinity);
+        let completion = peek.completion_limit.unwrap_or(0);
+        let completion = completion.saturating_mul(measured.choices);
+        let prompt = measured.prompt.prompt_tokens(TOKENS_PER_BYTE);
+        self.options.cost = Cost {
+            tokens: prompt.saturating_add(completion),
+            ..Cost::ONE
+        };
+        // A speech is bytes, whatever it says of streaming.
+        self.stream = peek.stream && inbound.operation() != Operation::Speech;
+        Ok(())
+    }
+}

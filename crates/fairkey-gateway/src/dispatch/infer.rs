@@ -1,0 +1,90 @@
+//! Calls that any key may serve.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fairkey_client::CallOptions;
+use fairkey_transport::Body;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::answered::{Answered, Call};
+use super::ask::Asked;
+use super::{Inbound, read, too_large};
+use crate::gateway::Shared;
+use crate::relay::{Departing, Outbound, Waiting};
+use crate::{Departure, Failure};
+
+/// Passes a call to the pool.
+pub(super) async fn infer(
+    shared: &Arc<Shared>,
+    inbound: Inbound,
+    body: Incoming,
+) -> Result<Response<Outbound>, Failure> {
+    if !inbound.is_json() {
+        return Ok(upload(shared, &inbound, body).await?.into_response());
+    }
+    let body = read(shared, body).await?;
+    let asked = Asked::of(shared, &inbound, body)?;
+    let mut request = inbound.upstream(shared, asked.body)?;
+    request.extensions_mut().insert(asked.options);
+    let call = Call::new(shared, &inbound);
+    let departure = call.departure();
+    let sent = send(Arc::clone(shared), request, call);
+    if !asked.stream {
+        let answered = match departure {
+            Departure::Cancel => sent.await,
+            departure => Departing::new(sent, departure, Answered::leave).await,
+        };
+        return Ok(answered.into_response());
+    }
+    let every = shared.settings.comment_after;
+    let mut sent = Box::pin(Departing::new(sent, departure, Answered::leave));
+    match timeout(every, &mut sent).await {
+        Ok(answered) => Ok(answered.into_response()),
+        Err(_) => {
+            let rest = Box::pin(async move { sent.await.into_stream().await });
+            let waiting = Waiting::new(rest, every);
+            Ok(begun(Outbound::Waiting(Box::new(waiting))))
+        }
+    }
+}
+
+async fn send(shared: Arc<Shared>, request: Request<Bytes>, call: Call) -> Answered {
+    Answered::of(shared.client.send(request).await, call)
+}
+
+/// Passes a body on while it comes.
+pub(super) async fn upload(
+    shared: &Arc<Shared>,
+    inbound: &Inbound,
+    body: Incoming,
+) -> Result<Answered, Failure> {
+    let limit = shared.settings.max_upload_bytes;
+    if body.size_hint().lower() > limit {
+        return Err(too_large(limit));
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let body = Body::new(Limited::new(body, limit));
+    let mut request = inbound.upstream(shared, body)?;
+    request.extensions_mut().insert(CallOptions {
+        hold_json: true,
+        ..CallOptions::default()
+    });
+    let call = Call::new(shared, inbound);
+    let sent = shared.client.send_streamed(request).await;
+    Ok(Answered::of(sent, call))
+}
+
+/// The head of a stream that begins before its upstream does.
+fn begun(body: Outbound) -> Response<Outbound> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let media = HeaderValue::from_static("text/event-stream");
+    headers.insert(header::CONTENT_TYPE, media);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
