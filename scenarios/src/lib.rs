@@ -5,9 +5,12 @@
 //! - [`caller`]: who calls: fairkey, or a [hand-written key pool](three_strikes).
 //! - [`load`]: calls at a steady rate while things happen, and what came of them.
 //! - [`faults`]: one scenario for each row of the table of faults.
+//! - [`goodput`]: how much of what accounts allow is had, over a [`network`] that takes its time.
 
 pub mod caller;
 pub mod faults;
+pub mod goodput;
 pub mod load;
+pub mod network;
 pub mod three_strikes;
 pub mod world;

@@ -1,11 +1,11 @@
 //! A hand-written key pool, as many programs have one: [`ThreeStrikes`].
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fairkey_openrouter::ChatRequest;
-use fairkey_transport::{HttpTransport, Transport};
+use fairkey_transport::Transport;
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
@@ -19,9 +19,10 @@ use crate::world::World;
 /// when all are out, all are used. A status of 200 is an answer.
 #[derive(Debug)]
 pub struct ThreeStrikes {
-    transport: HttpTransport,
+    transport: Arc<dyn Transport>,
     url: String,
     keys: Mutex<Rotation>,
+    out_for: Duration,
 }
 
 #[derive(Debug)]
@@ -50,13 +51,28 @@ impl ThreeStrikes {
             out_until: None,
         });
         Self {
-            transport: world.transport(),
+            transport: Arc::new(world.transport()),
+            out_for: OUT,
             url: format!("{}/chat/completions", world.mock().base_url()),
             keys: Mutex::new(Rotation {
                 keys: keys.collect(),
                 next: 0,
             }),
         }
+    }
+
+    /// Sets for how long three failures in a row put a key out. Default: a minute.
+    #[must_use]
+    pub fn out_for(mut self, time: Duration) -> Self {
+        self.out_for = time;
+        self
+    }
+
+    /// Sets what sends requests.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = transport;
+        self
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Rotation) -> R) -> R {
@@ -95,12 +111,12 @@ impl Rotation {
         self.next % self.keys.len()
     }
 
-    fn strike(&mut self, key: usize) {
+    fn strike(&mut self, key: usize, out_for: Duration) {
         let key = &mut self.keys[key];
         key.in_a_row += 1;
         if key.in_a_row >= STRIKES {
             key.in_a_row = 0;
-            key.out_until = Some(Instant::now() + OUT);
+            key.out_until = Some(Instant::now() + out_for);
         }
     }
 }
@@ -117,7 +133,7 @@ impl Caller for ThreeStrikes {
                         self.with(|rotation| rotation.keys[key].in_a_row = 0);
                         return end;
                     }
-                    None => self.with(|rotation| rotation.strike(key)),
+                    None => self.with(|rotation| rotation.strike(key, self.out_for)),
                 }
             }
             End::Failed

@@ -15,6 +15,33 @@ const WORDS: [&str; 64] = [
     "thunder", "timber", "valley", "velvet", "willow", "winter", "yonder",
 ];
 
+/// How long answers are, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Length {
+    /// Evenly from the first to the second.
+    Even(u64, u64),
+    /// Log-normal: half are shorter than the median.
+    LogNormal { median: u64, sigma: f64 },
+}
+
+impl Length {
+    fn draw(self, rng: &mut Rng) -> u64 {
+        match self {
+            Self::Even(low, high) => low + rng.below(high.saturating_sub(low) + 1),
+            Self::LogNormal { median, sigma } => {
+                // Box and Muller; 1 - unit() is above zero.
+                let radius = (-2.0 * (1.0 - rng.unit()).ln()).sqrt();
+                let normal = radius * (std::f64::consts::TAU * rng.unit()).cos();
+                let tokens = median as f64 * (sigma * normal).exp();
+                (tokens.round() as u64).clamp(1, LONGEST)
+            }
+        }
+    }
+}
+
+/// No answer is longer, in tokens.
+const LONGEST: u64 = 1_000_000;
+
 /// What a model says.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -27,10 +54,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The answer to `ask`; its length in tokens is drawn from `length` where `max_tokens` allows.
-    pub(crate) fn to(ask: &Ask, seed: u64, length: (u64, u64)) -> Self {
+    pub(crate) fn to(ask: &Ask, seed: u64, length: Length) -> Self {
         let mut rng = Rng::new(&[seed, ask.prompt_hash]);
-        let (low, high) = length;
-        let wanted = low + rng.below(high.saturating_sub(low) + 1);
+        let wanted = length.draw(&mut rng);
         let (mut text, natural, tool) = match &ask.want {
             Want::Text => (prose(&ask.topic, wanted, &mut rng), "stop", None),
             Want::Json(None) => {
@@ -161,7 +187,7 @@ mod tests {
     #[test]
     fn the_same_prompt_and_seed_say_the_same_and_others_do_not() {
         let plain = hello(&json!({}));
-        let say = |ask: &Ask, seed| Answer::to(ask, seed, (8, 40)).text;
+        let say = |ask: &Ask, seed| Answer::to(ask, seed, Length::Even(8, 40)).text;
         assert_eq!(say(&plain, 1), say(&hello(&json!({"stream": true})), 1));
         assert_ne!(say(&plain, 1), say(&plain, 2));
         let other = ask(&json!({"messages": [{"content": "hello you"}]}));
@@ -169,10 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_answers_are_shorter_than_the_median_and_few_are_very_long() {
+        let length = Length::LogNormal {
+            median: 100,
+            sigma: 0.8,
+        };
+        let mut rng = Rng::new(&[3]);
+        let mut drawn: Vec<u64> = (0..10_001).map(|_| length.draw(&mut rng)).collect();
+        drawn.sort_unstable();
+        assert!((97..=103).contains(&drawn[5_000]), "{}", drawn[5_000]);
+        // e^(1.645 * 0.8) times the median.
+        assert!((350..=400).contains(&drawn[9_500]), "{}", drawn[9_500]);
+        let mean = drawn.iter().sum::<u64>() / 10_001;
+        assert!(
+            (133..=143).contains(&mean),
+            "e^(0.8^2 / 2) times it: {mean}"
+        );
+    }
+
+    #[test]
     fn max_tokens_cuts_exactly_and_says_so() {
-        let answer = Answer::to(&hello(&json!({"max_tokens": 5})), 1, (8, 40));
+        let answer = Answer::to(&hello(&json!({"max_tokens": 5})), 1, Length::Even(8, 40));
         assert_eq!((answer.tokens(), answer.finish_reason), (5, "length"));
-        let long = Answer::to(&hello(&json!({"max_tokens": 1000})), 1, (8, 40));
+        let long = Answer::to(&hello(&json!({"max_tokens": 1000})), 1, Length::Even(8, 40));
         assert_eq!(long.finish_reason, "stop");
     }
 
@@ -199,14 +244,14 @@ mod tests {
     #[test]
     fn json_is_json_and_follows_its_schema() {
         let format = json!({"response_format": {"type": "json_object"}});
-        let answer = Answer::to(&hello(&format), 1, (8, 40));
+        let answer = Answer::to(&hello(&format), 1, Length::Even(8, 40));
         assert!(serde_json::from_str::<Value>(&answer.text).unwrap()["answer"].is_string());
         let schema = json!({"type": "object", "properties": {
             "n": {"type": "integer"}, "kind": {"enum": ["x"]},
             "list": {"type": "array", "items": {"type": "boolean"}}}});
         let format = json!({"response_format":
             {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}});
-        let answer = Answer::to(&hello(&format), 1, (8, 40));
+        let answer = Answer::to(&hello(&format), 1, Length::Even(8, 40));
         let value: Value = serde_json::from_str(&answer.text).unwrap();
         assert!(value["n"].is_u64() && value["kind"] == "x" && value["list"][0].is_boolean());
     }

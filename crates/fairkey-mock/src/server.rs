@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::action::Action;
+use crate::answer::Length;
 use crate::builder::Builder;
 use crate::catalog::Catalog;
 use crate::chance::{FaultKind, Latency};
@@ -51,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) catalog: Catalog,
     pub(crate) seed: u64,
-    pub(crate) answer_tokens: (u64, u64),
+    pub(crate) answer_tokens: Length,
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,
@@ -79,7 +80,7 @@ pub(crate) struct Parts {
     pub(crate) world: World,
     pub(crate) catalog: Catalog,
     pub(crate) seed: u64,
-    pub(crate) answer_tokens: (u64, u64),
+    pub(crate) answer_tokens: Length,
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
     pub(crate) max_streams: Option<u32>,

@@ -1,0 +1,114 @@
+//! Prints how much of what accounts allow is had, by fairkey and by what it is compared with, next
+//! to what could be had and to the floors that must be kept. Ends with 1 where one is not.
+//!
+//! `cargo run --release -p fairkey-scenarios --example goodput [part of a name] [windows]`
+
+use std::process::ExitCode;
+
+use fairkey_scenarios::goodput::{Played, Row, Sizes, System, always_503, rows};
+
+/// For so many windows calls come.
+const WINDOWS: u32 = 20;
+/// What an upstream that always fails may get for each call.
+const MOST_FOR_503: f64 = 1.2;
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let wanted = arguments.next().unwrap_or_default();
+    let windows = arguments.next().map_or(Ok(WINDOWS), |it| it.parse())?;
+    let mut missed = 0;
+    println!(
+        "| scenario | who | goodput, % of ideal | refused per 100 answers | failed, % (ideal) | wait, s: half, 99 % | floor | kept |"
+    );
+    println!("| --- | --- | ---: | ---: | ---: | ---: | --- | --- |");
+    let mut wrong = Vec::new();
+    for row in rows(windows) {
+        if !row.scene.name.contains(&wanted) {
+            continue;
+        }
+        let calls = row.scene.arrivals().len();
+        let sizes = runtime()?.block_on(Sizes::measure(&row.scene.traffic, calls));
+        for (system, floor) in &row.systems {
+            let played = runtime()?.block_on(row.play(*system, *floor, &sizes));
+            missed += usize::from(!played.misses.is_empty());
+            print(&row, &played);
+            let measured = &played.measured;
+            if floor.is_some() && !measured.failures.is_empty() {
+                let (back, served) = measured.came_back();
+                wrong.push(format!(
+                    "{}, {}: {} failed, told after {:.2} s at most of 99 %, {} without a time; {back} came back when told, {served} were served; {}",
+                    row.scene.name,
+                    played.system.as_str(),
+                    measured.failures.len(),
+                    measured.failed_after(99).as_secs_f64(),
+                    measured.without_time(),
+                    measured.failures[measured.failures.len() / 2].says,
+                ));
+            }
+        }
+    }
+    if "503".contains(&wanted) {
+        println!();
+        println!(
+            "| an upstream that always answers 503 | requests for each of 1,000 calls | floor | kept |"
+        );
+        println!("| --- | ---: | --- | --- |");
+        for system in System::ALL {
+            let found = runtime()?.block_on(always_503(system));
+            let (floor, kept) = match system {
+                System::Known | System::Untold if found <= MOST_FOR_503 => ("≤ 1.2", "yes"),
+                System::Known | System::Untold => {
+                    missed += 1;
+                    ("≤ 1.2", "**no**")
+                }
+                _ => ("", ""),
+            };
+            println!("| {} | {found:.2} | {floor} | {kept} |", system.as_str());
+        }
+    }
+    println!();
+    for wrong in wrong {
+        println!("- {wrong}");
+    }
+    println!();
+    println!("{missed} floors missed");
+    Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+}
+
+fn print(row: &Row, played: &Played) {
+    let measured = &played.measured;
+    let mut goodput = format!("{:.1}", played.goodput());
+    let mut refused = format!("{:.1}", measured.refusals_per_100());
+    let late = played
+        .floor
+        .is_some_and(|floor| floor.second_half.is_some());
+    if late {
+        goodput += &format!("; late {:.1}", played.late_goodput());
+        refused += &format!("; late {:.1}", measured.late_refusals_per_100());
+    }
+    if row.scene.at_once.is_some() {
+        goodput += &format!("; {:.3} × its time", played.makespan());
+    }
+    let floor = played.floor.map(|it| it.to_string()).unwrap_or_default();
+    let kept = match (&played.floor, &*played.misses) {
+        (None, _) => String::new(),
+        (_, []) => "yes".to_owned(),
+        (_, misses) => format!("**no**: {}", misses.join(", ")),
+    };
+    println!(
+        "| {} | {} | {goodput} | {refused} | {:.1} ({:.1}) | {:.2}, {:.2} | {floor} | {kept} |",
+        row.scene.name,
+        played.system.as_str(),
+        measured.failed_per_100(),
+        played.ideal.failed_per_100(),
+        measured.wait(50).as_secs_f64(),
+        measured.wait(99).as_secs_f64(),
+    );
+}
