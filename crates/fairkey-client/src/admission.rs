@@ -1,43 +1,59 @@
 //! Who gets a key next: [`Admission`], the queue before the pool.
 //!
-//! A call that finds nothing free waits in line. Lines are by model and class: a model that is
-//! out holds up nobody who wants another one, and within a line the first in is the first out,
-//! even where a later call would have been content with less. Whoever frees something hands it
-//! on: when a lease ends or the keys are reloaded, the heads of the lines are tried, and a lease
-//! that is found is given to the waiting call itself. Nobody polls, and nobody races for what was
-//! freed.
+//! A call that finds nothing free waits. Whose turn it is, [`Queue`] says: by class, tenant and
+//! deadline. What is refused to one call of a model and class is refused to those like it; a model
+//! that is out holds up nobody who wants another one. Whoever frees something hands it on: when a
+//! lease ends or the keys are reloaded, those who wait are asked about, in order, and a lease that
+//! is found is given to the waiting call itself. What opens with time, one task waits for. Nobody
+//! polls, and nobody races for what was freed.
 //!
-//! No wake-up is lost: a call stands in its line *before* the pool is asked for it. What is freed
+//! No wake-up is lost: a call stands in the queue *before* the pool is asked for it. What is freed
 //! before that, the pool finds; what is freed after that, finds the call.
 //!
 //! The pool is asked with no lock held, since strategies, gates and observers are foreign code.
 
-mod lines;
+mod held;
 mod outlook;
+mod pump;
 mod quickest;
+mod steward;
 mod waiter;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, Candidate, Class, Cost, KeySet, Lease, Observer, Outcome, Pool, Report, Scope, Timestamp,
-    Tried, Unavailable,
+    Ask, Candidate, Class, Cost, KeySet, Observer, Outcome, Pool, Report, Scope, Timestamp, Tried,
+    Unavailable,
 };
+use fairkey_strategy::queue::{Baton, Entry, Queue, QueueConfig, Refused, Said, Tenant, Ticket};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::lines::{Line, Lines};
+pub(crate) use self::held::Held;
 pub(crate) use self::outlook::outlook;
+use self::pump::RestOf;
 use self::quickest::Quickest;
-use self::waiter::{Event, Waiter};
+use self::waiter::{News, Waiter};
 use crate::backoff::SHORTEST;
+
+/// What calls have in common that are refused together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Line {
+    /// The model, and what else gates may make a difference by: the class, and the only providers
+    /// that may serve it.
+    Of(Option<Arc<str>>, Class, Arc<[String]>),
+    /// A call that excludes keys of its own: its refusal says nothing about others.
+    Own(u64),
+}
 
 /// What a call wants, owned, so that it can stand in line.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) model: Option<Arc<str>>,
     pub(crate) class: Class,
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) cost: Cost,
     pub(crate) affinity: Option<u64>,
     pub(crate) deadline: Option<Timestamp>,
@@ -61,16 +77,25 @@ impl Wish {
         }
     }
 
-    fn line(&self) -> Line {
-        (self.model.clone(), self.class)
+    /// Returns the line of a call that is the same, of a class.
+    fn line_of(&self, class: Class) -> Line {
+        Line::Of(self.model.clone(), class, Arc::clone(&self.providers))
+    }
+
+    fn line(&self, ticket: Ticket) -> Line {
+        if self.tried.is_empty() {
+            self.line_of(self.class)
+        } else {
+            Line::Own(ticket.number())
+        }
     }
 }
 
 /// Why a call got no key.
 #[derive(Clone, Debug)]
 pub(crate) enum Refusal {
-    /// So many calls wait already that another one may not.
-    Overloaded,
+    /// It may not wait: so many do already, or for so long.
+    Overloaded { refused: Refused, now: Timestamp },
     /// Waiting brings nothing, or nothing in time.
     Hopeless { unavailable: Unavailable },
     /// Waiting may bring something, but later than the call would go on to another model.
@@ -83,7 +108,7 @@ impl Refusal {
     /// Returns the soonest time at which there may be a key, as far as it is known.
     pub(crate) fn retry_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Overloaded => None,
+            Self::Overloaded { refused, now } => Some(*now + refused.wait?),
             Self::Hopeless { unavailable } | Self::PassOver { unavailable } => unavailable.retry_at,
             Self::TimedOut { unavailable } => unavailable.as_ref()?.retry_at,
         }
@@ -94,21 +119,35 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) pool: Pool,
-    max_waiting: usize,
     state: Mutex<State>,
+    baton: Baton,
+    /// Rung when the queue's time is to be kept otherwise than before.
+    bell: Arc<Notify>,
     quickest: Quickest,
 }
 
 #[derive(Debug)]
 struct State {
-    lines: Lines,
+    queue: Queue<Line, Arc<Waiter>>,
     /// Permits that are free; `None` where there is no limit.
     free: Option<usize>,
-    /// Whether some thread is handing out, and whether it shall look again when done.
-    pumping: bool,
-    again: bool,
-    /// Whether somebody in line was not asked about for want of a permit.
+    /// Whether somebody was not asked about for want of a permit.
     starved: bool,
+    rest: Option<RestOf>,
+    /// Until when the task that keeps the time sleeps, where there is one.
+    steward: Option<Timestamp>,
+}
+
+impl State {
+    /// Returns when there is something to do by the passing of time.
+    fn next_errand(&self) -> Option<Timestamp> {
+        let rest = self.rest.as_ref().map(|rest| rest.at);
+        let opening = self.queue.next_opening();
+        match (rest, opening) {
+            (Some(rest), Some(opening)) => Some(rest.min(opening)),
+            (rest, opening) => rest.or(opening),
+        }
+    }
 }
 
 impl Admission {
@@ -116,245 +155,126 @@ impl Admission {
     pub(crate) fn new(
         pool: Pool,
         max_in_flight: Option<usize>,
-        max_waiting: usize,
+        config: QueueConfig,
         waker: &Waker,
     ) -> Arc<Self> {
-        let free = max_in_flight.map(|n| n.max(1));
         let state = State {
-            lines: Lines::default(),
-            free,
-            pumping: false,
-            again: false,
+            queue: Queue::new(config),
+            free: max_in_flight.map(|n| n.max(1)),
             starved: false,
+            rest: None,
+            steward: None,
         };
         let admission = Arc::new(Self {
             pool,
-            max_waiting,
             state: Mutex::new(state),
+            baton: Baton::new(),
+            bell: Arc::default(),
             quickest: Quickest::default(),
         });
         let _ = waker.0.set(Arc::downgrade(&admission));
         admission
     }
 
-    /// Gets a key at once or not at all, and never past somebody who waits in the same line.
+    /// Gets a key at once or not at all, and never past somebody who waits for the same model.
     pub(crate) fn try_acquire(self: &Arc<Self>, wish: &Wish) -> Result<Held, Option<Unavailable>> {
         let permit = {
             let mut state = self.state();
-            if !state.lines.is_empty_line(&wish.line()) {
+            if state.queue.is_holding() || state.waits_for(wish) {
                 return Err(None);
             }
-            self.take_permit(&mut state).ok_or(None)?
+            self.take_permit(&mut state, wish).ok_or(None)?
         };
-        self.select(&wish.ask(), permit).map_err(Some)
+        match self.pool.select(&wish.ask()) {
+            Ok(lease) => Ok(Held::new(lease, permit)),
+            Err(unavailable) => {
+                permit.give_back_quietly();
+                // Somebody may have looked for it meanwhile.
+                self.pump_if_starved();
+                Err(Some(unavailable))
+            }
+        }
     }
 
-    /// Gets a key, waiting in line until `limit` for it.
+    /// Gets a key, waiting for it until `limit`.
     ///
-    /// `ticket` is the call's place in line, given when it first comes, and kept for when it comes
-    /// again: a call that was given a key in vain does not start at the end of the line.
+    /// `ticket` is the call's place in the queue, given when it first comes, and kept for when it
+    /// comes again: a call that was given a key in vain does not start at the end.
     ///
     /// # Cancel safety
     ///
-    /// Dropped at any point, the call leaves its line, and what it was given goes to the next.
+    /// Dropped at any point, the call leaves the queue, and what it was given goes to the next.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         wish: Wish,
         limit: Instant,
-        ticket: &mut Option<u64>,
+        ticket: &mut Option<Ticket>,
     ) -> Result<Held, Refusal> {
-        let ticket = *ticket.get_or_insert_with(|| self.state().lines.ticket());
+        let (now, until) = (self.pool.now(), self.timestamp_of(limit));
+        let ticket = *ticket.get_or_insert_with(|| self.state().queue.ticket(now, until));
         // The first look of the usual call, which waits for nothing.
         if let Ok(held) = self.try_acquire(&wish) {
             return Ok(held);
         }
-        let Some(place) = Place::enter(self, wish, ticket) else {
-            // Somebody may have looked for the permit that the first look held.
-            self.pump_if_starved();
-            return Err(Refusal::Overloaded);
+        let place = match Place::enter(self, wish, ticket, until) {
+            Ok(place) => place,
+            Err(refused) => return Err(Refusal::Overloaded { refused, now }),
         };
-        self.pump();
-        let (mut last, mut wake_at) = (None, limit);
+        self.pump_for_newcomer();
+        let mut last = None;
         loop {
-            match tokio::time::timeout_at(wake_at.min(limit), place.waiter.event()).await {
-                Ok(Event::Granted(held)) => return Ok(held),
-                Ok(Event::Panicked(panic)) => resume_unwind(panic),
+            let Ok(said) = tokio::time::timeout_at(limit, place.waiter.event()).await else {
+                return Err(Refusal::TimedOut { unavailable: last });
+            };
+            match said {
+                Said::Given(held) => return Ok(held),
+                Said::Told(News::Panicked(panic)) => resume_unwind(panic),
                 // No answer would come in time. Others can use what it would have got.
-                Ok(Event::TooLate) => return Err(Refusal::TimedOut { unavailable: last }),
-                Ok(Event::Refused(unavailable)) => {
+                Said::Told(News::TooLate) => return Err(Refusal::TimedOut { unavailable: last }),
+                Said::Told(News::Unattended) => self.attend(),
+                Said::Told(News::Refused(unavailable)) => {
                     last = Some(unavailable);
-                    let patience = place.waiter.wish.patience;
-                    if patience.is_some_and(|until| self.is_too_long(&unavailable, until)) {
-                        return Err(Refusal::PassOver { unavailable });
-                    }
-                    wake_at = self.instant_of(unavailable.retry_at).unwrap_or(limit);
-                    let timed = unavailable.retry_at.is_some() && wake_at < limit;
-                    let ours = unavailable.by == Some(Scope::Local);
-                    if timed || (ours && unavailable.retry_at.is_none()) {
-                        continue;
-                    }
-                    let outlook = outlook(&self.pool.explain(&place.waiter.wish.ask()));
-                    let soonest = self.instant_of(outlook.soonest);
-                    if outlook.release || soonest.is_some_and(|at| at < limit) {
-                        wake_at = soonest.unwrap_or(limit);
-                        continue;
-                    }
-                    return Err(Refusal::Hopeless { unavailable });
-                }
-                Err(_) if Instant::now() >= limit => {
-                    return Err(Refusal::TimedOut { unavailable: last });
-                }
-                Err(_) => {
-                    // Our time has come: those before us first.
-                    wake_at = limit;
-                    self.pump();
-                    if !place.waiter.wish.tried.is_empty() {
-                        // The pump looks at a few of those that have tried keys before.
-                        self.offer(&place.waiter);
+                    // Under these news there may have been the others, which do not replace them.
+                    self.attend();
+                    if let Some(refusal) = self.give_up(&place.waiter, &unavailable, limit) {
+                        return Err(refusal);
                     }
                 }
             }
         }
+    }
+
+    /// Returns why a call that was refused need not wait any longer, where it need not.
+    fn give_up(
+        self: &Arc<Self>,
+        waiter: &Waiter,
+        unavailable: &Unavailable,
+        limit: Instant,
+    ) -> Option<Refusal> {
+        let (unavailable, patience) = (*unavailable, waiter.wish.patience);
+        if patience.is_some_and(|until| self.is_too_long(&unavailable, until)) {
+            return Some(Refusal::PassOver { unavailable });
+        }
+        let opens = self.instant_of(unavailable.retry_at);
+        let ours = unavailable.by == Some(Scope::Local);
+        if opens.is_some_and(|at| at < limit) || (ours && unavailable.retry_at.is_none()) {
+            return None;
+        }
+        let outlook = outlook(&self.pool.explain(&waiter.wish.ask()));
+        let soonest = self.instant_of(outlook.soonest);
+        if !outlook.release && soonest.is_none_or(|at| at >= limit) {
+            return Some(Refusal::Hopeless { unavailable });
+        }
+        if let Some(at) = outlook.soonest {
+            self.state().queue.remind(&waiter.line, at);
+            self.attend();
+        }
+        None
     }
 
     /// Returns how many calls wait now.
     pub(crate) fn waiting(&self) -> usize {
-        self.state().lines.len()
-    }
-
-    /// Hands what is free to those who wait, in order. Called whenever something may have become
-    /// free; cheap where nobody waits.
-    pub(crate) fn pump(self: &Arc<Self>) {
-        {
-            let mut state = self.state();
-            if state.lines.len() == 0 {
-                return;
-            }
-            if state.pumping {
-                state.again = true;
-                return;
-            }
-            state.pumping = true;
-        }
-        loop {
-            // No foreign panic leaves a pass, so that the flag is always reset.
-            self.pass();
-            let mut state = self.state();
-            if !std::mem::take(&mut state.again) {
-                state.pumping = false;
-                return;
-            }
-        }
-    }
-
-    /// Does the same where the last pass ended for want of a permit: for who holds one for a
-    /// moment, and gives it back without having freed anything.
-    fn pump_if_starved(self: &Arc<Self>) {
-        let starved = std::mem::take(&mut self.state().starved);
-        if starved {
-            self.pump();
-        }
-    }
-
-    /// Goes through the lines once.
-    fn pass(self: &Arc<Self>) {
-        let mut pass = lines::Pass::default();
-        loop {
-            let next = {
-                let mut state = self.state();
-                let next = state.lines.next(&mut pass);
-                if next.is_some() && state.free == Some(0) {
-                    state.starved = true;
-                    return;
-                }
-                next
-            };
-            let Some(waiter) = next else { return };
-            match self.offer(&waiter) {
-                Offer::Done => pass.served(&self.state().lines, &waiter),
-                Offer::NoPermit => {
-                    self.state().starved = true;
-                    return;
-                }
-                Offer::Refused => pass.refused(&self.state().lines, &waiter),
-            }
-        }
-    }
-
-    /// Asks the pool for one who waits.
-    ///
-    /// Whoever pumps does it for others: where strategy, gates or observers panic over one who
-    /// waits, that call hears of it, as it would had it not waited, and nobody else.
-    fn offer(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Offer {
-        if self.is_too_late(waiter) && self.leave_line(waiter) {
-            waiter.turn_away();
-            return Offer::Done;
-        }
-        let Some(permit) = self.take_permit(&mut self.state()) else {
-            return Offer::NoPermit;
-        };
-        let asked = catch_unwind(AssertUnwindSafe(|| self.pool.select(&waiter.wish.ask())));
-        match asked {
-            Ok(Ok(lease)) => {
-                self.leave_line(waiter);
-                // Where it was granted already, or has left, what is held goes back here.
-                drop(waiter.grant(Held {
-                    lease,
-                    _permit: permit,
-                }));
-                Offer::Done
-            }
-            Ok(Err(unavailable)) => {
-                permit.give_back_quietly();
-                waiter.refuse(unavailable);
-                Offer::Refused
-            }
-            Err(panic) => {
-                // Out of line first: nobody is asked about it again.
-                self.leave_line(waiter);
-                permit.give_back_quietly();
-                waiter.fail(panic);
-                Offer::Done
-            }
-        }
-    }
-
-    /// Returns whether no answer can be hoped for before the call's deadline while somebody else
-    /// in its line could use the key.
-    fn is_too_late(&self, waiter: &Waiter) -> bool {
-        let Some(deadline) = waiter.wish.deadline else {
-            return false;
-        };
-        deadline.since(self.pool.now()) < self.quickest.get()
-            && self.state().lines.has_others(&waiter.line)
-    }
-
-    fn leave_line(&self, waiter: &Waiter) -> bool {
-        self.state().lines.remove(&waiter.line, waiter.ticket)
-    }
-
-    fn select(&self, ask: &Ask<'_>, permit: Permit) -> Result<Held, Unavailable> {
-        match self.pool.select(ask) {
-            Ok(lease) => Ok(Held {
-                lease,
-                _permit: permit,
-            }),
-            Err(unavailable) => {
-                permit.give_back_quietly();
-                Err(unavailable)
-            }
-        }
-    }
-
-    fn take_permit(self: &Arc<Self>, state: &mut State) -> Option<Permit> {
-        match &mut state.free {
-            None => Some(Permit(None)),
-            Some(0) => None,
-            Some(free) => {
-                *free -= 1;
-                Some(Permit(Some(Arc::clone(self))))
-            }
-        }
+        self.state().queue.len()
     }
 
     /// Returns whether a call that has another model to go on with does so: the model is what is
@@ -370,35 +290,58 @@ impl Admission {
         Instant::now().checked_add(wait)
     }
 
+    /// Converts a time of the runtime's to one of the pool's clock; `None` for what is years away.
+    fn timestamp_of(&self, at: Instant) -> Option<Timestamp> {
+        const FAR: Duration = Duration::from_secs(86_400 * 365);
+        let left = at.saturating_duration_since(Instant::now());
+        (left < FAR).then(|| self.pool.now() + left)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Poisoned or not: no foreign code runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Offer {
-    /// It waits no more.
-    Done,
-    Refused,
-    NoPermit,
+impl State {
+    /// Returns whether somebody waits for what a call wants. (Those who exclude keys of their own
+    /// do not count: what they wait for says nothing about others.)
+    fn waits_for(&self, wish: &Wish) -> bool {
+        let is_waited_for = |class| self.queue.has_line(&wish.line_of(class));
+        !self.queue.is_empty() && CLASSES.into_iter().any(is_waited_for)
+    }
 }
 
-/// One call's place in line; left on drop.
+const CLASSES: [Class; 3] = [Class::Interactive, Class::Normal, Class::Batch];
+
+/// One call's place in the queue; left on drop.
 struct Place {
     admission: Arc<Admission>,
+    ticket: Ticket,
     waiter: Arc<Waiter>,
 }
 
 impl Place {
-    fn enter(admission: &Arc<Admission>, wish: Wish, ticket: u64) -> Option<Self> {
+    fn enter(
+        admission: &Arc<Admission>,
+        wish: Wish,
+        ticket: Ticket,
+        limit: Option<Timestamp>,
+    ) -> Result<Self, Refused> {
+        let now = admission.pool.now();
+        let entry = Entry {
+            line: wish.line(ticket),
+            class: wish.class,
+            tenant: wish.tenant.clone(),
+            cost: wish.cost,
+            limit,
+        };
+        let waiter = Arc::new(Waiter::new(entry.line.clone(), wish));
         let mut state = admission.state();
-        if state.lines.len() >= admission.max_waiting {
-            return None;
-        }
-        let line = wish.line();
-        let waiter = state.lines.push(Waiter::new(ticket, line, wish));
-        Some(Self {
+        (state.queue).push(entry, ticket, Arc::clone(&waiter), now)?;
+        Ok(Self {
             admission: Arc::clone(admission),
+            ticket,
             waiter,
         })
     }
@@ -406,48 +349,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let removed = self.admission.leave_line(&self.waiter);
+        let removed = self.admission.state().queue.remove(self.ticket).is_some();
         // A lease that came between the last look and now is returned here, which pumps.
         drop(self.waiter.close());
         if removed {
             // Whoever stood behind may be content with what this call was not.
             self.admission.pump();
-        }
-    }
-}
-
-/// A lease, and the permit to be in flight.
-#[derive(Debug)]
-pub(crate) struct Held {
-    // The order counts: the lease ends before the permit is free, so that there are never more
-    // leases than permits.
-    pub(crate) lease: Lease,
-    _permit: Permit,
-}
-
-#[derive(Debug)]
-struct Permit(Option<Arc<Admission>>);
-
-impl Permit {
-    /// Gives the permit back without waking anybody: nothing became free by it.
-    fn give_back_quietly(mut self) {
-        if let Some(admission) = self.0.take() {
-            give_back(&admission);
-        }
-    }
-}
-
-fn give_back(admission: &Admission) {
-    if let Some(free) = &mut admission.state().free {
-        *free += 1;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(admission) = self.0.take() {
-            give_back(&admission);
-            admission.pump();
         }
     }
 }
@@ -475,7 +382,7 @@ impl Observer for Waker {
 
     fn reloaded(&self, _: &KeySet) {
         if let Some(admission) = self.admission() {
-            admission.pump();
+            admission.pump_all();
         }
     }
 }

@@ -421,7 +421,7 @@ impl ClientBuilder {
             keyed.records.rekey(keys);
             keyed.attribution.rekey(keys);
         });
-        let admission = Admission::new(pool, Some(self.max_in_flight), self.queue.length, &waker);
+        let admission = Admission::new(pool, Some(self.max_in_flight), self.queue.clone(), &waker);
         let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
         let opened = (self.state_file)
             .map(|path| StateFile::open(&path, wall.since_epoch(), self.reads_only));

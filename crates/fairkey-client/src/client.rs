@@ -381,7 +381,7 @@ impl Client {
     /// Looks again for whoever waits: to be called when a gate was opened by hand, of which the
     /// pool does not know.
     pub fn wake(&self) {
-        self.core.admission.pump();
+        self.core.admission.pump_all();
     }
 
     /// Returns what the client has done so far.

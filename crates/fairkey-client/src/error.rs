@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_core::{BuildError, Denied, KeyId, Scope, Timestamp};
 use fairkey_openrouter::Fault;
+use fairkey_strategy::queue::Refused;
 use http::Response;
 
 use crate::answer::Attempt;
@@ -31,6 +32,7 @@ struct Inner {
     retry_at: Option<Timestamp>,
     retry_after: Option<Duration>,
     keys: Keys,
+    queue: Option<Refused>,
     waited: Duration,
     response: Option<Response<Bytes>>,
 }
@@ -46,7 +48,8 @@ pub enum CallErrorKind {
     Fault,
     /// The caller's deadline passed.
     Deadline,
-    /// So many calls wait for a key already that this one was turned away.
+    /// So many calls wait for a key already, or for so long, that this one was turned away: see
+    /// [`CallError::queue`].
     Overloaded,
     /// The call cannot be sent as it is: its path, its headers, its origin.
     Request,
@@ -108,6 +111,7 @@ impl CallError {
             retry_at: None,
             retry_after: None,
             keys: Keys::default(),
+            queue: None,
             waited: Duration::ZERO,
             response: None,
         };
@@ -138,6 +142,12 @@ impl CallError {
             inner.retry_at = at;
             inner.retry_after = at.map(|at| at.since(now));
         })
+    }
+
+    pub(crate) fn with_queue(self, refused: Refused, now: Timestamp) -> Self {
+        let at = refused.wait.map(|wait| now + wait);
+        self.with(|inner| inner.queue = Some(refused))
+            .with_retry(at, now)
     }
 
     pub(crate) fn with_keys(self, keys: Keys) -> Self {
@@ -206,6 +216,13 @@ impl CallError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
+    }
+
+    /// Returns why the call was not let into the queue, and for how long it would have waited, for
+    /// [`CallErrorKind::Overloaded`].
+    #[must_use]
+    pub fn queue(&self) -> Option<Refused> {
+        self.inner.queue
     }
 
     /// Returns what stood before each key, for [`CallErrorKind::NoKey`]: of at most 32 keys, those

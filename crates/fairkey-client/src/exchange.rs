@@ -126,7 +126,7 @@ impl Exchange {
         let Some(cost) = summary::cost(usage) else {
             return;
         };
-        held.lease.note_actual(cost);
+        held.note_actual(cost);
         self.core.counters.used(cost);
         // Once: what comes later in a stream repeats it.
         let Asked {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fairkey_core::{AccountTenure, Candidate, Cost, KeyId, Tenure, Timestamp, Tried};
 use fairkey_openrouter::Fault;
+use fairkey_strategy::queue::Ticket;
 use tokio::time::Instant;
 
 use crate::answer::{Attempt, AttemptFault};
@@ -37,7 +38,7 @@ pub(crate) struct Ledger {
     hedge: Option<Attempt>,
     tried: Vec<Excluded>,
     /// The call's place in line, once it has stood there.
-    pub(crate) ticket: Option<u64>,
+    pub(crate) ticket: Option<Ticket>,
     /// How long the call has waited for keys.
     pub(crate) waited: Duration,
     /// The fault of the last attempt that failed.

@@ -65,7 +65,7 @@ pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
 pub use estimate::{Estimate, ModelEstimate};
-pub use fairkey_strategy::queue::{PerClass, QueueConfig, Tenant};
+pub use fairkey_strategy::queue::{Full, PerClass, QueueConfig, Refused, Tenant};
 pub use hedge::HedgeConfig;
 pub use key_facts::{KeyFacts, Layer};
 pub use key_watch::KeyWatch;

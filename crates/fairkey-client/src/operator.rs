@@ -57,7 +57,7 @@ impl Client {
             true
         });
         core.knowledge.change();
-        core.admission.pump();
+        core.admission.pump_all();
         cleared
     }
 

@@ -165,11 +165,23 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         self.items.is_empty()
     }
 
+    /// Returns all who wait, in no particular order.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.items.values().map(|item| &item.item)
+    }
+
     /// Returns how many wait in a line.
     #[must_use]
     pub fn waiting_in(&self, line: &L) -> usize {
         let line = self.line_ids.get(line).and_then(|id| self.lines.get(id));
         line.map_or(0, |line| line.by_size.len())
+    }
+
+    /// Returns whether somebody waits in a line.
+    #[must_use]
+    pub fn has_line(&self, line: &L) -> bool {
+        // A line without anybody is removed.
+        self.line_ids.contains_key(line)
     }
 
     /// Returns whether a call with a ticket waits.
@@ -236,7 +248,12 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
 
     /// Takes a call out; `None` where it waits no more.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        Some(self.take(ticket.number)?.item)
+        self.remove_number(ticket.number)
+    }
+
+    /// Does the same for the number of a ticket.
+    pub fn remove_number(&mut self, number: u64) -> Option<T> {
+        Some(self.take(number)?.item)
     }
 
     /// Takes out a call that is served, and charges its class, and its tenant with what it is

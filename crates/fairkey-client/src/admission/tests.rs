@@ -79,13 +79,21 @@ fn admission(keys: usize, gate: TestGate, max_in_flight: Option<usize>) -> Arc<A
         .observer(Arc::new(waker.clone()))
         .build()
         .unwrap();
-    Admission::new(pool, max_in_flight, 1_000, &waker)
+    Admission::new(pool, max_in_flight, length(1_000), &waker)
+}
+
+fn length(length: usize) -> QueueConfig {
+    QueueConfig {
+        length,
+        ..QueueConfig::default()
+    }
 }
 
 fn wish() -> Wish {
     Wish {
         model: None,
         class: Class::Normal,
+        tenant: None,
         cost: Cost::ONE,
         affinity: None,
         deadline: None,
@@ -336,7 +344,7 @@ async fn only_so_many_may_wait() {
         .observer(Arc::new(waker.clone()))
         .build()
         .unwrap();
-    let admission = Admission::new(pool, None, 1, &waker);
+    let admission = Admission::new(pool, None, length(1), &waker);
     let _held = admission
         .acquire(wish(), after(MINUTE), &mut None)
         .await
@@ -355,7 +363,7 @@ async fn only_so_many_may_wait() {
         .acquire(wish(), after(MINUTE), &mut None)
         .await
         .unwrap_err();
-    assert!(matches!(refusal, Refusal::Overloaded), "{refusal:?}");
+    assert!(matches!(refusal, Refusal::Overloaded { .. }), "{refusal:?}");
     waits.abort();
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::{Ask, Denied, KeyId, Scope, Timestamp, Tried};
+use fairkey_strategy::queue::{Full, Refused};
 use tokio::time::{Instant, sleep_until};
 
 use super::hedged::Seat;
@@ -120,7 +121,7 @@ async fn wait(
         };
         let next = next.filter(|at| *at < limit);
         match (&refusal, next) {
-            (Refusal::Overloaded, _) => {}
+            (Refusal::Overloaded { .. }, _) => {}
             // Rather another model than no answer, or one so late.
             (_, next) if options.patience.is_some() && next.is_none_or(|at| at > patience) => {
                 options.pass_over(ledger, refusal.retry_at());
@@ -200,6 +201,7 @@ impl Options<'_> {
         Wish {
             model: ledger.models.name().cloned(),
             class: options.class,
+            tenant: options.tenant.clone(),
             cost: ledger.cost(core, options.cost),
             affinity: options.affinity,
             providers: Arc::clone(&ledger.content.providers),
@@ -220,12 +222,9 @@ fn stop(
 ) -> Stop {
     let core = options.core;
     let unavailable = match refusal {
-        Refusal::Overloaded => {
-            let message = format!(
-                "{} calls wait for a key already; send fewer at once, or allow more to wait",
-                core.admission.waiting()
-            );
-            return Stop::Error(CallError::new(CallErrorKind::Overloaded, message));
+        Refusal::Overloaded { refused, now } => {
+            let error = CallError::new(CallErrorKind::Overloaded, overloaded(core, refused));
+            return Stop::Error(error.with_queue(*refused, *now));
         }
         Refusal::TimedOut { .. } if ledger.deadline.is_some_and(|at| at <= limit) => {
             return Stop::Deadline;
@@ -253,6 +252,25 @@ fn stop(
         .with_retry(retry_at, now)
         .with_give_up((ledger.sent() > 0).then_some(GiveUp::NoKeyLeft));
     Stop::Error(error)
+}
+
+/// Says why a call may not wait.
+fn overloaded(core: &Core, refused: &Refused) -> String {
+    let waiting = core.admission.waiting();
+    let whose = match refused.why {
+        Full::Class => " of this class",
+        Full::Tenant => " of this tenant",
+        Full::TooLate => {
+            return format!(
+                "{waiting} calls wait for a key already, and this one would wait for longer than it may"
+            );
+        }
+        _ => "",
+    };
+    format!(
+        "as many calls{whose} as may wait for a key do already; send fewer at once, or allow more \
+         to wait"
+    )
 }
 
 /// A shorter wait is none: the look at the keys took that long.

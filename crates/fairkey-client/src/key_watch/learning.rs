@@ -33,7 +33,7 @@ impl Core {
             (Some(key), Err(fault)) => self.refused(key, fault),
         });
         self.knowledge.change();
-        self.admission.pump();
+        self.admission.pump_all();
         next
     }
 

@@ -180,15 +180,9 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         *blocked = (*blocked).min(size);
         let blocked = *blocked;
         let until = until.filter(|until| *until > pass.now);
-        if let (Some(until), Some(line)) = (until, self.lines.get_mut(&id)) {
-            // The soonest: what is refused longer says so again.
-            let sooner = line.opens.is_none_or(|opens| until < opens);
-            if sooner {
-                if let Some(opens) = line.opens.replace(until) {
-                    self.openings.remove(&(opens, id));
-                }
-                self.openings.insert((until, id));
-            }
+        if let Some(until) = until {
+            // The soonest: what is refused for longer says so again.
+            self.schedule(id, until);
         }
         if closed {
             self.park(id);
@@ -261,10 +255,33 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         }
     }
 
-    /// Opens a line, where it was closed: something may have changed for it.
-    pub fn open(&mut self, line: &L) {
-        if let Some(id) = self.line_ids.get(line).copied() {
+    /// Opens a line, where it was closed: something may have changed for it. Returns whether it
+    /// was.
+    pub fn open(&mut self, line: &L) -> bool {
+        let id = self.line_ids.get(line).copied();
+        let id = id.filter(|id| self.parked.contains(id));
+        id.is_some_and(|id| {
             self.unpark(id);
+            true
+        })
+    }
+
+    /// Notes that a line is worth another look at a time, unless one is noted that is sooner.
+    pub fn remind(&mut self, line: &L, at: Timestamp) {
+        if let Some(id) = self.line_ids.get(line).copied() {
+            self.schedule(id, at);
+        }
+    }
+
+    fn schedule(&mut self, id: u64, at: Timestamp) {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        if line.opens.is_none_or(|opens| at < opens) {
+            if let Some(opens) = line.opens.replace(at) {
+                self.openings.remove(&(opens, id));
+            }
+            self.openings.insert((at, id));
         }
     }
 

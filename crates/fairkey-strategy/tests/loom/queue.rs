@@ -1,11 +1,11 @@
 //! Nobody who waits is forgotten, and nothing is given to one who has left.
 
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
 use fairkey_core::sync::{Mutex, lock};
 use fairkey_strategy::queue::{Baton, Handover, Said};
-use loom::future::block_on;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::support::model;
@@ -125,25 +125,49 @@ fn what_was_given_to_one_who_leaves_goes_to_the_next() {
     });
 }
 
+/// Notes that it was woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn who_sleeps_is_woken_by_what_is_given() {
-    model(2, || {
-        let place = Place::default();
+    model(3, || {
+        let (place, bell) = (Place::default(), Arc::new(Bell::default()));
         let giver = Arc::clone(&place);
         let gives = thread::spawn(move || {
             giver.tell(());
             giver.give(7)
         });
-        let given = block_on(std::future::poll_fn(|cx| match place.poll(cx) {
-            Poll::Ready(Said::Given(what)) => Poll::Ready(what),
-            // It is polled again at once: what comes next may be there.
-            Poll::Ready(Said::Told(())) => match place.poll(cx) {
-                Poll::Ready(Said::Given(what)) => Poll::Ready(what),
-                _ => Poll::Pending,
-            },
-            Poll::Pending => Poll::Pending,
-        }));
-        assert_eq!(given, 7);
+        let waker = Waker::from(Arc::clone(&bell));
+        let cx = Context::from_waker(&waker);
+        let (mut sleeps, mut given) = (false, None);
+        for _ in 0..3 {
+            match place.poll(&cx) {
+                Poll::Ready(Said::Given(what)) => given = Some(what),
+                Poll::Ready(Said::Told(())) => {}
+                Poll::Pending => {
+                    sleeps = true;
+                    break;
+                }
+            }
+        }
         assert_eq!(gives.join().unwrap(), None);
+        if sleeps && given.is_none() {
+            assert_eq!(bell.0.load(Ordering::SeqCst), 1, "nobody wakes it");
+            while given.is_none() {
+                match place.poll(&cx) {
+                    Poll::Ready(Said::Given(what)) => given = Some(what),
+                    Poll::Ready(Said::Told(())) => {}
+                    Poll::Pending => panic!("it was woken for nothing"),
+                }
+            }
+        }
+        assert_eq!(given, Some(7));
     });
 }

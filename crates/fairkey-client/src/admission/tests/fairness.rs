@@ -38,51 +38,60 @@ fn pool_of(gate: impl Gate + 'static, observer: Arc<dyn Observer>) -> Arc<Admiss
         .observer(Arc::new(waker.clone()))
         .build()
         .unwrap();
-    Admission::new(pool, None, 100, &waker)
+    Admission::new(pool, None, length(100), &waker)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_large_call_is_not_starved_by_small_ones() {
-    let admission = pool_of(Room::default(), Arc::new(Waker::default()));
-    let sized = |tokens| Wish {
+fn sized(tokens: u64) -> Wish {
+    Wish {
         cost: Cost {
             tokens,
             ..Cost::ONE
         },
         ..wish()
-    };
-    let held = admission
-        .acquire(sized(5), after(MINUTE), &mut None)
-        .await
-        .unwrap();
-    let large = {
-        let (admission, wish) = (Arc::clone(&admission), sized(10));
-        tokio::spawn(async move {
-            admission
-                .acquire(wish, after(MINUTE), &mut None)
-                .await
-                .unwrap()
-        })
-    };
+    }
+}
+
+fn wait_for(admission: &Arc<Admission>, wish: Wish) -> tokio::task::JoinHandle<Held> {
+    let admission = Arc::clone(admission);
+    tokio::spawn(async move {
+        let held = admission.acquire(wish, after(MINUTE), &mut None).await;
+        held.unwrap()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_call_is_passed_by_small_ones_and_not_starved_by_them() {
+    let admission = pool_of(Room::default(), Arc::new(Waker::default()));
+    let mut held = admission.try_acquire(&sized(5)).unwrap();
+    let large = wait_for(&admission, sized(10));
     settle().await;
     assert!(
         admission.try_acquire(&sized(1)).is_err(),
         "there is room, and somebody before"
     );
-    let small = {
-        let (admission, wish) = (Arc::clone(&admission), sized(1));
-        tokio::spawn(async move {
-            admission
-                .acquire(wish, after(MINUTE), &mut None)
-                .await
-                .unwrap()
-        })
-    };
-    settle().await;
-    assert!(!small.is_finished());
-    drop(held);
-    drop(large.await.unwrap());
-    small.await.unwrap();
+    // Small ones come and go, so that there is never room for a large one.
+    let (mut passed, mut last) = (0, None);
+    while !large.is_finished() {
+        let small = wait_for(&admission, sized(5));
+        settle().await;
+        if small.is_finished() {
+            held = small.await.unwrap();
+            passed += 1;
+        } else {
+            last = Some(small);
+            drop(held);
+            settle().await;
+            break;
+        }
+        settle().await;
+        assert!(passed < 40, "it is starved");
+    }
+    assert!((16..=17).contains(&passed), "{passed} were served past it");
+    let large = large.await.unwrap();
+    let last = last.unwrap();
+    assert!(!last.is_finished());
+    drop(large);
+    last.await.unwrap();
 }
 
 /// Gives a lease back while the queue is being served.
@@ -166,7 +175,11 @@ async fn a_crowd_that_comes_and_leaves_leaves_nothing_behind() {
             "seed {seed}"
         );
         let state = admission.state();
-        assert_eq!((state.free, state.pumping), (Some(4), false), "seed {seed}");
+        assert_eq!(
+            (state.free, admission.baton.is_taken()),
+            (Some(4), false),
+            "seed {seed}"
+        );
     }
 }
 
@@ -228,7 +241,7 @@ impl Gate for OpensMeanwhile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_turned_away_gives_its_permit_to_who_looked_for_one() {
+async fn a_call_that_gets_nothing_gives_its_permit_to_who_looked_for_one() {
     let gate = OpensMeanwhile::default();
     let waker = gate.waker.clone();
     let pool = Pool::builder()
@@ -238,14 +251,13 @@ async fn a_call_that_is_turned_away_gives_its_permit_to_who_looked_for_one() {
         .observer(Arc::new(waker.clone()))
         .build()
         .unwrap();
-    let admission = Admission::new(pool, Some(1), 1, &waker);
+    let admission = Admission::new(pool, Some(1), length(1), &waker);
     let waits = {
         let admission = Arc::clone(&admission);
         tokio::spawn(async move { admission.acquire(of("m/w"), after(MINUTE), &mut None).await })
     };
     settle().await;
-    let refused = admission.acquire(of("m/x"), after(MINUTE), &mut None).await;
-    assert!(matches!(refused, Err(Refusal::Overloaded)));
+    assert!(admission.try_acquire(&of("m/x")).is_err());
     settle().await;
     assert!(waits.is_finished(), "nothing else would wake it");
     assert!(waits.await.unwrap().is_ok());
@@ -291,4 +303,142 @@ async fn what_is_free_goes_to_whoever_can_still_be_answered() {
     tokio::time::sleep(second).await;
     drop(held);
     assert!(alone.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_models_are_waited_for_what_is_free_goes_to_whoever_can_use_it() {
+    // All but the last one is out, by a gate that says nothing of it.
+    #[derive(Debug, Default)]
+    struct Only(std::sync::atomic::AtomicBool);
+
+    impl Gate for Only {
+        fn check(&self, at: &At<'_>) -> Result<(), Denied> {
+            match at.ask.model {
+                Some("m/free") if self.0.load(Ordering::SeqCst) => Ok(()),
+                Some("m/first") => Ok(()),
+                _ => Err(Denied::for_good(Scope::Local)),
+            }
+        }
+
+        fn hears(&self) -> Scopes {
+            Scopes::NONE
+        }
+    }
+
+    let (waker, gate) = (Waker::default(), Arc::new(Only::default()));
+    let pool = Pool::builder()
+        .key(Key::new("k", "sk"))
+        .shared_gate(Arc::<Only>::clone(&gate))
+        .clock(TokioClock::new())
+        .observer(Arc::new(waker.clone()))
+        .build()
+        .unwrap();
+    let admission = Admission::new(pool, None, QueueConfig::default(), &waker);
+    let first = admission.try_acquire(&of("m/first")).unwrap();
+    let others: Vec<_> = (0..200)
+        .map(|n| wait_for(&admission, of(&format!("m/{n}"))))
+        .collect();
+    settle().await;
+    let free = wait_for(&admission, of("m/free"));
+    settle().await;
+    gate.0.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    drop(first);
+    drop(free.await.unwrap());
+    assert!(
+        began.elapsed() <= Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
+    for other in others {
+        other.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_that_wait_share_by_weight_and_what_they_really_used() {
+    let admission = admission(1, TestGate::cap(1), None);
+    let spawn = |name: &'static str, weight| {
+        let wish = Wish {
+            tenant: Some(Tenant::new(name).weight(weight)),
+            ..sized(100)
+        };
+        let admission = Arc::clone(&admission);
+        tokio::spawn(async move {
+            let (began, mut used, mut rounds) = (Instant::now(), 0_u64, 0);
+            while rounds < 1_000 {
+                let limit = after(10 * MINUTE);
+                let Ok(mut held) = admission.acquire(wish.clone(), limit, &mut None).await else {
+                    break;
+                };
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                // Those of "a" turn out twice as large as those of "b".
+                let tokens = if name == "a" { 200 } else { 100 };
+                held.note_actual(Cost {
+                    tokens,
+                    ..Cost::ONE
+                });
+                used += tokens;
+                rounds += 1;
+                if began.elapsed() >= Duration::from_secs(10) {
+                    break;
+                }
+            }
+            used
+        })
+    };
+    // So many callers that both always wait.
+    let tasks: Vec<_> = (0..8)
+        .map(|_| spawn("a", 1))
+        .chain((0..8).map(|_| spawn("b", 3)))
+        .collect();
+    let mut had = [0; 2];
+    for (n, task) in tasks.into_iter().enumerate() {
+        had[n / 8] += task.await.unwrap();
+    }
+    let part = had[0] as f64 / (had[0] + had[1]) as f64;
+    assert!((0.2375..=0.2625).contains(&part), "{part}: {had:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_ends_leaves_the_time_to_those_who_wait_in_another_one() {
+    let admission = admission(1, TestGate::cap(5), None);
+    let held = admission.try_acquire(&wish()).unwrap();
+    held.lease.finish(fault(7));
+    let (waits, has_come) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    // Whoever waits first has the queue's time kept in its runtime.
+    let other = {
+        let admission = Arc::clone(&admission);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let (mut never, limit) = (None, after(MINUTE));
+                let mut wait = Box::pin(admission.acquire(wish(), limit, &mut never));
+                std::future::poll_fn(|cx| {
+                    assert!(wait.as_mut().poll(cx).is_pending());
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                waits.send(()).unwrap();
+                ends.recv().unwrap();
+            });
+        })
+    };
+    has_come.recv().unwrap();
+    let stays = wait_for(&admission, wish());
+    settle().await;
+    assert_eq!(admission.waiting(), 2);
+    end.send(()).unwrap();
+    other.join().unwrap();
+    let began = Instant::now();
+    drop(stays.await.unwrap());
+    assert!(
+        began.elapsed() <= Duration::from_secs(7),
+        "{:?}",
+        began.elapsed()
+    );
 }

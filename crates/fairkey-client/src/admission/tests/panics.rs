@@ -46,7 +46,10 @@ fn fragile(max_in_flight: Option<usize>) -> (Arc<Admission>, Arc<Fragile>) {
         .observer(Arc::new(waker.clone()))
         .build()
         .unwrap();
-    (Admission::new(pool, max_in_flight, 1_000, &waker), gate)
+    (
+        Admission::new(pool, max_in_flight, length(1_000), &waker),
+        gate,
+    )
 }
 
 type Task = tokio::task::JoinHandle<Result<Held, Refusal>>;
