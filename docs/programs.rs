@@ -24,6 +24,10 @@ pub mod coming_from_a_key_pool {}
 #[doc(hidden)]
 pub mod hedging {}
 
+#[doc = include_str!("src/estimates.md")]
+#[doc(hidden)]
+pub mod estimates {}
+
 #[doc = include_str!("src/routing.md")]
 #[doc(hidden)]
 pub mod routing {}

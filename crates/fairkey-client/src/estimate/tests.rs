@@ -263,7 +263,7 @@ fn list(models: &serde_json::Value) -> Arc<ModelList> {
     Arc::new(ModelList::from_slice(json!({"data": models}).to_string().as_bytes()).unwrap())
 }
 
-fn money(model: serde_json::Value, demand: &Demand, name: &str) -> Option<u64> {
+fn money(model: &serde_json::Value, demand: &Demand, name: &str) -> Option<u64> {
     let estimates = Estimates::default();
     let list = list(&json!([model]));
     estimates
@@ -281,19 +281,22 @@ fn money_is_the_most_that_is_billed_and_not_the_likeliest() {
     // 1107 tokens in, at 2 micro-dollars; 500 out, at 10.
     let bounded = chat(3_600, Some(500));
     assert_eq!(
-        money(model(plain.clone()), &bounded, "m/a"),
+        money(&model(plain.clone()), &bounded, "m/a"),
         Some(2_214 + 5_000)
     );
     // Without a limit, the model's own, not what is likely.
     assert_eq!(
-        money(model(plain.clone()), &chat(3_600, None), "m/a"),
+        money(&model(plain.clone()), &chat(3_600, None), "m/a"),
         Some(2_214 + 40_000)
     );
     let room = json!({"id": "m/a", "context_length": 2_107, "pricing": plain});
-    assert_eq!(money(room, &chat(3_600, None), "m/a"), Some(2_214 + 10_000));
+    assert_eq!(
+        money(&room, &chat(3_600, None), "m/a"),
+        Some(2_214 + 10_000)
+    );
     let no_ceiling = json!({"id": "m/a", "pricing": plain});
     assert_eq!(
-        money(no_ceiling, &chat(3_600, None), "m/a"),
+        money(&no_ceiling, &chat(3_600, None), "m/a"),
         Some(2_214 + 10_240)
     );
 
@@ -307,28 +310,35 @@ fn money_is_the_most_that_is_billed_and_not_the_likeliest() {
     );
     // 1,607 tokens that are written to the cache, one of reasoning, a request, an image.
     assert_eq!(
-        money(model(dear), &cached, "m/a"),
+        money(&model(dear), &cached, "m/a"),
         Some(4_821 + 20 + 1_000 + 5_000)
     );
 
     let long = json!({"prompt": "0.000002", "completion": "0", "overrides":
         [{"min_prompt_tokens": 1_000, "prompt": "0.000004"}]});
-    assert_eq!(money(model(long), &bounded, "m/a"), Some(4_428));
+    assert_eq!(money(&model(long), &bounded, "m/a"), Some(4_428));
 }
 
 #[test]
 fn an_unknown_price_is_unknown_and_a_free_model_costs_nothing() {
     let demand = chat(100, Some(10));
     let priced = |id, usd| json!({"id": id, "pricing": {"prompt": usd, "completion": usd}});
-    assert_eq!(money(priced("m/a", "0.001"), &demand, "m/b"), None);
-    assert_eq!(money(priced("m/a", "-1"), &demand, "m/a"), None, "a router");
-    assert_eq!(money(json!({"id": "m/a"}), &demand, "m/a"), None);
-    assert_eq!(money(priced("m/a:free", "0"), &demand, "m/a:free"), Some(0));
-    assert_eq!(money(priced("m/a", "0.001"), &demand, "m/a:free"), None);
-    let nitro = money(priced("m/a", "0.001"), &demand, "m/a:nitro");
-    assert_eq!(nitro, money(priced("m/a", "0.001"), &demand, "m/a"));
+    assert_eq!(money(&priced("m/a", "0.001"), &demand, "m/b"), None);
     assert_eq!(
-        money(priced("m/a", "1e300"), &demand, "m/a"),
+        money(&priced("m/a", "-1"), &demand, "m/a"),
+        None,
+        "a router"
+    );
+    assert_eq!(money(&json!({"id": "m/a"}), &demand, "m/a"), None);
+    assert_eq!(
+        money(&priced("m/a:free", "0"), &demand, "m/a:free"),
+        Some(0)
+    );
+    assert_eq!(money(&priced("m/a", "0.001"), &demand, "m/a:free"), None);
+    let nitro = money(&priced("m/a", "0.001"), &demand, "m/a:nitro");
+    assert_eq!(nitro, money(&priced("m/a", "0.001"), &demand, "m/a"));
+    assert_eq!(
+        money(&priced("m/a", "1e300"), &demand, "m/a"),
         Some(u64::MAX)
     );
     assert_eq!(Estimate::default().cost().micro_usd, 0);

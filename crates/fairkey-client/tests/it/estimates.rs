@@ -15,10 +15,13 @@ use serde_json::json;
 
 use crate::scripted::{PROVIDER_FULL, Reply, Scripted, builder, event, prompt};
 
+/// The model, the providers and the cost of an ask.
+type Asked = (Option<String>, Vec<String>, Cost);
+
 /// Every ask and every report.
 #[derive(Debug, Default)]
 struct Book {
-    asks: Mutex<Vec<(Option<String>, Vec<String>, Cost)>>,
+    asks: Mutex<Vec<Asked>>,
     reports: Mutex<Vec<Report>>,
 }
 
