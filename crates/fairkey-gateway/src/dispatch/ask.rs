@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use bytes::Bytes;
 use fairkey_client::CallOptions;
-use fairkey_core::{Cost, hash_label};
-use fairkey_openrouter::sizing::{TOKENS_PER_BYTE, measure};
+use fairkey_core::hash_label;
+use fairkey_openrouter::splice;
 
 use super::Inbound;
 use crate::gateway::Shared;
@@ -59,27 +59,16 @@ impl Asked {
             self.options = std::mem::take(&mut self.options).routed(&routed);
             self.body = routed.body;
         }
-        let measured = match measure(&self.body) {
-            Ok(measured) => measured,
-            Err(error) => {
-                let message = format!("the body is no JSON object: {error}");
-                return Err(Failure::new(Reason::BadJson, message));
-            }
-        };
-        let peek = &measured.peek;
+        let peek = splice::peek(&self.body).map_err(|error| {
+            let message = format!("the body is no JSON object: {error}");
+            Failure::new(Reason::BadJson, message)
+        })?;
         if !is_routed {
             self.options.model = peek.model.as_deref().map(Into::into);
         }
         let session = peek.session_id.as_deref();
         let session = session.or(peek.prompt_cache_key.as_deref());
         self.options.affinity = session.map(hash_label).or(self.options.affinity);
-        let completion = peek.completion_limit.unwrap_or(0);
-        let completion = completion.saturating_mul(measured.choices);
-        let prompt = measured.prompt.prompt_tokens(TOKENS_PER_BYTE);
-        self.options.cost = Cost {
-            tokens: prompt.saturating_add(completion),
-            ..Cost::ONE
-        };
         // A speech is bytes, whatever it says of streaming.
         self.stream = peek.stream && inbound.operation() != Operation::Speech;
         Ok(())
