@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::backoff;
+
 /// How often, and when, a call is tried again.
 ///
 /// Three kinds of further attempts are told apart. A *failover* follows a refusal that came before
@@ -87,6 +89,23 @@ impl RetryConfig {
             fallbacks: 0,
             ..Self::default()
         }
+    }
+
+    /// Returns the wait before retry number `retry` of a call, of which 0 is the first: full
+    /// jitter over a range that doubles; where the upstream gave a hint, that, and some more.
+    /// `chance` is a number from 0 to 1 that chance gives; 1 gives the longest wait.
+    ///
+    /// ```
+    /// use fairkey_client::RetryConfig;
+    /// use std::time::Duration;
+    ///
+    /// let config = RetryConfig::default();
+    /// assert_eq!(config.wait(2, None, 0.5), Duration::from_millis(500));
+    /// assert_eq!(config.wait(0, Some(Duration::from_secs(9)), 0.0), Duration::from_secs(9));
+    /// ```
+    #[must_use]
+    pub fn wait(&self, retry: u32, hint: Option<Duration>, chance: f64) -> Duration {
+        backoff::wait(self, retry, hint, chance)
     }
 
     /// Returns the most attempts that a call of one model can make: its ledger.
