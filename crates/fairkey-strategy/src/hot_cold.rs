@@ -27,9 +27,10 @@ const QUANTILE: f64 = 0.840_896_415_253_714_5;
 /// Above 64 slots it draws 16 keys and picks among those.
 ///
 /// **Good for** endpoints of which a few are much slower than the others. **Not for** endpoints
-/// that are alike and short of work capacity, where it crowds those that looked fast a moment ago,
-/// and taking turns is better; and not for the keys of one service, which all lead to the same
-/// place. The anchors of the simulator have both cases.
+/// that are alike and short of workers, where it crowds those that looked fast a moment ago: the
+/// slowest calls then take several times as long as in turn, and the more so the higher the load.
+/// And not for the keys of one service, which all lead to the same place. The anchors of the
+/// simulator (`scenarios/src/anchors/prequal.rs`) have both cases.
 ///
 /// From Wydrowski, Kleinberg, Rumble and Archer, "Load is not what you should balance: Introducing
 /// Prequal" (NSDI 2024). There, probes ask servers for load and latency; here both are what the
