@@ -118,8 +118,8 @@ async fn a_gate_hears_of_the_model_that_only_the_body_names() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_with_a_list_of_its_own_waits_for_none_of_them_alone_and_is_sent_once() {
-    let transport =
-        Scripted::new(|_| Reply::status(503, r#"{"error":{"code":503,"message":"x"}}"#));
+    const FULL: &str = r#"{"error":{"code":429,"message":"No capacity left","availability":{"code":"capacity_exhausted","retryable":true}}}"#;
+    let transport = Scripted::new(|_| Reply::status(429, FULL));
     let (builder, book) = watched(&transport);
     let client = builder.gate(Closed(&["m/out"])).build().unwrap();
     let body = json!({"model": "m/out", "models": ["m/out", "m/b"], "messages": []});
@@ -132,6 +132,7 @@ async fn a_body_with_a_list_of_its_own_waits_for_none_of_them_alone_and_is_sent_
         "whoever got it has tried them all"
     );
     assert_eq!(transport.seen()[0].body, body.to_string());
+    assert_eq!(client.stats().fallbacks, 0);
 
     let fallbacks = json!({"model": "m/out", "fallbacks": [{"model": "m/b"}], "messages": []});
     let call = Call::new(endpoint::MESSAGES, fallbacks.to_string()).at_most(1, 0);
