@@ -12,6 +12,7 @@ mod limits;
 mod places;
 mod position;
 mod profiles;
+mod queue;
 mod secret;
 mod shown;
 
@@ -35,6 +36,7 @@ use self::secret::Secret;
 
 pub(crate) use self::duration::duration;
 pub(crate) use self::file::{Retry, StrategyName};
+pub(crate) use self::queue::Queue;
 pub(crate) use self::secret::{Oddity, SecretFrom, tidy};
 pub(crate) use self::shown::Shown;
 
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) strategy: StrategyName,
     pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) cooldown: Option<CooldownConfig>,
+    /// How calls wait, as far as it is said.
+    pub(crate) queue: Queue,
     pub(crate) deadlines: Deadlines,
     pub(crate) retry: Retry,
     /// `None`: nothing is hedged.
@@ -220,6 +224,7 @@ impl Config {
             strategy: file.strategy.r#use,
             deadlines: file.timeouts.into(),
             cooldown: file.cooldown.map(Into::into),
+            queue: file.queue,
             ..Self::default()
         };
         if let Some(path) = file.state.path {

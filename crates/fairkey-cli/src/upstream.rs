@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fairkey_client::{Client, ClientBuilder, KeyWatch, RetryConfig, WatchConfig};
+use fairkey_client::{
+    Client, ClientBuilder, KeyWatch, PerClass, QueueConfig, RetryConfig, WatchConfig,
+};
 use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
 use fairkey_mock::{FaultKind, MockOpenRouter, Scenario, Timestamp};
 use fairkey_openrouter::profile::{self, Profiles};
@@ -77,13 +79,17 @@ impl Purpose {
         retry
     }
 
-    /// Returns how long a call waits for a key.
-    fn max_wait(&self) -> Duration {
-        match self {
+    /// Returns how calls wait, as far as the configuration says nothing else.
+    fn queue(&self) -> QueueConfig {
+        let wait = match self {
             // Rows come back and are asked again; the run decides how long.
             Self::Batch { patience, .. } => Duration::from_secs(60).min(*patience),
             // Somebody sits there: what takes longer is better told than waited for.
             Self::Question | Self::Look => Duration::from_secs(10),
+        };
+        QueueConfig {
+            max_wait: PerClass::all(Some(wait)),
+            ..QueueConfig::default()
         }
     }
 }
@@ -334,7 +340,7 @@ fn builder(
         .deadlines(config.deadlines)
         .retry(retry)
         .max_in_flight(in_flight)
-        .max_wait(purpose.max_wait());
+        .queue(config.queue.over(purpose.queue()));
     builder = with_strategy(builder, config);
     if let Some(base_url) = args.base_url.as_ref().or(config.base_url.as_ref()) {
         builder = builder.base_url(base_url.as_str());

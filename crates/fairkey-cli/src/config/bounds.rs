@@ -32,10 +32,13 @@ pub(super) struct TimeOrNone(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for TimeOrNone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        duration::duration(&text)
-            .map(Self)
-            .map_err(D::Error::custom)
+        Self::read(&String::deserialize(deserializer)?)
+    }
+}
+
+impl TimeOrNone {
+    pub(super) fn read<E: de::Error>(text: &str) -> Result<Self, E> {
+        duration::duration(text).map(Self).map_err(E::custom)
     }
 }
 
@@ -61,8 +64,10 @@ whole! {
     calls: 1..=1_000_000;
     /// The same, where none is allowed, too.
     calls_or_none: 0..=1_000_000;
-    /// The weight of a key.
+    /// The weight of a key or of a class.
     weight: 1..=65_535;
+    /// Calls that wait, or tenants that are remembered.
+    waiting: 0..=10_000_000;
 }
 
 /// Retries per call.

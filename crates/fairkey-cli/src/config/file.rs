@@ -13,6 +13,7 @@ use super::bounds::{self, Time, TimeOrNone};
 use super::hedge::Hedge;
 use super::limits;
 use super::profiles::Routes;
+use super::queue::Queue;
 use super::secret::Secret;
 
 #[derive(Deserialize, Default)]
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
     pub(super) hedge: Option<Spanned<Hedge>>,
+    pub(super) queue: Queue,
     pub(super) routes: Routes,
     pub(super) state: State,
 }

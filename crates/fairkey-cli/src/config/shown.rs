@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use fairkey_client::RetryConfig;
+use fairkey_client::{QueueConfig, RetryConfig};
 use fairkey_core::AccountId;
 use fairkey_openrouter::endpoint;
 use fairkey_openrouter::profile::Profile;
 use serde_json::{Map, Value, json};
 
+use super::queue::{shown as classes, wait};
 use super::{Config, SecretFrom, duration, limits};
+
 use crate::keyring::Keyring;
 
 /// The configuration as it holds. It has no secret in it.
@@ -362,6 +364,7 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     let breaker = config.breaker.clone().unwrap_or_default();
     let cooldown = config.cooldown.clone().unwrap_or_default();
     let hedge = config.hedge.clone().unwrap_or_default();
+    let queue = config.queue.over(QueueConfig::default());
     let state = config.state.as_ref().map(|path| path.display().to_string());
     let mut retries = section("retry")
         .value("attempts", retry.attempts)
@@ -429,6 +432,28 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .value("max_usd", hedge.max_micro_usd as f64 / 1e6)
             .value("min_headroom", hedge.min_headroom)
             .value("any_provider", hedge.any_provider)
+            .done(),
+        section("queue")
+            .value("length", queue.length)
+            .value(
+                "length_per_class",
+                classes(&queue.length_per_class, |length| length.map(Into::into)),
+            )
+            .maybe(
+                "length_per_tenant",
+                queue.length_per_tenant.map(Into::into),
+                "as long as the queue",
+            )
+            .value(
+                "max_wait",
+                classes(&queue.max_wait, |time| Some(wait(*time))),
+            )
+            .value("weights", classes(&queue.weights, |n| Some((*n).into())))
+            .value("ageing", wait(queue.ageing))
+            .value("bypass", queue.bypass)
+            .time("hold", queue.hold)
+            .value("refuse_early", queue.refuse_early)
+            .value("tenants", queue.tenants)
             .done(),
         section("state")
             .maybe("path", state.map(Into::into), "none: nothing is remembered")

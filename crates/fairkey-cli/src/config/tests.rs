@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairkey_client::RetryConfig;
+use fairkey_client::{QueueConfig, RetryConfig};
 use fairkey_strategy::Limit;
 
 use super::*;
@@ -68,6 +68,11 @@ open_for = "1s"
 consecutive = 3
 [cooldown]
 throttled = "2s"
+[queue]
+length = 100
+max_wait = { interactive = "5s", batch = "none" }
+weights = { batch = 1 }
+ageing = "none"
 "#,
     )
     .unwrap();
@@ -80,6 +85,15 @@ throttled = "2s"
     assert_eq!(retry.budget.ratio, 0.5);
     assert_eq!(config.breaker.unwrap().consecutive, Some(3));
     assert_eq!(config.cooldown.unwrap().throttled, Duration::from_secs(2));
+    let queue = config.queue.over(QueueConfig::default());
+    let mut expected = QueueConfig {
+        length: 100,
+        ageing: None,
+        ..QueueConfig::default()
+    };
+    expected.max_wait.interactive = Some(Duration::from_secs(5));
+    expected.weights.batch = 1;
+    assert_eq!(queue, expected);
     assert_eq!(config.warnings.len(), 1, "the literal secret");
     assert!(
         !config.warnings[0].contains("literal"),
@@ -226,6 +240,27 @@ fn a_number_out_of_bounds_is_refused_with_its_place_and_what_is_allowed() {
         ("base = \"1h\"", "line 1 column 1", "longer than cap"),
     ] {
         refused(&format!("[retry]\n{line}\n"), place, allowed);
+    }
+    for (line, place, allowed) in [
+        ("length = -1", "line 2 column 10", "between 0 and 10000000"),
+        (
+            "max_wait = { batch = \"soon\" }",
+            "line 2 column 22",
+            "number with its unit",
+        ),
+        (
+            "max_wait = { urgent = \"1s\" }",
+            "line 2 column 14",
+            "`urgent`",
+        ),
+        (
+            "weights = { normal = 0 }",
+            "line 2 column 22",
+            "between 1 and 65535",
+        ),
+        ("hold = \"0s\"", "line 2 column 8", "at least 1ms"),
+    ] {
+        refused(&format!("[queue]\n{line}\n"), place, allowed);
     }
     refused(
         "[timeouts]\ntotal = \"0s\"\n",
