@@ -8,6 +8,10 @@ pub mod writing_a_strategy {}
 #[doc(hidden)]
 pub mod writing_a_gate {}
 
+#[doc = include_str!("src/simulation.md")]
+#[doc(hidden)]
+pub mod simulation {}
+
 #[doc = include_str!("src/testing-against-the-mock.md")]
 #[doc(hidden)]
 pub mod testing_against_the_mock {}
