@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod breaker;
+mod ceilings;
 mod cooldown;
 mod group;
 mod headroom;
@@ -22,6 +23,7 @@ mod switch;
 mod window;
 
 pub use breaker::{BreakerConfig, BreakerConfigError, SlidingWindowBreaker};
+pub use ceilings::{Ceilings, CeilingsConfig, Excess, Learned, LearnedGroup, Refusal};
 pub use cooldown::{Cooldown, CooldownConfig, Due, Why, is_free_model};
 pub use group::Group;
 pub use headroom::Headroom;

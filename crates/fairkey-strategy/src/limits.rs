@@ -3,6 +3,7 @@
 mod cell;
 mod config;
 mod gate;
+pub(crate) mod learned;
 mod log;
 mod plane;
 mod state;

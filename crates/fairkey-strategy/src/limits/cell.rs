@@ -168,6 +168,12 @@ impl Cell {
         Some((limit, state.used_at(at, now)))
     }
 
+    /// Returns what was used when a call began or ended last.
+    #[inline]
+    pub(super) fn levels(&self) -> Amounts {
+        std::array::from_fn(|at| self.used[at].load(Ordering::Relaxed))
+    }
+
     /// Returns the least room that the group has in every dimension while it is not tight.
     pub(super) fn room(&self) -> Amounts {
         let state = lock(&self.state);

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod breaker;
+mod ceilings;
 mod cooldown;
 mod evidence;
 mod headroom;

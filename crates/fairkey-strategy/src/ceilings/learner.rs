@@ -1,0 +1,389 @@
+//! What is learned of one group: [`Learner`]. Pure: it is told what was used, and says what the
+//! ceilings are.
+//!
+//! A limiter of calls in a window refuses the call after the last one that fits. So the calls that
+//! were accepted in the window before a refusal *are* the limit, or more than it: nothing has to
+//! be searched, and nothing has to be taken back by a factor, as it must where all that is known
+//! is that a rate was too high. What the factor of other rules is for, probing, is a curve here:
+//! near the amount that was refused for long, then steeply up (the shape of CUBIC, RFC 9438).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::config::{CeilingsConfig, Excess};
+
+/// How many dimensions are learned: requests, tokens, calls at a time, money at a time.
+pub(super) const DIMENSIONS: usize = 4;
+pub(super) const REQUESTS: usize = 0;
+pub(super) const TOKENS: usize = 1;
+pub(super) const CALLS: usize = 2;
+pub(super) const MONEY: usize = 3;
+
+/// Refusals that are remembered, so that refused calls do not count as accepted ones.
+const REMEMBERED: usize = 128;
+/// No refusal takes a ceiling below this part of what it was: the factor of AWS's clients.
+const BACK: f64 = 0.7;
+/// Where a ceiling that did not grow is refused again, it was too high by more than was seen.
+const AGAIN: f64 = 0.95;
+/// So near to the most that was ever accepted, calls at a time are suspect: what ended while the
+/// refusal was on its way is not known, a few calls or a few per cent.
+const NEAR: f64 = 0.85;
+const A_FEW: f64 = 2.0;
+/// So often in a row a ceiling on calls at a time is refused that did not grow before it is given
+/// up: then it was something else.
+const MISSES: u32 = 3;
+/// What no refusal explains was accepted when somebody else used less: it counts so much less.
+const FADE: f64 = 0.85;
+/// Into so many parts of a window its looks are divided.
+pub(super) const LOOKS: u64 = 64;
+
+/// One ceiling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ceiling {
+    pub(super) amount: u64,
+    /// What was accepted when it was refused last.
+    pub(super) base: u64,
+    /// When it was refused last.
+    pub(super) refused: u64,
+    /// For how long it has been used up since then.
+    used_up: u64,
+    /// How many waves of refusals it explained.
+    waves: u32,
+    pub(super) is_told: bool,
+}
+
+/// What was used when a call was refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// In the window that ends now, or at a time; the refused call is part of it.
+    pub(super) used: [u64; DIMENSIONS],
+    /// What the call needed.
+    pub(super) need: [u64; DIMENSIONS],
+    pub(super) begun: u64,
+    pub(super) now: u64,
+    pub(super) window: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Learner {
+    pub(super) ceilings: [Option<Ceiling>; DIMENSIONS],
+    /// The most of each that was used by calls that were accepted.
+    pub(super) proven: [u64; DIMENSIONS],
+    /// When refused calls began, in the order in which they were refused.
+    refused: VecDeque<u64>,
+    /// When the last wave of refusals was taken note of, and which ceilings it was blamed on.
+    wave: u64,
+    blamed: u8,
+    /// What the ceilings were when the wave came.
+    wave_base: [u64; DIMENSIONS],
+    /// Waves without a success in between.
+    in_a_row: u32,
+    /// When its ceilings were looked at last.
+    looked: u64,
+    /// When anything was refused first.
+    first: u64,
+    /// Refusals in a row that a ceiling on calls at a time did not keep away.
+    misses: u32,
+    /// With so many calls at a time and fewer, something else was refused.
+    innocent: u64,
+}
+
+impl Learner {
+    pub(super) fn new() -> Self {
+        Self {
+            ceilings: [None; DIMENSIONS],
+            proven: [0; DIMENSIONS],
+            refused: VecDeque::new(),
+            wave: 0,
+            blamed: 0,
+            wave_base: [0; DIMENSIONS],
+            in_a_row: 0,
+            looked: 0,
+            first: u64::MAX,
+            misses: 0,
+            innocent: 0,
+        }
+    }
+
+    pub(super) fn has_none(&self) -> bool {
+        self.ceilings.iter().all(Option::is_none)
+    }
+
+    /// Learns from a refusal. Returns for how long to hold back all calls.
+    pub(super) fn refused(
+        &mut self,
+        seen: &Seen,
+        excess: Excess,
+        told: Option<u64>,
+        wait: Option<Duration>,
+        config: &CeilingsConfig,
+    ) -> Duration {
+        let accepted = self.accepted(seen);
+        self.remember(seen);
+        // Of a wave, each call that began before it was taken note of says that one fewer was
+        // accepted.
+        let is_straggler = self.wave > 0 && seen.begun < self.wave;
+        if is_straggler {
+            for at in 0..DIMENSIONS {
+                if self.blamed & 1 << at != 0 {
+                    self.lower(at, accepted[at], config);
+                }
+            }
+            return self.hold(seen, wait, config);
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.wave = seen.now.max(1);
+        self.looked = seen.now;
+        self.first = self.first.min(seen.now);
+        self.blamed = match excess {
+            Excess::Money if seen.need[MONEY] > 0 => 1 << MONEY,
+            Excess::Money | Excess::Calls => 1 << CALLS,
+            Excess::Unsaid => match told {
+                Some(limit) => self.take(limit, &accepted, seen),
+                None => self.blame(&accepted, seen),
+            },
+        };
+        for at in 0..DIMENSIONS {
+            if self.blamed & 1 << at != 0 && told.is_none() {
+                self.decrease(at, accepted[at], seen.now, config);
+            }
+        }
+        for (proven, accepted) in self.proven.iter_mut().zip(accepted) {
+            // Those calls were.
+            *proven = accepted.max(*proven);
+        }
+        for at in 0..DIMENSIONS {
+            if let Some(ceiling) = &self.ceilings[at]
+                && self.blamed & 1 << at != 0
+            {
+                self.wave_base[at] = ceiling.base;
+                self.proven[at] = ceiling.base;
+            }
+        }
+        self.hold(seen, wait, config)
+    }
+
+    /// Returns what was used by accepted calls when the refused one came.
+    fn accepted(&self, seen: &Seen) -> [u64; DIMENSIONS] {
+        let from = seen.now.saturating_sub(seen.window);
+        let refused = self.refused.iter().filter(|at| **at > from).count() as u64;
+        let less = |at: usize, by: u64| seen.used[at].saturating_sub(by + seen.need[at]);
+        // A refused request counts in its window all the same. Of calls that are under way some
+        // will be refused: the last refusal of a wave says it best.
+        [
+            less(REQUESTS, refused),
+            less(TOKENS, 0),
+            less(CALLS, 0),
+            less(MONEY, 0),
+        ]
+    }
+
+    fn remember(&mut self, seen: &Seen) {
+        let from = seen.now.saturating_sub(seen.window);
+        self.refused.retain(|at| *at > from);
+        if self.refused.len() >= REMEMBERED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back(seen.begun);
+    }
+
+    /// Says what a refusal that does not say it is to be blamed on, as bits.
+    ///
+    /// A dimension explains a refusal if more of it was wanted than was ever accepted. Calls at a
+    /// time are suspected first: whether they are it shows at once, since a ceiling that is right
+    /// keeps refusals away, where to be wrong about a window costs a window.
+    fn blame(&mut self, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
+        let calls = self.suspects_calls(accepted[CALLS] + seen.need[CALLS]);
+        let proven = self.proven;
+        let explains = |at: usize| seen.need[at] > 0 && accepted[at] + seen.need[at] > proven[at];
+        let windows = [REQUESTS, TOKENS].into_iter();
+        let windows = windows.fold(0, |blamed, at| blamed | u8::from(explains(at)) << at);
+        if calls {
+            // In the first window all counts only grow, and every one is the most there ever was.
+            let is_known = seen.now.saturating_sub(self.first) > seen.window;
+            return 1 << CALLS | if is_known { windows } else { 0 };
+        }
+        if windows != 0 {
+            return windows;
+        }
+        // As much was accepted before: the limit has shrunk, or somebody else uses it too.
+        let part = |at: usize| {
+            let of = self.ceilings[at].map_or(self.proven[at], |ceiling| ceiling.amount);
+            (accepted[at] + seen.need[at]) as f64 / of.max(1) as f64
+        };
+        let nearest = if seen.need[TOKENS] > 0 && part(TOKENS) > part(REQUESTS) {
+            TOKENS
+        } else {
+            REQUESTS
+        };
+        for proven in &mut self.proven {
+            *proven = (*proven as f64 * FADE) as u64;
+        }
+        1 << nearest
+    }
+
+    /// Returns whether a refusal at so many calls at a time may be because of them.
+    fn suspects_calls(&mut self, level: u64) -> bool {
+        let near = |most: u64| level as f64 + A_FEW >= most as f64 * NEAR;
+        let Some(ceiling) = self.ceilings[CALLS] else {
+            return level > self.innocent && near(self.proven[CALLS]);
+        };
+        if ceiling.amount > ceiling.base && near(ceiling.amount) {
+            self.misses = 0;
+            return true;
+        }
+        self.misses += if near(ceiling.amount) { 1 } else { MISSES };
+        if self.misses < MISSES {
+            return true;
+        }
+        self.ceilings[CALLS] = None;
+        self.misses = 0;
+        self.innocent = level.max(self.proven[CALLS]) * 3 / 2 + 2;
+        false
+    }
+
+    /// Takes the limit that the other side names: of requests or of tokens, whichever is nearer to
+    /// what was used.
+    fn take(&mut self, limit: u64, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
+        let off = |at: usize| {
+            let used = (accepted[at] + seen.need[at]).max(1) as f64;
+            (used / limit.max(1) as f64).ln().abs()
+        };
+        let at = if seen.need[TOKENS] > 0 && off(TOKENS) < off(REQUESTS) {
+            TOKENS
+        } else {
+            REQUESTS
+        };
+        self.ceilings[at] = Some(Ceiling {
+            amount: limit.max(1),
+            base: limit.max(1),
+            refused: seen.now,
+            used_up: 0,
+            waves: 2,
+            is_told: true,
+        });
+        1 << at
+    }
+
+    /// Takes a ceiling down to what was accepted.
+    fn decrease(&mut self, at: usize, accepted: u64, now: u64, config: &CeilingsConfig) {
+        let before = self.ceilings[at];
+        let mut amount = accepted;
+        if let Some(before) = before {
+            if before.amount <= before.base {
+                // It did not grow, and was refused again.
+                amount = amount.min((before.base as f64 * AGAIN) as u64);
+            }
+            amount = amount.max((before.amount as f64 * BACK) as u64);
+        }
+        let amount = amount.max(least(at, config));
+        self.ceilings[at] = Some(Ceiling {
+            amount,
+            base: amount,
+            refused: now,
+            used_up: 0,
+            waves: before.map_or(1, |before| before.waves.saturating_add(1)),
+            is_told: false,
+        });
+    }
+
+    /// Lowers a ceiling that has just been learned: a call that began before says that it is less.
+    fn lower(&mut self, at: usize, accepted: u64, config: &CeilingsConfig) {
+        if let Some(ceiling) = &mut self.ceilings[at]
+            && !ceiling.is_told
+            && accepted < ceiling.base
+        {
+            let amount = accepted
+                .max((self.wave_base[at] as f64 * BACK) as u64)
+                .max(least(at, config));
+            (ceiling.amount, ceiling.base) = (amount, amount);
+            self.proven[at] = amount;
+        }
+    }
+
+    /// Returns for how long nothing is sent: as long as was told, or a little longer each time
+    /// that nothing was accepted in between.
+    fn hold(&self, seen: &Seen, wait: Option<Duration>, config: &CeilingsConfig) -> Duration {
+        let doublings = self.in_a_row.saturating_sub(1).min(4);
+        let ours = Duration::from_nanos((seen.window / LOOKS) << doublings);
+        let is_rate = self.blamed & (1 << REQUESTS | 1 << TOKENS) != 0;
+        match wait {
+            Some(wait) if is_rate => {
+                wait.min(config.hint_cap)
+                    .max(if doublings > 0 { ours } else { Duration::ZERO })
+            }
+            // What ends when calls end needs no time to be told: the ceiling is what helps.
+            Some(wait) => ours.min(wait),
+            None => ours,
+        }
+    }
+
+    /// Hears that a call succeeded that began at `begun`.
+    pub(super) fn succeeded(&mut self, begun: u64) {
+        if begun >= self.wave {
+            self.in_a_row = 0;
+        }
+    }
+
+    /// Looks at the ceilings at `now`, with what is used, and raises those that are used up.
+    /// Returns which have changed, as bits.
+    pub(super) fn look(
+        &mut self,
+        used: &[u64; DIMENSIONS],
+        now: u64,
+        window: u64,
+        config: &CeilingsConfig,
+    ) -> u8 {
+        let passed = now.saturating_sub(self.looked).min(window / 4);
+        self.looked = now;
+        let forget = u64::try_from(config.forget.as_nanos()).unwrap_or(u64::MAX);
+        let mut changed = 0;
+        for (at, place) in self.ceilings.iter_mut().enumerate() {
+            let Some(ceiling) = place else { continue };
+            let is_used_up = used[at] + (ceiling.amount / 16).max(1) >= ceiling.amount;
+            if !is_used_up {
+                continue;
+            }
+            if now.saturating_sub(ceiling.refused) > forget {
+                *place = None;
+                changed |= 1 << at;
+                continue;
+            }
+            ceiling.used_up += passed;
+            let windows = ceiling.used_up as f64 / window as f64;
+            // What was told is not a guess: it is tried again, but rarely.
+            let slow = if ceiling.is_told { 4.0 } else { 1.0 };
+            let cubic = (windows / (config.patience * slow)).powi(3);
+            let grown = ceiling.base as f64 * (1.0 + cubic) + windows / (2.0 * slow);
+            let grown = grown as u64;
+            if grown > ceiling.amount {
+                ceiling.amount = grown;
+                changed |= 1 << at;
+            }
+        }
+        changed
+    }
+
+    /// Takes over a ceiling that was known before: as old as it is.
+    pub(super) fn restore(&mut self, at: usize, amount: u64, is_told: bool, refused: u64) {
+        if self.ceilings[at].is_none() {
+            self.ceilings[at] = Some(Ceiling {
+                amount: amount.max(1),
+                base: amount.max(1),
+                refused,
+                used_up: 0,
+                waves: 2,
+                is_told,
+            });
+        }
+    }
+}
+
+/// Returns the least that a ceiling can be.
+fn least(at: usize, config: &CeilingsConfig) -> u64 {
+    if at == REQUESTS {
+        config.least_requests
+    } else {
+        1
+    }
+}
