@@ -71,16 +71,22 @@ pub struct Ceilings {
 struct Account {
     /// When its ceilings are to be looked at; [`u64::MAX`] while it has none.
     next_look: AtomicU64,
-    /// The most requests, tokens and calls of accepted calls.
-    proven: [AtomicU64; 3],
+    /// The most requests, tokens and calls of accepted calls since somebody looked last.
+    peak: [AtomicU64; 3],
 }
 
 impl Account {
     fn new() -> Self {
         Self {
             next_look: AtomicU64::new(u64::MAX),
-            proven: [const { AtomicU64::new(0) }; 3],
+            peak: std::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+}
+
+impl Account {
+    fn take_peak(&self) -> [u64; 3] {
+        std::array::from_fn(|at| self.peak[at].swap(0, Ordering::Relaxed))
     }
 }
 
@@ -138,9 +144,7 @@ impl Ceilings {
         let mut table = lock(&self.table);
         let learner = table.learner(index, name)?;
         if refusal.group == LimitGroup::Account {
-            for (at, proven) in account.proven.iter().enumerate() {
-                learner.proven[at] = proven.load(Ordering::Relaxed).max(learner.proven[at]);
-            }
+            learner.prove(account.take_peak());
         }
         let window = self.window(key, refusal.group);
         let used = (self.limits).used(key, refusal.group, now);
@@ -176,11 +180,6 @@ impl Ceilings {
                 &self.config,
             )
         };
-        if refusal.group == LimitGroup::Account {
-            for (at, proven) in account.proven.iter().enumerate() {
-                proven.store(learner.proven[at], Ordering::Relaxed);
-            }
-        }
         let after = learner.ceilings;
         drop(table);
         self.apply(key, refusal.group, &before, &after);
@@ -277,9 +276,7 @@ impl Ceilings {
     fn make_new(&self, index: usize) {
         if let Some(account) = self.accounts.get(index) {
             account.next_look.store(u64::MAX, Ordering::Relaxed);
-            for proven in &account.proven {
-                proven.store(0, Ordering::Relaxed);
-            }
+            account.take_peak();
         }
         self.holds.iter().for_each(|hold| hold.open(index));
     }
@@ -312,7 +309,7 @@ impl Ceilings {
 
     /// Looks at the ceilings of an account, after a call that succeeded.
     #[cold]
-    fn look(&self, key: Candidate<'_>, levels: [u64; 3], begun: Timestamp, now: Timestamp) {
+    fn look(&self, key: Candidate<'_>, begun: Timestamp, now: Timestamp) {
         let index = key.account().index();
         let Some(account) = self.accounts.get(index) else {
             return;
@@ -335,7 +332,9 @@ impl Ceilings {
             used[CALLS] += 1;
             used[MONEY] += used[MONEY] / used[CALLS];
             if *group == LearnedGroup::Account {
-                // What was used when it began counts too: whole bursts leave the window at once.
+                // Whole bursts leave the window at once: what was used before counts.
+                let levels = account.take_peak();
+                learner.prove(levels);
                 for (used, level) in used.iter_mut().zip(levels) {
                     *used = level.max(*used);
                 }
@@ -417,13 +416,13 @@ impl Gate for Ceilings {
             return;
         };
         // Relaxed: what was most is advisory, and who looks takes a lock.
-        for (most, level) in account.proven.iter().zip(levels_of(ticket)) {
+        for (most, level) in account.peak.iter().zip(levels_of(ticket)) {
             if level > most.load(Ordering::Relaxed) {
                 most.fetch_max(level, Ordering::Relaxed);
             }
         }
         if report.ended.as_nanos() >= account.next_look.load(Ordering::Relaxed) {
-            self.look(key, levels_of(ticket), report.begun, report.ended);
+            self.look(key, report.begun, report.ended);
         }
     }
 

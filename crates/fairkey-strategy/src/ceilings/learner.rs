@@ -124,9 +124,9 @@ impl Learner {
         // accepted.
         let is_straggler = self.wave > 0 && seen.begun < self.wave;
         if is_straggler {
-            for at in 0..DIMENSIONS {
+            for (at, accepted) in accepted.into_iter().enumerate() {
                 if self.blamed & 1 << at != 0 {
-                    self.lower(at, accepted[at], config);
+                    self.lower(at, accepted, config);
                 }
             }
             return self.hold(seen, wait, config);
@@ -143,9 +143,9 @@ impl Learner {
                 None => self.blame(&accepted, seen),
             },
         };
-        for at in 0..DIMENSIONS {
+        for (at, accepted) in accepted.into_iter().enumerate() {
             if self.blamed & 1 << at != 0 && told.is_none() {
-                self.decrease(at, accepted[at], seen.now, config);
+                self.decrease(at, accepted, seen.now, config);
             }
         }
         for (proven, accepted) in self.proven.iter_mut().zip(accepted) {
@@ -318,6 +318,13 @@ impl Learner {
         }
     }
 
+    /// Hears that so many requests, tokens and calls were accepted.
+    pub(super) fn prove(&mut self, levels: [u64; 3]) {
+        for (proven, level) in self.proven.iter_mut().zip(levels) {
+            *proven = level.max(*proven);
+        }
+    }
+
     /// Hears that a call succeeded that began at `begun`.
     pub(super) fn succeeded(&mut self, begun: u64) {
         if begun >= self.wave {
@@ -351,8 +358,15 @@ impl Learner {
             }
             ceiling.used_up += passed;
             let windows = ceiling.used_up as f64 / window as f64;
-            // What was told is not a guess: it is tried again, but rarely.
-            let slow = if ceiling.is_told { 4.0 } else { 1.0 };
+            let slow = if ceiling.is_told {
+                // It is no guess, and rarely tried.
+                4.0
+            } else if at == CALLS && ceiling.waves <= 1 {
+                // It is nothing but a guess, and soon tried.
+                0.125
+            } else {
+                1.0
+            };
             let cubic = (windows / (config.patience * slow)).powi(3);
             let grown = ceiling.base as f64 * (1.0 + cubic) + windows / (2.0 * slow);
             let grown = grown as u64;
