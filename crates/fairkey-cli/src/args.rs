@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Send one prompt, and print the answer as it comes.
     Ask(AskArgs),
+    /// Serve OpenRouter's API to any client, with all keys behind it.
+    Serve(ServeArgs),
     /// Show what every key may still do; make, rotate and delete keys.
     Keys(KeysArgs),
     /// Search the models, and show who serves them.
@@ -173,6 +175,38 @@ pub(crate) struct AskArgs {
     /// Print the answer as JSON, when it is whole, with what it took.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Clients of OpenAI and of OpenRouter take http://127.0.0.1:4210/api/v1 as their base URL, those of
+Anthropic http://127.0.0.1:4210/api, with any key. When it accepts, it prints \"listening on
+http://ADDR\" to standard output, and answers GET /healthz. It ends on Ctrl-C and on SIGTERM, when
+calls under way have ended; the second signal leaves at once.
+
+Examples:
+    fairkey serve --mock
+    fairkey serve --config fairkey.toml --listen 127.0.0.1:8000
+    curl http://127.0.0.1:4210/api/v1/models
+
+Exit codes: 0 ended on a signal, 2 usage, configuration or address, 3 calls were cut off.")]
+pub(crate) struct ServeArgs {
+    /// The address to listen on, of this machine only; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4210", value_parser = address)]
+    pub(crate) listen: SocketAddr,
+    /// Pass paths that are not known on with a key, instead of answering 404.
+    #[arg(long)]
+    pub(crate) pass_unknown_paths: bool,
+    /// Read the rest of an answer whose caller has left, for at most a minute and 16 MiB, so that
+    /// its usage is known. Default: leave the upstream at once, which stops most bills.
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// How long calls under way may take to end after the first signal.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = config::duration)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) grace: Duration,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
 }

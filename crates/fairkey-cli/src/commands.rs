@@ -7,3 +7,4 @@ pub(crate) mod mock;
 pub(crate) mod models;
 pub(crate) mod route;
 pub(crate) mod run;
+pub(crate) mod serve;

@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
             Command::Keys(args) => commands::keys::keys(args).await,
             Command::Models(args) => commands::models::models(args).await,
             Command::Route(args) => commands::route::route(args).await,
+            Command::Serve(args) => commands::serve::serve(args).await,
             Command::Mock(args) => commands::mock::mock(args).await,
             Command::Config(args) => commands::config::config(&args),
         }

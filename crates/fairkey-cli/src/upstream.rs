@@ -22,6 +22,8 @@ use crate::{redaction, table, terminal};
 
 /// Attempts of a row, where the configuration says nothing: nobody waits for it.
 pub(crate) const BATCH_ATTEMPTS: u32 = 8;
+/// Calls that a gateway has under way at a time; further ones wait in line.
+const CALLS: usize = 4_096;
 /// Connections to the upstream that are always allowed.
 const CONNECTIONS: usize = 256;
 
@@ -54,6 +56,8 @@ pub(crate) enum Purpose {
     },
     /// One question that somebody waits for.
     Question,
+    /// A gateway: many calls at a time, for each of which somebody waits.
+    Gateway,
     /// A look at the keys: what is remembered is read, and left to whoever writes it.
     Look,
 }
@@ -62,6 +66,7 @@ impl Purpose {
     fn in_flight(&self) -> usize {
         match self {
             Self::Batch { in_flight, .. } => *in_flight,
+            Self::Gateway => CALLS,
             Self::Question | Self::Look => 1,
         }
     }
@@ -84,6 +89,8 @@ impl Purpose {
         let wait = match self {
             // Rows come back and are asked again; the run decides how long.
             Self::Batch { patience, .. } => Duration::from_secs(60).min(*patience),
+            // Its callers give up sooner or later than anybody here would.
+            Self::Gateway => Duration::from_secs(60),
             // Somebody sits there: what takes longer is better told than waited for.
             Self::Question | Self::Look => Duration::from_secs(10),
         };
@@ -303,7 +310,7 @@ fn demo(seed: u64, purpose: &Purpose) -> Scenario {
     match purpose {
         Purpose::Batch { .. } => scenario,
         // What was told cannot be taken back: nobody's first answer shall break off in the middle.
-        Purpose::Question | Purpose::Look => scenario.with(|mock| {
+        Purpose::Question | Purpose::Gateway | Purpose::Look => scenario.with(|mock| {
             [
                 FaultKind::ResetMidBody,
                 FaultKind::ErrorIn200,

@@ -17,4 +17,5 @@ mod profiles;
 mod program;
 mod route;
 mod secrets;
+mod serve;
 mod state;
