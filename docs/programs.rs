@@ -16,6 +16,10 @@ pub mod simulation {}
 #[doc(hidden)]
 pub mod testing_against_the_mock {}
 
+#[doc = include_str!("src/gateway.md")]
+#[doc(hidden)]
+pub mod gateway {}
+
 #[doc = include_str!("src/faults.md")]
 #[doc(hidden)]
 pub mod faults {}
