@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairkey_core::{
     ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
 };
-use fairkey_openrouter::{AppAttribution, endpoint};
+use fairkey_openrouter::{AppAttribution, ResetInterval, endpoint};
 use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, Headroom, Limits, LimitsConfig};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
@@ -385,14 +385,20 @@ impl ClientBuilder {
         let default_gates = self.default_gates.unwrap_or(self.strategy.is_none());
         (self.limits.check())
             .map_err(|error| ClientBuildError::new(error.to_string()).with_source(error))?;
-        let limits = Arc::new(Limits::new(self.limits));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+        let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
+        // Days begin at midnight, and weeks on Mondays, by UTC.
+        let week = ResetInterval::Weekly.next_reset(wall.since_epoch());
+        let week = week.map_or(Duration::ZERO, |at| at.saturating_sub(wall.since_epoch()));
+        let limits = Limits::new(self.limits).periods_from(clock.now() + week);
+        let limits = Arc::new(limits);
         let mut pool = Pool::builder()
             .keys(self.keys)
             .strategy(
                 self.strategy
                     .unwrap_or_else(|| Box::new(Headroom::new(Arc::clone(&limits)))),
             )
-            .clock(self.clock.unwrap_or_else(|| Arc::new(TokioClock::new())))
+            .clock(clock)
             .seed(seed)
             .observer(Arc::<Keyed>::clone(&keyed));
         self.breaker
@@ -422,7 +428,6 @@ impl ClientBuilder {
             keyed.attribution.rekey(keys);
         });
         let admission = Admission::new(pool, Some(self.max_in_flight), self.queue.clone(), &waker);
-        let wall = self.wall_clock.unwrap_or_else(|| Arc::new(SystemWallClock));
         let opened = (self.state_file)
             .map(|path| StateFile::open(&path, wall.since_epoch(), self.reads_only));
         let (state_file, snapshot, warnings) = match opened {

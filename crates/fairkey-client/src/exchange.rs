@@ -175,6 +175,12 @@ impl Exchange {
             self.core.log_fault(&self.key, fault);
             self.note(fault);
             let outcome = self.outcome(fault);
+            if fault.cause().is_free_quota()
+                && let Some(held) = &mut self.held
+            {
+                // Told to one gate only, it is no refusal to the others: it used nothing.
+                held.lease.note_actual(Cost::ONE);
+            }
             self.record(outcome);
         }
     }
@@ -189,6 +195,7 @@ impl Exchange {
         if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
             core.knowledge.alarm(key.id());
         }
+        core.take_told(key, self.model.as_deref(), fault);
         if fault.scope() == Scope::Budget {
             core.close_budget(key, fault);
         }

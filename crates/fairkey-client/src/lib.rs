@@ -47,6 +47,7 @@ mod standing;
 mod state_file;
 mod stats;
 mod summary;
+mod told;
 mod utc;
 mod verdict;
 mod watch;

@@ -12,6 +12,7 @@
 //! | `classify` | which cause they name: the table, as code |
 //! | `cause` | what each cause implies: scope, kind, remedies, the longest wait |
 //! | `retry_after` | when to try again, in all the forms that hints come in |
+//! | `rate_limit` | the limit that was hit, where the upstream tells it |
 //! | `phrases` | meaning in prose, the last resort |
 //! | `read` | from an answer to a fault, all of the above together |
 //! | `body` | failures inside a 200 |
@@ -33,6 +34,7 @@ mod classify;
 mod details;
 mod envelope;
 mod phrases;
+mod rate_limit;
 mod read;
 mod retry_after;
 mod vocabulary;
@@ -50,6 +52,7 @@ use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
 pub(crate) use body::broken as malformed_json;
 pub use cause::Cause;
 pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy, UnknownWord};
+pub use rate_limit::{RateLimit, RateUnit};
 pub use retry_after::{RetryHint, parse_reset_stamp, parse_retry_after};
 pub use vocabulary::{AvailabilityCode, ErrorType, LimitSource};
 
@@ -92,6 +95,7 @@ struct Inner {
     is_byok: Option<bool>,
     previous: Vec<PreviousError>,
     retry: RetryHint,
+    rate_limit: Option<RateLimit>,
     resets: Option<ResetInterval>,
     remedy: Remedy,
     affordable_tokens: Option<u64>,
@@ -293,6 +297,7 @@ impl Inner {
             is_byok: None,
             previous: Vec::new(),
             retry: RetryHint::Unknown,
+            rate_limit: None,
             resets: None,
             remedy: cause.remedy(),
             affordable_tokens: None,
@@ -390,6 +395,12 @@ impl Fault {
     #[must_use]
     pub fn retry(&self) -> RetryHint {
         self.0.retry
+    }
+
+    /// Returns what the refusal says of the limit that was hit, if it says anything.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.0.rate_limit
     }
 
     /// Returns how often the cap or quota that is used up starts anew, if that is known.

@@ -45,7 +45,8 @@ pub use embeddings::{
 };
 pub use fault::{
     Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
-    Phase, PreviousError, Remedy, RetryHint, UnknownWord, parse_reset_stamp, parse_retry_after,
+    Phase, PreviousError, RateLimit, RateUnit, Remedy, RetryHint, UnknownWord, parse_reset_stamp,
+    parse_retry_after,
 };
 pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
 pub use messages::{

@@ -52,6 +52,9 @@ impl Core {
     fn told(&self, keys: &KeySet, key: Candidate<'_>, asked: Timestamp, info: &KeyInfo) -> Next {
         let (now, wall) = (self.admission.pool.now(), self.wall.since_epoch());
         let facts = KeyFacts::of(info, wall);
+        if !facts.is_management {
+            self.take_key_info(key, info);
+        }
         if let Some(until) = facts.free_until() {
             close(
                 &self.free_models,

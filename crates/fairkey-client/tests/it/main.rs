@@ -31,5 +31,6 @@ mod send;
 mod state;
 mod streams;
 mod table;
+mod told;
 mod waiting;
 mod whole;

@@ -10,6 +10,7 @@ use crate::fault::body;
 use crate::fault::classify::{Place, classify};
 use crate::fault::envelope::Envelope;
 use crate::fault::phrases::Phrases;
+use crate::fault::rate_limit::RateLimit;
 use crate::fault::retry_after::Hints;
 use crate::fault::{Cause, ErrorType, Evidence, Fault, Inner, RetryHint, UnknownWord};
 use crate::key_info::ResetInterval;
@@ -210,6 +211,7 @@ impl Fault {
             (_, Some(interval)) if cause == Cause::KeyCapTooSmall => interval.clone(),
             _ => None,
         };
+        inner.rate_limit = RateLimit::read(cause, &envelope.hints, &phrases);
         inner.retry = hint(&inner, &envelope, phrases.when(), interval == Some(None));
 
         inner.error_type = envelope.error_type.or(envelope.native);

@@ -130,6 +130,12 @@ fn reset_stamp(number: f64) -> Option<Duration> {
     }
 }
 
+/// Reads a whole number of something; what no limit can be is none.
+fn whole(text: &str) -> Option<u64> {
+    let number = text.trim().parse().ok()?;
+    (number <= 1 << 40).then_some(number)
+}
+
 /// The hints in headers, real ones or those that an error body repeats.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hints {
@@ -137,6 +143,10 @@ pub(crate) struct Hints {
     pub(crate) retry_after: RetryHint,
     /// `X-RateLimit-Reset`.
     pub(crate) reset: Option<Duration>,
+    /// `X-RateLimit-Limit`.
+    pub(crate) limit: Option<u64>,
+    /// `X-RateLimit-Remaining`.
+    pub(crate) remaining: Option<u64>,
     /// Some `X-RateLimit-*` header is there: the platform's own limits say so, providers' do not.
     pub(crate) is_platform: bool,
 }
@@ -150,6 +160,8 @@ impl Hints {
                 .map_or(RetryHint::Unknown, parse_retry_after)
                 .or(millis),
             reset: text("x-ratelimit-reset").and_then(parse_reset_stamp),
+            limit: text("x-ratelimit-limit").and_then(whole),
+            remaining: text("x-ratelimit-remaining").and_then(whole),
             is_platform: headers
                 .keys()
                 .any(|name| name.as_str().starts_with("x-ratelimit-")),
@@ -169,6 +181,10 @@ impl Hints {
                 hints.retry_after = parse_retry_after(&text);
             } else if name.eq_ignore_ascii_case("x-ratelimit-reset") {
                 hints.reset = parse_reset_stamp(&text);
+            } else if name.eq_ignore_ascii_case("x-ratelimit-limit") {
+                hints.limit = whole(&text);
+            } else if name.eq_ignore_ascii_case("x-ratelimit-remaining") {
+                hints.remaining = whole(&text);
             }
             let prefix = name.get(..12).unwrap_or_default();
             hints.is_platform |= prefix.eq_ignore_ascii_case("x-ratelimit-");
@@ -194,6 +210,8 @@ impl Hints {
         Self {
             retry_after: self.retry_after.or(|| other.retry_after),
             reset: self.reset.or(other.reset),
+            limit: self.limit.or(other.limit),
+            remaining: self.remaining.or(other.remaining),
             is_platform: self.is_platform || other.is_platform,
         }
     }
