@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fairkey_core::{KeyId, Outcome, Scope};
+use fairkey_core::{Cost, KeyId, Outcome, Scope};
 use fairkey_openrouter::{Fault, Usage, provider_slug};
 use fairkey_transport::{Body, Deadlines, TransportError};
 use http_body::{Body as _, Frame, SizeHint};
@@ -195,7 +195,7 @@ impl Exchange {
         if matches!(fault.scope(), Scope::Key | Scope::Budget | Scope::Account) {
             core.knowledge.alarm(key.id());
         }
-        core.take_told(key, self.model.as_deref(), fault);
+        core.take_told(key, self.asked.model.as_deref(), fault);
         if fault.scope() == Scope::Budget {
             core.close_budget(key, fault);
         }
