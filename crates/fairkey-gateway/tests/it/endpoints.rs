@@ -177,3 +177,55 @@ async fn the_caller_s_token_and_cookies_stay_here_and_the_upstream_s_cookies_the
     })
     .await;
 }
+
+#[tokio::test]
+async fn calls_under_way_end_before_the_server_does() {
+    within(async {
+        let latency = fairkey_mock::Latency::new(
+            std::time::Duration::from_millis(200),
+            std::time::Duration::ZERO,
+        );
+        let world = start(mock().latency(latency)).await;
+        let request = world.request("POST /v1/chat/completions", STREAM);
+        let response = world.send(request).await;
+        let World {
+            serving,
+            mock: _mock,
+            ..
+        } = world;
+        let addr = serving.addr();
+        let body = response.into_body().collect_bounded(1 << 20);
+        let (all, body) = tokio::join!(serving.shutdown(std::time::Duration::from_secs(30)), body);
+        assert!(all && body.unwrap().ends_with(b"data: [DONE]\n\n"));
+        let late = tokio::net::TcpStream::connect(addr).await;
+        assert!(late.is_err(), "nobody listens any more");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_that_speak_http_2_are_served_too() {
+    within(async {
+        let world = start(mock()).await;
+        let stream = tokio::net::TcpStream::connect(world.serving.addr())
+            .await
+            .unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = || world.request("POST /v1/chat/completions", STREAM);
+        let mut ask = || sender.send_request(request().map(http_body_util::Full::new));
+        let (one, two) = (ask(), ask());
+        for answer in [one.await.unwrap(), two.await.unwrap()] {
+            assert_eq!(answer.status(), 200);
+            let body = http_body_util::BodyExt::collect(answer.into_body())
+                .await
+                .unwrap();
+            assert!(body.to_bytes().ends_with(b"data: [DONE]\n\n"));
+        }
+    })
+    .await;
+}

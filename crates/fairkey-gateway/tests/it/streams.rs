@@ -237,3 +237,31 @@ async fn a_failure_after_comments_is_an_event_of_the_callers_format() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn comments_come_while_a_call_stands_in_line_and_its_wait_is_told() {
+    within(async {
+        // One call at a time: the second one waits for the first.
+        let latency = Latency::new(Duration::from_millis(100), Duration::ZERO);
+        let world = World::start(mock().latency(latency), impatient(), |client| {
+            client.max_in_flight(1).max_wait(Duration::from_secs(30))
+        });
+        let world = world.await;
+        let first = world.call("POST /v1/chat/completions", CHAT);
+        let second = world.call("POST /v1/chat/completions", CHAT);
+        let third = world.call("POST /v1/chat/completions", STREAM);
+        let (first, second, third) = tokio::join!(first, second, third);
+        assert_eq!(
+            (first.status, second.status),
+            (http::StatusCode::OK, http::StatusCode::OK)
+        );
+        let waits = [&first, &second].map(|it| it.header("x-fairkey-queue-ms") != "0");
+        assert!(waits.contains(&true), "{waits:?}");
+        assert!(
+            third.text().starts_with(": fairkey is waiting\n\n"),
+            "{third:?}"
+        );
+        assert!(third.text().ends_with("data: [DONE]\n\n"), "{third:?}");
+    })
+    .await;
+}
