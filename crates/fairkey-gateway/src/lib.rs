@@ -21,6 +21,8 @@
 mod catalogue;
 mod dispatch;
 mod endpoint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod guard;
 mod headers;

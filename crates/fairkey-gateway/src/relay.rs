@@ -26,6 +26,7 @@ use crate::Departure;
 pub(crate) use self::account::{Account, Accounts};
 pub use self::account::{End, Ended};
 pub(crate) use self::departing::Departing;
+pub(crate) use self::frames::Frames;
 pub(crate) use self::stream::Stream;
 pub(crate) use self::waiting::Waiting;
 

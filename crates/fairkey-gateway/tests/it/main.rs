@@ -2,6 +2,7 @@
 
 mod bodies;
 mod endpoints;
+mod fuzz_seeds;
 mod leaving;
 mod owned;
 mod refusals;
