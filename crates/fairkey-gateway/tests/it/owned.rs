@@ -28,6 +28,10 @@ async fn a_job_is_polled_by_the_key_that_began_it_and_found_again_after_a_restar
                     assert_eq!(answer.status, 200, "{answer:?}");
                     assert_eq!(answer.header("x-fairkey-key"), key);
                 }
+                if !restart {
+                    let asked = world.keys_at(&format!("/videos/{id}"));
+                    assert_eq!(asked, [key.as_str(), key.as_str()], "nobody else was asked");
+                }
             }
         }
         let strange = world.call("GET /v1/videos/nobody-s", "").await;
