@@ -160,21 +160,21 @@ async fn a_stream_that_breaks_ends_with_an_error_of_its_format_and_no_end() {
 #[tokio::test]
 async fn a_stream_that_breaks_within_an_event_ends_with_one_that_can_be_read() {
     within(async {
-        let half = [
-            "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
-            "data: {\"id\":\"gen-1\",\"choi",
-        ];
-        let world = start(scripted(Step::reply(Reply::sse(half)))).await;
-        let answer = world.call("POST /v1/chat/completions", STREAM).await;
-        for line in answer
-            .text()
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-        {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(event["id"], "gen-1");
+        let whole = "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let half = "data: {\"id\":\"gen-1\",\"choi";
+        for pieces in [
+            vec![whole.to_owned(), half.to_owned()],
+            vec![format!("{whole}{half}")],
+        ] {
+            let world = start(scripted(Step::reply(Reply::sse(pieces)))).await;
+            let answer = world.call("POST /v1/chat/completions", STREAM).await;
+            let text = answer.text();
+            for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(event["id"], "gen-1");
+            }
+            assert!(text.contains("\"finish_reason\":\"error\""));
         }
-        assert!(answer.text().contains("\"finish_reason\":\"error\""));
     })
     .await;
 }
