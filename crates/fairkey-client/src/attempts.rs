@@ -4,6 +4,7 @@ mod accept;
 mod hedged;
 pub(crate) mod seat;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ pub(crate) enum Stop {
 /// # Cancel safety
 ///
 /// Dropped at any point, the attempt under way is given up, and its lease and permit go back.
-pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
+pub(crate) async fn run(core: &Arc<Core>, job: Box<Job>) -> Result<Done, CallError> {
     core.counters.calls.up();
     core.budget.deposit(core.admission.pool.now());
     let options = &job.options;
@@ -123,12 +124,15 @@ pub(crate) async fn run(core: &Arc<Core>, job: Job) -> Result<Done, CallError> {
         job.body.bytes(),
     );
     let mut ledger = Ledger::open(options.deadline, models, content);
-    let outcome = match ledger.deadline {
-        // Polls the work first: what is there by the deadline is not thrown away.
-        Some(at) => timeout_at(at, attempts(core, &job, &mut ledger))
-            .await
-            .unwrap_or(Err(Stop::Deadline)),
-        None => attempts(core, &job, &mut ledger).await,
+    let deadline = ledger.deadline;
+    let outcome = {
+        // Pinned, so that there is one place for it, and not another one in each branch.
+        let work = pin!(attempts(core, &job, &mut ledger));
+        match deadline {
+            // Polls the work first: what is there by the deadline is not thrown away.
+            Some(at) => timeout_at(at, work).await.unwrap_or(Err(Stop::Deadline)),
+            None => work.await,
+        }
     };
     match outcome {
         Ok((accepted, key)) => {
@@ -158,7 +162,8 @@ async fn attempts(
             core.estimates.count_unpriced();
         }
         ledger.begin(held.lease.key(), core.admission.pool.now());
-        let (seat, result) = hedged::run(core, job, ledger, held, hedging).await;
+        // In a box: calls that wait for a key, which may be many, do without it.
+        let (seat, result) = Box::pin(hedged::run(core, job, ledger, held, hedging)).await;
         let failed = match result {
             Ok(accepted) => {
                 ledger.end(None, core.admission.pool.now());

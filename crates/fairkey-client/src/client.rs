@@ -142,14 +142,14 @@ impl Client {
         } else {
             request.clone().stream(true).to_bytes()
         };
-        let job = Job {
+        let job = Box::new(Job {
             mode: Mode::ChatStream,
             method: Method::POST,
             uri: self.join(endpoint::CHAT_COMPLETIONS)?,
             headers: self.headers(json()),
             body: Payload::Whole(body),
             options,
-        };
+        });
         match attempts::run(&self.core, job).await? {
             Done {
                 accepted: Accepted::ChatStream(opening),
@@ -202,7 +202,7 @@ impl Client {
         let (mut parts, body) = request.into_parts();
         let uri = self.core.base.resolve(&parts.uri).map_err(bad_request)?;
         let options: CallOptions = parts.extensions.remove().unwrap_or_default();
-        let job = Job {
+        let job = Box::new(Job {
             mode: Mode::Pass {
                 hold: options.hold_json,
             },
@@ -211,7 +211,7 @@ impl Client {
             headers: self.headers(parts.headers),
             body,
             options,
-        };
+        });
         match attempts::run(&self.core, job).await? {
             Done {
                 accepted: Accepted::Pass(mut response),
@@ -289,7 +289,7 @@ impl Client {
     /// is in [`CallError::response`].
     pub async fn call(&self, call: Call) -> Result<Answer<Bytes>, CallError> {
         let uri = self.join(&call.path)?;
-        let job = Job {
+        let job = Box::new(Job {
             mode: Mode::Whole {
                 chat: is_chat(uri.path()) && call.method == Method::POST,
             },
@@ -298,7 +298,7 @@ impl Client {
             headers: self.headers(call.headers),
             body: Payload::Whole(call.body),
             options: call.options,
-        };
+        });
         match attempts::run(&self.core, job).await? {
             Done {
                 accepted: Accepted::Whole(whole),
