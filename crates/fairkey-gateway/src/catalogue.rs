@@ -40,6 +40,13 @@ struct List {
     size: Mutex<Option<(Instant, usize)>>,
 }
 
+impl List {
+    /// Returns since when it is kept, and how large it is.
+    fn sized(&self) -> Option<(Instant, usize)> {
+        *self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Kept {
     headers: HeaderMap,
@@ -118,6 +125,10 @@ impl Catalogue {
         if let Some(list) = lists.get(uri) {
             return Arc::clone(list);
         }
+        if lists.len() >= MOST_LISTS {
+            // Those that nobody has, and nobody fetches any more: their callers have left.
+            lists.retain(|_, list| list.sized().is_some() || Arc::strong_count(list) > 1);
+        }
         let list = Arc::default();
         lists.insert(uri.into(), Arc::clone(&list));
         list
@@ -133,10 +144,9 @@ impl Catalogue {
     fn shrink(&self) {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let sized = |list: &List| *list.size.lock().unwrap_or_else(PoisonError::into_inner);
             let sizes = lists
                 .iter()
-                .filter_map(|(uri, list)| Some((uri, sized(list)?)));
+                .filter_map(|(uri, list)| Some((uri, list.sized()?)));
             let sizes: Vec<_> = sizes
                 .map(|(uri, (at, size))| (at, size, Arc::clone(uri)))
                 .collect();
@@ -198,5 +208,33 @@ impl Kept {
         let age = HeaderValue::from(self.at.elapsed().as_secs());
         response.headers_mut().insert(header::AGE, age);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_whose_callers_have_left_do_not_pile_up_and_the_oldest_goes_first() {
+        let settings = Settings {
+            catalogue_max_bytes: 10,
+            ..Settings::default()
+        };
+        let catalogue = Catalogue::new(&settings);
+        let held = catalogue.list("/held");
+        for n in 0..3 * MOST_LISTS {
+            drop(catalogue.list(&format!("/models?q={n}")));
+        }
+        assert!(catalogue.lists.lock().unwrap().len() <= MOST_LISTS);
+        assert!(Arc::ptr_eq(&held, &catalogue.list("/held")));
+        let now = Instant::now();
+        for (uri, age) in [("/old", 2), ("/new", 1)] {
+            let list = catalogue.list(uri);
+            *list.size.lock().unwrap() = Some((now - Duration::from_secs(age), 8));
+        }
+        catalogue.shrink();
+        let lists = catalogue.lists.lock().unwrap();
+        assert!(lists.contains_key("/new") && !lists.contains_key("/old"));
     }
 }
