@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, Candidate, Class, Cost, KeySet, Observer, Outcome, Pool, Report, Scope, Timestamp, Tried,
+    Ask, Candidate, Class, Cost, KeySet, Observer, Only, Outcome, Pool, Report, Scope, Timestamp, Tried,
     Unavailable,
 };
 use fairkey_strategy::queue::{Baton, Entry, Queue, QueueConfig, Refused, Said, Tenant, Ticket};
@@ -42,8 +42,13 @@ use crate::backoff::SHORTEST;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Line {
     /// The model, and what else gates may make a difference by: the class, and the only providers
-    /// that may serve it.
-    Of(Option<Arc<str>>, Class, Arc<[String]>),
+    /// and keys that may serve it.
+    Of(
+        Option<Arc<str>>,
+        Class,
+        Arc<[String]>,
+        Option<Arc<Only>>,
+    ),
     /// A call that excludes keys of its own: its refusal says nothing about others.
     Own(u64),
 }
@@ -60,6 +65,8 @@ pub(crate) struct Wish {
     pub(crate) tried: Tried,
     /// The only providers that may serve it; empty where any may.
     pub(crate) providers: Arc<[String]>,
+    /// The only keys that it may have.
+    pub(crate) only: Option<Arc<Only>>,
     /// Where the call has another model to go on with: until when it waits for this one.
     pub(crate) patience: Option<Instant>,
 }
@@ -74,12 +81,14 @@ impl Wish {
             class: self.class,
             tried: (!self.tried.is_empty()).then_some(&self.tried),
             providers: &self.providers,
+            only: self.only.as_deref(),
         }
     }
 
     /// Returns the line of a call that is the same, of a class.
     fn line_of(&self, class: Class) -> Line {
-        Line::Of(self.model.clone(), class, Arc::clone(&self.providers))
+        let providers = Arc::clone(&self.providers);
+        Line::Of(self.model.clone(), class, providers, self.only.clone())
     }
 
     fn line(&self, ticket: Ticket) -> Line {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairkey_core::{Class, Cost, hash_label};
+use fairkey_core::{Class, Cost, Only, hash_label};
 use fairkey_openrouter::profile::Routed;
 use fairkey_openrouter::{ChatRequest, endpoint};
 use fairkey_strategy::queue::Tenant;
@@ -75,6 +75,9 @@ pub struct CallOptions {
     /// For whom the call is made: while calls wait, tenants share what is free by weight. Default:
     /// nobody in particular; all such calls are one tenant's, of weight 1.
     pub tenant: Option<Tenant>,
+    /// The only keys that may serve the call. Calls that are restricted alike share a line while
+    /// they wait. Default: any key may.
+    pub only: Option<Arc<Only>>,
     /// Calls with the same value would like the same key. Default: none.
     pub affinity: Option<u64>,
     /// How long the caller waits, queueing and all attempts included, from the moment the call is
@@ -107,6 +110,7 @@ impl Default for CallOptions {
             models_at_once: 1,
             class: Class::Normal,
             tenant: None,
+            only: None,
             affinity: None,
             deadline: None,
             cost: None,
@@ -156,6 +160,13 @@ impl CallOptions {
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Restricts the call to some keys.
+    #[must_use]
+    pub fn only(mut self, only: impl Into<Arc<Only>>) -> Self {
+        self.only = Some(only.into());
         self
     }
 

@@ -24,7 +24,7 @@ pub mod sync;
 mod tickets;
 mod turn;
 
-pub use ask::{Ask, Class, Cost, Tried};
+pub use ask::{Ask, Class, Cost, Only, Tried};
 pub use bits::SlotBits;
 pub use clock::{Clock, ManualClock, MonotonicClock, SystemWallClock, Timestamp, WallClock};
 pub use error::{BuildError, Unavailable};

@@ -201,8 +201,8 @@ impl Pool {
         Ok(reload)
     }
 
-    /// Says for every key whether it would be admitted, by which gate it is not, until when, and
-    /// how the strategy ranks it. Reserves nothing.
+    /// Says for every key that the ask may use ([`Ask::only`]) whether it would be admitted, by
+    /// which gate it is not, until when, and how the strategy ranks it. Reserves nothing.
     #[must_use]
     pub fn explain(&self, ask: &Ask<'_>) -> Explanation {
         let snapshot = self.snapshot();
@@ -230,7 +230,10 @@ impl Pool {
         };
         Explanation {
             now,
-            keys: keys.iter().map(explain).collect(),
+            keys: (keys.iter())
+                .filter(|key| is_allowed(ask, *key))
+                .map(explain)
+                .collect(),
         }
     }
 
@@ -313,6 +316,10 @@ fn rekey(core: &Core, keys: &KeySet) {
     core.strategy.rekey(keys);
 }
 
+fn is_allowed(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
+    ask.only.is_none_or(|only| only.allows(key))
+}
+
 fn is_tried(ask: &Ask<'_>, key: Candidate<'_>) -> bool {
     ask.tried.is_some_and(|tried| {
         tried.keys().contains(&key.into()) || tried.accounts().contains(&key.into())
@@ -341,7 +348,8 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothi
         retry_at: None,
         by: None,
     };
-    for key in keys.iter().filter(|key| !is_tried(ask, *key)) {
+    let usable = |key: &Candidate<'_>| is_allowed(ask, *key) && !is_tried(ask, *key);
+    for key in keys.iter().filter(usable) {
         // Until when the key is closed, and by whom: the gate that opens last.
         let (mut until, mut by) = (Some(now), None);
         for gate in &core.gates {

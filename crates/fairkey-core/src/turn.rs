@@ -8,7 +8,7 @@ use crate::gated::Guard;
 use crate::pool::Core;
 use crate::registry::GateId;
 use crate::tickets::Tickets;
-use crate::{Ask, At, Candidate, Denied, KeySet, Outcome, Random, Report, Slot, Timestamp};
+use crate::{Ask, At, Candidate, Denied, KeySet, Only, Outcome, Random, Report, Slot, Timestamp};
 
 /// One selection in progress: what is offered, what is wanted, what has been reserved so far.
 ///
@@ -42,7 +42,7 @@ pub(crate) struct Nothing {
 }
 
 impl<'a> Turn<'a> {
-    /// Starts a turn over all of `keys` but those that the ask has tried.
+    /// Starts a turn over all of `keys` that the ask may use, but those that it has tried.
     #[inline]
     pub(crate) fn new(
         core: &'a Core,
@@ -53,9 +53,14 @@ impl<'a> Turn<'a> {
         tickets: &'a mut Tickets,
         random: Random,
     ) -> Self {
-        // A loop, since a call of memcpy costs more than the few words of the usual pool.
-        for (word, present) in words.iter_mut().zip(keys.present()) {
-            *word = *present;
+        let mut len = keys.len();
+        if let Some(only) = ask.only {
+            len = mark_only(only, keys, words);
+        } else {
+            // A loop, since a call of memcpy costs more than the few words of the usual pool.
+            for (word, present) in words.iter_mut().zip(keys.present()) {
+                *word = *present;
+            }
         }
         let mut turn = Self {
             core,
@@ -63,7 +68,7 @@ impl<'a> Turn<'a> {
             ask,
             now,
             words,
-            len: keys.len(),
+            len,
             nothing: Nothing {
                 closed: None,
                 refused: None,
@@ -410,6 +415,16 @@ impl<'a> Turn<'a> {
     fn candidate(&self, index: usize) -> Candidate<'a> {
         Candidate::new(self.keys, Slot(index as u32))
     }
+}
+
+/// Offers what the ask is restricted to, and returns how many keys that are. Apart, so that
+/// selections without a restriction stay as small as they are.
+#[cold]
+#[inline(never)]
+fn mark_only(only: &Only, keys: &KeySet, words: &mut [u64]) -> usize {
+    words.fill(0);
+    only.mark(keys, words);
+    words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
 impl Drop for Turn<'_> {

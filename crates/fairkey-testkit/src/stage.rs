@@ -279,5 +279,6 @@ pub(crate) fn with_ask<R>(pool: &Pool, spec: &AskSpec, f: impl FnOnce(&Ask<'_>) 
         deadline: None,
         tried: Some(&tried),
         providers: &[],
+        only: None,
     })
 }

@@ -7,6 +7,7 @@ use crate::TokioClock;
 
 mod fairness;
 mod panics;
+mod restricted;
 
 /// A cap for each key, and a cooldown for each key from the faults that name it; the model
 /// `m/out` is out.
@@ -99,6 +100,7 @@ fn wish() -> Wish {
         deadline: None,
         tried: Tried::new(),
         providers: Arc::default(),
+        only: None,
         patience: None,
     }
 }

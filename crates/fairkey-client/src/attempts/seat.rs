@@ -207,6 +207,7 @@ impl Options<'_> {
             providers: Arc::clone(&ledger.content.providers),
             deadline: ledger.left().map(|left| core.admission.pool.now() + left),
             tried,
+            only: options.only.clone(),
             patience: self.patience,
         }
     }

@@ -8,6 +8,7 @@ mod explain;
 mod gates;
 mod lease;
 mod observers;
+mod only;
 mod panics;
 mod pool;
 mod reload;
