@@ -15,6 +15,7 @@
 //! | `relay` | answers on their way to the caller: streams, broken ones, callers that leave |
 //! | `reply` | what the gateway says itself, in the caller's own format |
 //! | `tenant` | client tokens, and what each may do |
+//! | `spend` | what was spent, by tenant, key and model, over restarts |
 //! | `guard` | who may ask at all: `Host` and `Origin` |
 //! | `metrics` | counts |
 
@@ -32,11 +33,18 @@ mod relay;
 mod reply;
 mod server;
 mod settings;
+mod spend;
 mod tenant;
 
 pub use endpoint::Operation;
 pub use gateway::{Bookkeeper, Gateway, GatewayBuilder};
+pub use guard::{Admitted, Cors, Guard, GuardError, Origins};
 pub use relay::{End, Ended};
 pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
 pub use server::Serving;
 pub use settings::{Departure, Settings};
+pub use spend::{SpendConfig, SpendRow, SpendStore};
+pub use tenant::{
+    ANYBODY, Budget, Globs, ParseTokenHashError, Per, Permit, Rate, TOKEN_HEADERS, Tenant,
+    TenantConfig, TenantError, TenantLimits, Tenants, TokenHash, Used,
+};
