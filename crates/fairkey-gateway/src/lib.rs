@@ -17,8 +17,12 @@
 //! | `tenant` | client tokens, and what each may do |
 //! | `spend` | what was spent, by tenant, key and model, over restarts |
 //! | `guard` | who may ask at all: `Host` and `Origin` |
-//! | `metrics` | counts |
+//! | `limits` | bounds against abuse, and shapes that could be read in two ways |
+//! | `record` | one request that is over, as metrics and the access log hear of it |
+//! | `metrics` | counts, and their text for Prometheus |
+//! | `access_log` | one line of JSON for each request |
 
+mod access_log;
 mod catalogue;
 mod dispatch;
 mod endpoint;
@@ -28,7 +32,9 @@ mod gateway;
 mod guard;
 mod headers;
 mod homes;
+mod limits;
 mod metrics;
+mod record;
 mod relay;
 mod reply;
 mod server;
@@ -36,9 +42,13 @@ mod settings;
 mod spend;
 mod tenant;
 
+pub use access_log::AccessLog;
 pub use endpoint::Operation;
 pub use gateway::{Bookkeeper, Gateway, GatewayBuilder};
 pub use guard::{Admitted, Cors, Guard, GuardError, Origins};
+pub use limits::ServerLimits;
+pub use metrics::{Metrics, MetricsConfig, MetricsText};
+pub use record::CallRecord;
 pub use relay::{End, Ended};
 pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
 pub use server::Serving;

@@ -26,6 +26,7 @@ use http::HeaderMap;
 
 pub use self::config::{TenantConfig, TenantError, TenantLimits};
 pub use self::glob::Globs;
+pub(crate) use self::money::date;
 pub use self::money::{Budget, Per};
 use self::permit::State;
 pub use self::permit::{Permit, Used};

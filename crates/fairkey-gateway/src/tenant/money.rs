@@ -95,6 +95,16 @@ impl fmt::Display for Per {
     }
 }
 
+/// Returns the date of a day since 1970: year, month, day of the month.
+pub(crate) fn date(day: u64) -> (u64, u64, u64) {
+    let month = month(day);
+    (
+        1970 + month / 12,
+        month % 12 + 1,
+        day - first_day(month) + 1,
+    )
+}
+
 /// Returns the number of the month that a day is in, counted from January 1970. The calendar of
 /// Howard Hinnant, "chrono-compatible low-level date algorithms".
 fn month(day: u64) -> u64 {

@@ -11,6 +11,7 @@ use super::money::{Empty, Purse, Windows};
 use super::rolling::{Full, Mark, Rolling};
 use super::{Per, Rate, Tenant};
 use crate::reply::{Failure, Reason};
+use crate::spend::SpendStore;
 
 /// What a tenant has counted. It outlives reloads.
 #[derive(Debug, Default)]
@@ -192,8 +193,12 @@ impl Permit {
         &self.tenant
     }
 
-    /// Says where the call is to be written down when it is over.
-    pub(crate) fn recorded_by(mut self, books: Arc<dyn Record>) -> Self {
+    /// Says where the call is to be written down when it is over, if it was sent.
+    pub fn recorded_by(self, store: &SpendStore) -> Self {
+        self.with_books(store.recorder())
+    }
+
+    pub(super) fn with_books(mut self, books: Arc<dyn Record>) -> Self {
         self.books = Some(books);
         self
     }

@@ -256,7 +256,7 @@ fn a_call_is_put_right_when_it_ends_and_written_down_once() {
     });
     let books = Arc::new(Books::default());
     let mut permit = tenant.admit(cost(900, 800), at(0), wall(0)).unwrap();
-    permit = permit.recorded_by(Arc::clone(&books) as Arc<dyn Record>);
+    permit = permit.with_books(Arc::clone(&books) as Arc<dyn Record>);
     permit.sent();
     permit.served_by("k1".into(), Some("a/b".into()));
     let held = tenant.admit(cost(50, 300), at(0), wall(0)).unwrap_err();
@@ -303,7 +303,7 @@ fn a_call_of_which_nothing_is_known_counts_as_expected() {
     for _ in 0..3 {
         let permit = tenant.admit(Cost::ONE, at(0), wall(0)).unwrap();
         permit
-            .recorded_by(Arc::clone(&books) as Arc<dyn Record>)
+            .with_books(Arc::clone(&books) as Arc<dyn Record>)
             .sent();
     }
     assert_eq!(tenant.money(Per::Day, wall(0)), (900, 0));

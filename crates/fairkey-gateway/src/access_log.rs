@@ -1,0 +1,349 @@
+//! One line for each request: [`AccessLog`].
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fairkey_core::WallClock;
+use serde::Serialize;
+
+use crate::End;
+use crate::record::CallRecord;
+
+/// The most bytes of lines that wait to be written: who reads them too slowly loses some, and no
+/// request waits.
+const MAX_WAITING: usize = 4 << 20;
+/// How long a line may wait for others, to be written with them.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Writes a line of JSON for each request, by a thread of its own.
+///
+/// ```json
+/// {"time":"2025-01-01T12:00:00.000Z","request_id":"r1","tenant":"team-a","method":"POST",
+///  "operation":"chat","model":"a/b","stream":true,"status":200,"end":"whole","key":"k1",
+///  "account":"acme","attempts":1,"queued_ms":0,"first_content_ms":310.5,"total_ms":1204.7,
+///  "prompt_tokens":12,"completion_tokens":80,"usd":0.00012,"generation":"gen-1",
+///  "bytes_in":812,"bytes_out":9120}
+/// ```
+///
+/// No secret is in it, and nothing of what was asked or answered. What a caller chose (the model)
+/// is cut and escaped. Dropped, it writes what waits.
+pub struct AccessLog {
+    shared: Arc<Shared>,
+    wall: Arc<dyn WallClock>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    stop: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Utc,
+    request_id: &'a str,
+    tenant: &'a str,
+    method: &'a str,
+    operation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    stream: bool,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    attempts: usize,
+    /// Whom the last attempt that failed was charged to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'a str>,
+    queued_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_content_ms: Option<f64>,
+    total_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<&'a str>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// The longest text of a caller's or of the upstream's that is kept, in bytes.
+const MAX_TEXT: usize = 128;
+
+impl<'a> Line<'a> {
+    fn of(call: &CallRecord<'a>, now: Duration) -> Self {
+        let served = call.attempts.last();
+        let fault = call.attempts.iter().rev().find_map(|attempt| attempt.fault);
+        let cut = |text: &'a str| &text[..text.floor_char_boundary(MAX_TEXT)];
+        Self {
+            time: Utc(now),
+            request_id: cut(call.request_id),
+            tenant: call.tenant,
+            method: cut(call.method),
+            operation: call.operation,
+            model: call.model.map(cut),
+            stream: call.is_stream,
+            status: call.status,
+            reason: call.reason.map(crate::reply::Reason::as_str),
+            end: call.end.map(end),
+            key: served.map(|attempt| attempt.key.as_str()),
+            account: served.and_then(|attempt| Some(attempt.account.as_ref()?.as_str())),
+            attempts: call.attempts.len(),
+            fault: fault.map(|fault| fault.scope.as_str()),
+            queued_ms: ms(call.queued),
+            first_content_ms: call.first_content.map(ms),
+            total_ms: ms(call.total),
+            prompt_tokens: call.used.map(|used| used.prompt_tokens),
+            completion_tokens: call.used.map(|used| used.completion_tokens),
+            usd: call.used.map(|used| used.micro_usd as f64 / 1e6),
+            generation: call.generation.map(cut),
+            bytes_in: call.bytes_in,
+            bytes_out: call.bytes_out,
+        }
+    }
+}
+
+fn end(end: End) -> &'static str {
+    match end {
+        End::Whole => "whole",
+        End::Failed => "failed",
+        End::Broken => "broken",
+        End::Left => "left",
+        End::Drained => "drained",
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+impl AccessLog {
+    /// Starts to write to `to`.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn new(to: impl Write + Send + 'static, wall: Arc<dyn WallClock>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let writer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("fairkey-access-log".to_owned())
+            .spawn(move || writer.run(to))?;
+        Ok(Self {
+            shared,
+            wall,
+            thread: Some(thread),
+        })
+    }
+
+    /// Writes the line of one request. Never waits: where too many wait already, it is lost, and
+    /// counted.
+    pub fn write(&self, call: &CallRecord<'_>) {
+        thread_local! {
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            // Plain fields cannot fail to be JSON.
+            if serde_json::to_writer(&mut *line, &Line::of(call, self.wall.since_epoch())).is_err()
+            {
+                return;
+            }
+            line.push(b'\n');
+            let mut waiting = self.shared.waiting();
+            if waiting.bytes.len() + line.len() > MAX_WAITING {
+                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            let is_first = waiting.bytes.is_empty();
+            waiting.bytes.extend_from_slice(line);
+            drop(waiting);
+            if is_first {
+                self.shared.wake.notify_one();
+            }
+        });
+    }
+
+    /// Returns how many lines were lost.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, mut to: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let is_idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.stop;
+            let woken = self.wake.wait_while(self.waiting(), is_idle);
+            let waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            // Others come a moment later: one system call for all of them.
+            let running = |waiting: &mut Waiting| !waiting.stop;
+            let woken = self.wake.wait_timeout_while(waiting, GATHER, running);
+            let (mut waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut waiting.bytes, &mut lines);
+            let stop = waiting.stop;
+            drop(waiting);
+            // Nobody is there to tell of an error but the log itself.
+            if to.write_all(&lines).and_then(|()| to.flush()).is_err() {
+                let lost = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.dropped.fetch_add(lost, Ordering::Relaxed);
+            }
+            lines.clear();
+            if stop {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.shared.waiting().stop = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessLog")
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A time since 1970 as RFC 3339 writes it, to the millisecond.
+struct Utc(Duration);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (year, month, day) = crate::tenant::date(seconds / 86_400);
+        let (h, m, s) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        let ms = self.0.subsec_millis();
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
+        )
+    }
+}
+
+impl Serialize for Utc {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::reply::Reason;
+
+    #[derive(Debug)]
+    struct Noon;
+
+    impl WallClock for Noon {
+        fn since_epoch(&self) -> Duration {
+            Duration::from_millis(1_735_732_800_250)
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(calls: &[CallRecord<'_>]) -> Vec<Value> {
+        let sink = Sink::default();
+        let log = AccessLog::new(sink.clone(), Arc::new(Noon)).unwrap();
+        for call in calls {
+            log.write(call);
+        }
+        assert_eq!(log.dropped(), 0);
+        drop(log);
+        let bytes = sink.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn each_request_is_one_line() {
+        let call = CallRecord {
+            request_id: "r1",
+            tenant: "team-a",
+            method: "POST",
+            operation: "chat",
+            model: Some("a/b\n{\"forged\":1}"),
+            status: 429,
+            reason: Some(Reason::OverRate),
+            end: Some(End::Left),
+            total: Duration::from_micros(1_204_700),
+            ..CallRecord::default()
+        };
+        let all = lines(&[call, CallRecord::default(), call]);
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[0]["time"], "2025-01-01T12:00:00.250Z");
+        assert_eq!(all[0]["reason"], "over_rate");
+        assert_eq!(all[0]["total_ms"], 1_204.7);
+        assert_eq!(all[0]["model"], "a/b\n{\"forged\":1}");
+        assert_eq!(all[1].get("key"), None);
+    }
+
+    #[test]
+    fn what_callers_choose_is_cut() {
+        let long = "ü".repeat(5_000);
+        let call = CallRecord {
+            model: Some(&long),
+            request_id: &long,
+            ..CallRecord::default()
+        };
+        let all = lines(&[call]);
+        assert!(all[0]["model"].as_str().unwrap().len() <= MAX_TEXT);
+        assert!(all[0]["request_id"].as_str().unwrap().len() <= MAX_TEXT);
+    }
+}

@@ -1,0 +1,265 @@
+//! Bounds against abuse: [`ServerLimits`].
+//!
+//! Plain values and pure checks; the server keeps the times and the counts. What hyper refuses by
+//! itself is not checked again: `tests/it/smuggling.rs` shows on raw sockets what that is.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{Method, Version};
+
+use crate::reply::{Failure, Reason};
+
+/// How much a caller may send, how fast, and how many callers there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The most bytes of a request's head. Default 64 KiB; at least 8 KiB.
+    pub head_bytes: usize,
+    /// The most headers of a request. Default 100; 1 to 1,000.
+    pub headers: usize,
+    /// The most bytes of a request's body. Default 64 MiB.
+    pub body_bytes: u64,
+    /// The most connections at a time. Default 8,192.
+    pub connections: usize,
+    /// How long a head may take to come. Default 10 s.
+    pub head_time: Duration,
+    /// How long a body may take to come, whole. Default 5 min.
+    pub body_time: Duration,
+    /// How long a connection may be without a request. Default 75 s: a little longer than the
+    /// pools of the usual clients keep one, so that they close first.
+    pub idle_time: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            headers: 100,
+            body_bytes: 64 << 20,
+            connections: 8_192,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(300),
+            idle_time: Duration::from_secs(75),
+        }
+    }
+}
+
+impl ServerLimits {
+    /// Checks that the limits make sense.
+    ///
+    /// # Errors
+    ///
+    /// The name of a setting, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.head_bytes < 8 << 10 {
+            Err((
+                "head_bytes",
+                "must be at least 8192: clients send long tokens and cookies",
+            ))
+        } else if !(1..=1_000).contains(&self.headers) {
+            Err(("headers", "must be from 1 to 1000"))
+        } else if self.body_bytes == 0 {
+            Err(("body_bytes", "must be at least 1"))
+        } else if self.connections == 0 {
+            Err(("connections", "must be at least 1"))
+        } else if [self.head_time, self.body_time, self.idle_time].contains(&Duration::ZERO) {
+            Err((
+                "head_time",
+                "and body_time and idle_time must be longer than nothing",
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks a request by its head.
+    ///
+    /// # Errors
+    ///
+    /// 400 for what could mean two things to two programs, 413 for a body that is announced to be
+    /// too large, 431 for a head that is. After any of these the connection is to be closed: where
+    /// the body ends is not known, or it is not worth reading.
+    pub fn check_head(&self, head: &Parts) -> Result<(), Failure> {
+        let names = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            // As on the wire of HTTP/1.1: a colon, a space, and the end of the line.
+            name.as_str().len() + value.len() + 4
+        };
+        let bytes: usize = head.headers.iter().map(names).sum();
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len());
+        if bytes + target > self.head_bytes || head.headers.len() > self.headers {
+            return Err(Failure::new(
+                Reason::HeadTooLarge,
+                format!(
+                    "the head of the request has more than the {} bytes or the {} headers that are \
+                     allowed",
+                    self.head_bytes, self.headers
+                ),
+            ));
+        }
+        check_framing(head)?;
+        match content_length(&head.headers) {
+            Some(length) => self.check_body(length),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks how much of a body there is, as announced or as read so far.
+    ///
+    /// # Errors
+    ///
+    /// 413.
+    pub fn check_body(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.body_bytes {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Reason::BodyTooLarge,
+            format!(
+                "the body has more than the {} bytes that are allowed: send less, or raise \
+                 gateway.limits.body",
+                self.body_bytes
+            ),
+        ))
+    }
+
+    /// The failure of a body that did not come in time.
+    pub fn body_too_slow(&self) -> Failure {
+        Failure::new(
+            Reason::TooSlow,
+            format!("the body did not come within {:?}", self.body_time),
+        )
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    // Digits only, as was checked: what does not parse is larger than any number.
+    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    Some(length.parse().unwrap_or(u64::MAX))
+}
+
+/// Refuses what one program could read as one request, and the next as two.
+fn check_framing(head: &Parts) -> Result<(), Failure> {
+    let bad = |what: &'static str| Err(Failure::new(Reason::BadRequest, what));
+    let headers = &head.headers;
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 {
+        return bad("the request says its length twice");
+    }
+    if let Some(length) = headers.get(CONTENT_LENGTH)
+        && !(!length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return bad("the request's content-length is no number");
+    }
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
+    if codings > 0 {
+        if lengths > 0 {
+            return bad("the request has a content-length and a transfer-encoding");
+        }
+        if head.version != Version::HTTP_11 {
+            return bad("the request has a transfer-encoding, which its version of HTTP does not");
+        }
+        let coding = headers
+            .get(TRANSFER_ENCODING)
+            .map(http::HeaderValue::as_bytes);
+        if codings > 1 || !coding.is_some_and(|it| it.eq_ignore_ascii_case(b"chunked")) {
+            return bad("the request has a transfer-encoding other than chunked");
+        }
+    }
+    if head.method == Method::CONNECT {
+        return bad("the gateway is no proxy: CONNECT is not served");
+    }
+    if headers.contains_key(UPGRADE) && headers.contains_key("http2-settings") {
+        return bad("HTTP/2 is not upgraded to: speak it from the start");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::post("/v1/chat/completions");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn reason(headers: &[(&str, &str)]) -> Option<Reason> {
+        let refused = ServerLimits::default().check_head(&head(headers)).err();
+        refused.map(|failure| failure.reason())
+    }
+
+    #[test]
+    fn what_two_programs_could_read_differently_is_refused() {
+        for (headers, fine) in [
+            (&[("content-length", "5")][..], true),
+            (&[("transfer-encoding", "chunked")], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[], true),
+            (&[("content-length", "5"), ("content-length", "6")], false),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (
+                &[("content-length", "5"), ("transfer-encoding", "chunked")],
+                false,
+            ),
+            (&[("content-length", "+5")], false),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "")], false),
+            (&[("transfer-encoding", "chunked, identity")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "xchunked")], false),
+            (
+                &[
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                false,
+            ),
+            (&[("upgrade", "h2c"), ("http2-settings", "AAMAAABk")], false),
+        ] {
+            let expected = (!fine).then_some(Reason::BadRequest);
+            assert_eq!(reason(headers), expected, "{headers:?}");
+        }
+        let mut old = head(&[("transfer-encoding", "chunked")]);
+        old.version = Version::HTTP_10;
+        assert!(ServerLimits::default().check_head(&old).is_err());
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_by_its_head() {
+        let long = "x".repeat(70_000);
+        assert_eq!(reason(&[("x-long", &long)]), Some(Reason::HeadTooLarge));
+        assert_eq!(reason(&[("x", "y"); 101]), Some(Reason::HeadTooLarge));
+        assert_eq!(reason(&[("x", "y"); 100]), None);
+        let most = (64 << 20).to_string();
+        assert_eq!(reason(&[("content-length", &most)]), None);
+        let more = ((64 << 20) + 1).to_string();
+        assert_eq!(
+            reason(&[("content-length", &more)]),
+            Some(Reason::BodyTooLarge)
+        );
+        let endless = Some(Reason::BodyTooLarge);
+        assert_eq!(
+            reason(&[("content-length", "99999999999999999999999")]),
+            endless
+        );
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_named() {
+        assert_eq!(ServerLimits::default().check(), Ok(()));
+        let limits = ServerLimits {
+            connections: 0,
+            ..ServerLimits::default()
+        };
+        assert_eq!(limits.check().unwrap_err().0, "connections");
+    }
+}
