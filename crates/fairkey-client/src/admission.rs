@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairkey_core::{
-    Ask, Candidate, Class, Cost, KeySet, Observer, Only, Outcome, Pool, Report, Scope, Timestamp, Tried,
-    Unavailable,
+    Ask, Candidate, Class, Cost, KeySet, Observer, Only, Outcome, Pool, Report, Scope, Timestamp,
+    Tried, Unavailable,
 };
 use fairkey_strategy::queue::{Baton, Entry, Queue, QueueConfig, Refused, Said, Tenant, Ticket};
 use tokio::sync::Notify;
@@ -43,12 +43,7 @@ use crate::backoff::SHORTEST;
 enum Line {
     /// The model, and what else gates may make a difference by: the class, and the only providers
     /// and keys that may serve it.
-    Of(
-        Option<Arc<str>>,
-        Class,
-        Arc<[String]>,
-        Option<Arc<Only>>,
-    ),
+    Of(Option<Arc<str>>, Class, Arc<[String]>, Option<Arc<Only>>),
     /// A call that excludes keys of its own: its refusal says nothing about others.
     Own(u64),
 }

@@ -26,7 +26,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// {"time":"2025-01-01T12:00:00.000Z","request_id":"r1","tenant":"team-a","method":"POST",
 ///  "operation":"chat","model":"a/b","stream":true,"status":200,"end":"whole","key":"k1",
 ///  "account":"acme","attempts":1,"queued_ms":0,"first_content_ms":310.5,"total_ms":1204.7,
-///  "prompt_tokens":12,"completion_tokens":80,"usd":0.00012,"generation":"gen-1",
+///  "tokens":92,"usd":0.00012,"generation":"gen-1",
 ///  "bytes_in":812,"bytes_out":9120}
 /// ```
 ///
@@ -79,9 +79,7 @@ struct Line<'a> {
     first_content_ms: Option<f64>,
     total_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    completion_tokens: Option<u64>,
+    tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usd: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,8 +114,7 @@ impl<'a> Line<'a> {
             queued_ms: ms(call.queued),
             first_content_ms: call.first_content.map(ms),
             total_ms: ms(call.total),
-            prompt_tokens: call.used.map(|used| used.prompt_tokens),
-            completion_tokens: call.used.map(|used| used.completion_tokens),
+            tokens: call.used.map(|used| used.tokens),
             usd: call.used.map(|used| used.micro_usd as f64 / 1e6),
             generation: call.generation.map(cut),
             bytes_in: call.bytes_in,

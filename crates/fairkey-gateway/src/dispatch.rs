@@ -12,17 +12,20 @@ mod owned;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fairkey_client::CallOptions;
+use fairkey_core::Cost;
 use fairkey_transport::Body;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::endpoint::{Endpoint, Treatment};
 use crate::gateway::Shared;
 use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
+use crate::limits::check_framing;
 use crate::relay::Outbound;
 use crate::server::Peer;
-use crate::{Failure, Format, Operation, Reason};
+use crate::{Admitted, Failure, Format, Operation, Permit, Reason, Tenant};
 
 /// One request, as far as it is known by its head.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ struct Inbound {
     id: String,
     endpoint: Endpoint,
     parts: Parts,
+    /// Who asks.
+    tenant: Arc<Tenant>,
 }
 
 impl Inbound {
@@ -40,6 +45,36 @@ impl Inbound {
 
     fn format(&self) -> Format {
         self.endpoint.operation.format()
+    }
+
+    /// Returns what every call of this caller asks of the pool.
+    fn options(&self) -> CallOptions {
+        CallOptions {
+            tenant: Some(self.tenant.queue().clone()),
+            class: self.tenant.class(),
+            only: self.tenant.only().cloned(),
+            ..CallOptions::default()
+        }
+    }
+
+    /// Takes what the call is expected to cost out of its tenant's limits; looks into `body` only
+    /// where there are such limits.
+    fn permit(&self, shared: &Shared, body: &[u8]) -> Result<Permit, Failure> {
+        let limits = &self.tenant.config().limits;
+        let cost = if limits.tokens.is_some() || !limits.money.is_empty() {
+            shared
+                .client
+                .estimate(self.endpoint.target.below(), body)
+                .cost()
+        } else {
+            Cost::ONE
+        };
+        let now = shared.client.pool().now();
+        let permit = self.tenant.admit(cost, now, shared.wall.since_epoch())?;
+        Ok(match &shared.spend {
+            Some(store) => permit.recorded_by(store),
+            None => permit,
+        })
     }
 
     /// Returns whether the body is one that is read before it is sent.
@@ -85,26 +120,80 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let id = shared.request_id();
     let path = parts.uri.path();
-    let mut response = match Endpoint::of(&parts.method, path, parts.uri.query()) {
-        None if path == "/healthz" => health(),
-        None => failed(&no_such_path(&parts), Format::Chat, &id),
-        Some(endpoint) => {
-            let format = endpoint.operation.format();
-            let inbound = Inbound {
-                id: id.clone(),
-                endpoint,
-                parts,
-            };
-            match treat(shared, inbound, body).await {
-                Ok(response) => response,
-                Err(failure) => failed(&failure, format, &id),
+    let endpoint = Endpoint::of(&parts.method, path, parts.uri.query());
+    let mut cors = None;
+    let mut response = if path == "/healthz" && endpoint.is_none() {
+        health()
+    } else {
+        match admit(shared, &parts) {
+            Err((failure, closes)) => {
+                let format = endpoint.map_or(Format::Chat, |it| it.operation.format());
+                let mut response = failed(&failure, format, &id);
+                if closes && parts.version < Version::HTTP_2 {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
+            }
+            Ok(Admitted::Preflight(response)) => response.map(Outbound::full),
+            Ok(Admitted::Request(allowed)) => {
+                cors = allowed;
+                pass(shared, endpoint, parts, body, &id).await
             }
         }
     };
+    if let Some(cors) = cors {
+        cors.apply(response.headers_mut());
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_FAIRKEY_REQUEST_ID, id);
     }
     response
+}
+
+/// Looks at a head before anything is made of it. The flag says whether where its body ends is in
+/// doubt, so that nothing may follow it.
+fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
+    check_framing(parts).map_err(|failure| (failure, true))?;
+    shared
+        .guard
+        .admit(parts)
+        .map_err(|failure| (failure, false))
+}
+
+/// Passes a request on, if its path is one and its caller may use it.
+async fn pass(
+    shared: &Arc<Shared>,
+    endpoint: Option<Endpoint>,
+    parts: Parts,
+    body: Incoming,
+    id: &str,
+) -> Response<Outbound> {
+    let format = endpoint
+        .as_ref()
+        .map_or(Format::Chat, |it| it.operation.format());
+    // Who is unknown does not hear which paths there are.
+    let tenants = shared.tenants();
+    let tenant = match tenants.authenticate(&parts.headers) {
+        Ok(tenant) => Arc::clone(tenant),
+        Err(failure) => return failed(&failure, format, id),
+    };
+    let Some(endpoint) = endpoint else {
+        return failed(&no_such_path(&parts), format, id);
+    };
+    if let Err(failure) = tenant.check_route(endpoint.operation.as_str()) {
+        return failed(&failure, format, id);
+    }
+    let inbound = Inbound {
+        id: id.to_owned(),
+        endpoint,
+        parts,
+        tenant,
+    };
+    match treat(shared, inbound, body).await {
+        Ok(response) => response,
+        Err(failure) => failed(&failure, format, id),
+    }
 }
 
 async fn treat(

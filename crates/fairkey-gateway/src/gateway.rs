@@ -1,17 +1,17 @@
 //! The gateway itself: [`Gateway`].
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use fairkey_client::Client;
-use fairkey_core::mix;
+use fairkey_core::{SystemWallClock, WallClock, mix};
 use fairkey_openrouter::profile::Profiles;
 
-use crate::Settings;
 use crate::catalogue::Catalogue;
 use crate::homes::Homes;
 use crate::relay::{Accounts, Ended};
+use crate::{Guard, GuardError, Origins, Settings, SpendStore, Tenants};
 
 /// An OpenRouter gateway: everything but the sockets.
 ///
@@ -32,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) catalogue: Catalogue,
     pub(crate) accounts: Accounts,
+    pub(crate) guard: Guard,
+    tenants: RwLock<Arc<Tenants>>,
+    pub(crate) spend: Option<Arc<SpendStore>>,
+    pub(crate) wall: Arc<dyn WallClock>,
     seed: u64,
     requests: AtomicU64,
 }
@@ -46,6 +50,12 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Returns the tenants there are now.
+    pub(crate) fn tenants(&self) -> Arc<Tenants> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&tenants)
+    }
+
     /// Returns a name for a request that no other has.
     pub(crate) fn request_id(&self) -> String {
         // Relaxed: only that no number comes twice.
@@ -62,6 +72,11 @@ pub struct GatewayBuilder {
     profiles: Profiles,
     seed: u64,
     listeners: Vec<Arc<dyn Bookkeeper>>,
+    tenants: Tenants,
+    origins: Origins,
+    hosts: Vec<String>,
+    spend: Option<Arc<SpendStore>>,
+    wall: Arc<dyn WallClock>,
 }
 
 /// Hears how each call ended, and what it used.
@@ -83,7 +98,35 @@ impl Gateway {
             profiles: Profiles::default(),
             seed: 0,
             listeners: Vec::new(),
+            tenants: Tenants::anybody(),
+            origins: Origins::none(),
+            hosts: Vec::new(),
+            spend: None,
+            wall: Arc::new(SystemWallClock),
         }
+    }
+
+    /// Returns the tenants there are now.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<Tenants> {
+        self.shared.tenants()
+    }
+
+    /// Takes other tenants for the calls that come from now on: see [`Tenants::reload`].
+    ///
+    /// # Errors
+    ///
+    /// Where the gateway asks for tokens and these do not, or the other way round: who may reach it
+    /// was decided when it began to listen.
+    pub fn set_tenants(&self, tenants: Tenants) -> Result<(), GuardError> {
+        let mut all = (self.shared.tenants.write()).unwrap_or_else(PoisonError::into_inner);
+        if all.is_open() != tenants.is_open() {
+            return Err(GuardError::new(
+                "whether client tokens are asked for changes with a restart only".to_owned(),
+            ));
+        }
+        *all = Arc::new(tenants);
+        Ok(())
     }
 
     /// Returns the client.
@@ -119,10 +162,47 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sets who may ask, and for what. Default: [`Tenants::anybody`], which serves on loopback only.
+    pub fn tenants(mut self, tenants: Tenants) -> Self {
+        self.tenants = tenants;
+        self
+    }
+
+    /// Sets the web pages that may read answers. Default: none.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Adds a name that stands for this machine, where no token is asked for:
+    /// `host.docker.internal`.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// Keeps what tenants spend. What they have spent before is [restored](SpendStore::restore) by
+    /// whoever opens the store.
+    pub fn spend(mut self, store: Arc<SpendStore>) -> Self {
+        self.spend = Some(store);
+        self
+    }
+
+    /// Sets the time of day, by which budgets begin anew. Default: the machine's.
+    pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
+        self.wall = Arc::new(clock);
+        self
+    }
+
     /// Builds the gateway. It listens nowhere yet.
     #[must_use]
     pub fn build(self) -> Gateway {
         let base_url = self.client.base_url();
+        let guard = if self.tenants.is_open() {
+            Guard::without_tokens(self.origins, self.hosts.iter().map(String::as_str))
+        } else {
+            Guard::with_tokens(self.origins)
+        };
         let shared = Shared {
             homes: Homes::new(self.settings.remembered),
             catalogue: Catalogue::new(&self.settings),
@@ -131,6 +211,10 @@ impl GatewayBuilder {
             settings: self.settings,
             profiles: self.profiles,
             base_url,
+            guard,
+            tenants: RwLock::new(Arc::new(self.tenants)),
+            spend: self.spend,
+            wall: self.wall,
             seed: mix(self.seed),
             requests: AtomicU64::new(0),
         };

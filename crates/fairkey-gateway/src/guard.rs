@@ -47,6 +47,12 @@ pub struct Guard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardError(String);
 
+impl GuardError {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 impl fmt::Display for GuardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -142,7 +142,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Refuses what one program could read as one request, and the next as two.
-fn check_framing(head: &Parts) -> Result<(), Failure> {
+pub(crate) fn check_framing(head: &Parts) -> Result<(), Failure> {
     let bad = |what: &'static str| Err(Failure::new(Reason::BadRequest, what));
     let headers = &head.headers;
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();

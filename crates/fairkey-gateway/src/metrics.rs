@@ -287,7 +287,7 @@ impl Metrics {
 fn write_gen_ai(text: &mut MetricsText, by_model: &BTreeMap<(String, Arc<str>), Total>) {
     const DURATION: &str = "gen_ai_server_request_duration_seconds";
     const FIRST: &str = "gen_ai_server_time_to_first_token_seconds";
-    const USAGE: &str = "gen_ai_client_token_usage";
+    const TOKENS_USED: &str = "fairkey_call_tokens";
     text.family(
         DURATION,
         "histogram",
@@ -314,23 +314,19 @@ fn write_gen_ai(text: &mut MetricsText, by_model: &BTreeMap<(String, Arc<str>), 
             &total.first,
         );
     }
+    // The conventions want prompts and completions apart, which the client does not tell.
     text.family(
-        USAGE,
+        TOKENS_USED,
         "histogram",
-        "Tokens of prompts (input) and completions (output).",
+        "Tokens of a call, prompt and completion together.",
     );
-    for ((operation, model), total) in by_model {
-        for (kind, tokens) in [("input", &total.prompt), ("output", &total.completion)] {
-            if tokens.count > 0 {
-                let [a, b, c] = gen_ai(operation, model);
-                text.histogram(
-                    USAGE,
-                    &[a, b, c, ("gen_ai_token_type", kind)],
-                    &TOKENS,
-                    tokens,
-                );
-            }
-        }
+    for ((operation, model), total) in by_model.iter().filter(|(_, it)| it.tokens.count > 0) {
+        text.histogram(
+            TOKENS_USED,
+            &gen_ai(operation, model),
+            &TOKENS,
+            &total.tokens,
+        );
     }
 }
 

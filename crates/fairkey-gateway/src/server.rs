@@ -47,13 +47,17 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Where the listener has no address.
+    /// Where the listener has no address, or is reachable from elsewhere while no client token is
+    /// asked for.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub fn serve(&self, listener: TcpListener) -> io::Result<Serving> {
         let local = listener.local_addr()?;
+        let guard = &self.shared.guard;
+        (guard.check_listen(local))
+            .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept(Arc::clone(&self.shared), listener, stopped));
         Ok(Serving { local, stop, task })

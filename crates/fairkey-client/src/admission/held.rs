@@ -80,7 +80,7 @@ impl Drop for Permit {
             // What only calls of this model wait for may be free now.
             if state.queue.has_rest() {
                 for class in CLASSES {
-                    let line = Line::Of(self.model.clone(), class, Arc::default());
+                    let line = Line::Of(self.model.clone(), class, Arc::default(), None);
                     opened |= state.queue.open(&line);
                 }
             }

@@ -13,7 +13,7 @@ use crate::gateway::Shared;
 use crate::headers::{self, X_SHOULD_RETRY};
 use crate::homes::Home;
 use crate::relay::{Account, End, Ended, Outbound, Relay, Stream};
-use crate::{BrokenStream, Departure, Failure, Format, Operation, Reason};
+use crate::{BrokenStream, Departure, Failure, Format, Operation, Permit, Reason};
 
 /// The most of a refusal that is read again, to be told as an event.
 const REFUSAL_BYTES: usize = 1 << 20;
@@ -27,6 +27,8 @@ pub(super) struct Call {
     shared: Arc<Shared>,
     id: String,
     operation: Operation,
+    /// Goes on to the account when a key has answered.
+    permit: Option<Permit>,
 }
 
 /// What came of a call.
@@ -56,11 +58,12 @@ pub(super) struct Failing {
 }
 
 impl Call {
-    pub(super) fn new(shared: &Arc<Shared>, inbound: &Inbound) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, inbound: &Inbound, permit: Permit) -> Self {
         Self {
             shared: Arc::clone(shared),
             id: inbound.id.clone(),
             operation: inbound.operation(),
+            permit: Some(permit),
         }
     }
 
@@ -72,8 +75,8 @@ impl Call {
         self.shared.settings.departure(self.operation)
     }
 
-    fn account(&self, served: &Served, response: &Response<LeasedBody>) -> Account {
-        self.shared.accounts.open(Ended {
+    fn account(&mut self, served: &Served, response: &Response<LeasedBody>) -> Account {
+        let call = Ended {
             request_id: self.id.clone(),
             operation: self.operation,
             key: served.key.clone(),
@@ -82,7 +85,19 @@ impl Call {
             generation: generation(response.headers()).map(str::to_owned),
             end: End::Whole,
             cost: None,
-        })
+        };
+        self.shared.accounts.open(call, self.permit.take())
+    }
+
+    /// Says that attempts were made and nothing came of them. What was refused has cost nothing;
+    /// what was not answered may have.
+    fn give_up(&mut self, error: &CallError) {
+        let last = error.attempts().last().and_then(|attempt| attempt.fault);
+        match (&mut self.permit, last) {
+            (Some(permit), Some(fault)) if fault.status.is_some() => permit.refused(),
+            (Some(permit), Some(_)) => permit.sent(),
+            _ => {}
+        }
     }
 }
 
@@ -91,10 +106,13 @@ fn generation(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Answered {
-    pub(super) fn of(sent: Result<Response<LeasedBody>, CallError>, call: Call) -> Self {
+    pub(super) fn of(sent: Result<Response<LeasedBody>, CallError>, mut call: Call) -> Self {
         let mut response = match sent {
             Ok(response) => response,
-            Err(error) => return Self::fail(call, Failure::of_call(&error), &error, None),
+            Err(error) => {
+                call.give_up(&error);
+                return Self::fail(call, Failure::of_call(&error), &error, None);
+            }
         };
         let Some(served) = response.extensions_mut().remove::<Served>() else {
             // Whatever the client sends on has it.
@@ -190,7 +208,7 @@ impl Passing {
         }
     }
 
-    pub(super) fn into_response(self) -> Response<Outbound> {
+    pub(super) fn into_response(mut self) -> Response<Outbound> {
         let account = self.call.account(&self.served, &self.response);
         if let Some(generation) = generation(self.response.headers()) {
             self.call.shared.homes.remember(generation, self.home());
@@ -217,7 +235,7 @@ impl Passing {
     }
 
     /// Reads an answer that is no stream, where one was asked for.
-    async fn into_failure(self) -> Failure {
+    async fn into_failure(mut self) -> Failure {
         let account = self.call.account(&self.served, &self.response);
         let (parts, body) = self.response.into_parts();
         account.end(End::Failed, body.cost());

@@ -28,7 +28,7 @@ impl Asked {
             body,
             options: CallOptions {
                 hold_json: operation.is_inference(),
-                ..CallOptions::default()
+                ..inbound.options()
             },
             stream: false,
         };
@@ -39,6 +39,9 @@ impl Asked {
             .map(hash_label);
         if operation.is_inference() && inbound.is_plain() {
             asked.look(shared, inbound)?;
+        } else if operation.is_inference() {
+            // What cannot be looked into names no model.
+            inbound.tenant.check_model(None)?;
         }
         // Identical requests are answered from the cache of the key that was asked before.
         let cached = headers.get("x-openrouter-cache");
@@ -69,6 +72,14 @@ impl Asked {
         let session = peek.session_id.as_deref();
         let session = session.or(peek.prompt_cache_key.as_deref());
         self.options.affinity = session.map(hash_label).or(self.options.affinity);
+        let asked = self.options.model.as_deref();
+        if asked.is_some() || peek.models.is_empty() {
+            inbound.tenant.check_model(asked)?;
+        }
+        let others = self.options.models.iter().map(AsRef::as_ref);
+        for model in others.chain(peek.models.iter().map(String::as_str)) {
+            inbound.tenant.check_model(Some(model))?;
+        }
         // A speech is bytes, whatever it says of streaming.
         self.stream = peek.stream && inbound.operation() != Operation::Speech;
         Ok(())

@@ -29,9 +29,10 @@ pub(super) async fn infer(
     }
     let body = read(shared, body).await?;
     let asked = Asked::of(shared, &inbound, body)?;
+    let permit = inbound.permit(shared, &asked.body)?;
     let mut request = inbound.upstream(shared, asked.body)?;
     request.extensions_mut().insert(asked.options);
-    let call = Call::new(shared, &inbound);
+    let call = Call::new(shared, &inbound, permit);
     let departure = call.departure();
     let sent = send(Arc::clone(shared), request, call);
     if !asked.stream {
@@ -67,14 +68,19 @@ pub(super) async fn upload(
     if body.size_hint().lower() > limit {
         return Err(too_large(limit));
     }
+    if inbound.operation().is_inference() {
+        // A form is not looked into: for us it names no model.
+        inbound.tenant.check_model(None)?;
+    }
+    let permit = inbound.permit(shared, b"")?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let body = Body::new(Limited::new(body, limit));
     let mut request = inbound.upstream(shared, body)?;
     request.extensions_mut().insert(CallOptions {
         hold_json: true,
-        ..CallOptions::default()
+        ..inbound.options()
     });
-    let call = Call::new(shared, inbound);
+    let call = Call::new(shared, inbound, permit);
     let sent = shared.client.send_streamed(request).await;
     Ok(Answered::of(sent, call))
 }

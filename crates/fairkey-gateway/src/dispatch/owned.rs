@@ -17,6 +17,8 @@ use serde::Deserialize;
 
 use super::answered::{Answered, Call};
 use super::{Inbound, infer, read, respond};
+use fairkey_openrouter::splice::peek;
+
 use crate::gateway::Shared;
 use crate::headers::X_FAIRKEY_KEY;
 use crate::homes::Home;
@@ -41,9 +43,15 @@ pub(super) async fn create(
 ) -> Result<Response<Outbound>, Failure> {
     let answered = if inbound.is_json() {
         let body = read(shared, body).await?;
-        let request = inbound.upstream(shared, body)?;
+        // Videos and batches name models, too.
+        let peek = peek(&body).ok();
+        let model = peek.as_ref().and_then(|peek| peek.model.as_deref());
+        inbound.tenant.check_model(model)?;
+        let permit = inbound.permit(shared, &body)?;
+        let mut request = inbound.upstream(shared, body.clone())?;
+        request.extensions_mut().insert(inbound.options());
         let sent = shared.client.send(request).await;
-        Answered::of(sent, Call::new(shared, &inbound))
+        Answered::of(sent, Call::new(shared, &inbound, permit))
     } else {
         infer::upload(shared, &inbound, body).await?
     };

@@ -57,8 +57,7 @@ pub(super) struct Series {
     micro_usd: AtomicU64,
     durations: Histogram,
     first: Histogram,
-    prompt: Histogram,
-    completion: Histogram,
+    tokens: Histogram,
 }
 
 impl Default for Series {
@@ -68,8 +67,7 @@ impl Default for Series {
             micro_usd: AtomicU64::new(0),
             durations: Histogram::new(&DURATIONS),
             first: Histogram::new(&SECONDS_TO_FIRST),
-            prompt: Histogram::new(&TOKENS),
-            completion: Histogram::new(&TOKENS),
+            tokens: Histogram::new(&TOKENS),
         }
     }
 }
@@ -84,8 +82,7 @@ impl Series {
                 .record_millionths(first.as_secs_f64(), micros(first));
         }
         if let Some(used) = call.used {
-            self.prompt.record(used.prompt_tokens as f64);
-            self.completion.record(used.completion_tokens as f64);
+            self.tokens.record(used.tokens as f64);
             self.micro_usd.fetch_add(used.micro_usd, Ordering::Relaxed);
         }
     }
@@ -106,8 +103,7 @@ impl Series {
 pub(super) struct Total {
     pub(super) durations: Buckets,
     pub(super) first: Buckets,
-    pub(super) prompt: Buckets,
-    pub(super) completion: Buckets,
+    pub(super) tokens: Buckets,
 }
 
 /// A histogram, read once.
@@ -133,8 +129,7 @@ impl Total {
     pub(super) fn add(&mut self, series: &Series) {
         self.durations.add(&series.durations);
         self.first.add(&series.first);
-        self.prompt.add(&series.prompt);
-        self.completion.add(&series.completion);
+        self.tokens.add(&series.tokens);
     }
 
     pub(super) fn add_durations(&mut self, histogram: &Histogram) {

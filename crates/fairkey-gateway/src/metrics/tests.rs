@@ -12,8 +12,7 @@ fn call<'a>(tenant: &'a str, model: &'a str) -> CallRecord<'a> {
         total: Duration::from_millis(50),
         first_content: Some(Duration::from_millis(3)),
         used: Some(Used {
-            prompt_tokens: 100,
-            completion_tokens: 7,
+            tokens: 107,
             micro_usd: 1_500,
         }),
         ..CallRecord::default()
@@ -58,8 +57,7 @@ fn a_request_is_counted_once_in_every_metric() {
         format!("gen_ai_server_request_duration_seconds_count{{{labels}}} 3"),
         format!("gen_ai_server_request_duration_seconds_bucket{{{labels},le=\"0.04\"}} 0"),
         format!("gen_ai_server_request_duration_seconds_bucket{{{labels},le=\"0.08\"}} 3"),
-        format!("gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type=\"input\"}} 200"),
-        format!("gen_ai_client_token_usage_sum{{{labels},gen_ai_token_type=\"output\"}} 14"),
+        format!("fairkey_call_tokens_sum{{{labels}}} 214"),
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }

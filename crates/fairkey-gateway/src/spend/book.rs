@@ -36,10 +36,8 @@ pub struct SpendRow {
     /// Those among them of which the upstream did not say what they used, and that count as was
     /// expected.
     pub guesses: u64,
-    /// Tokens of prompts.
-    pub prompt_tokens: u64,
-    /// Tokens of completions.
-    pub completion_tokens: u64,
+    /// Tokens, prompts and completions together.
+    pub tokens: u64,
     /// Money, in millionths of a US dollar.
     pub micro_usd: u64,
 }
@@ -50,8 +48,7 @@ type Place = (u64, Arc<str>, Arc<str>, Arc<str>);
 struct Sum {
     calls: u64,
     guesses: u64,
-    prompt_tokens: u64,
-    completion_tokens: u64,
+    tokens: u64,
     micro_usd: u64,
 }
 
@@ -73,8 +70,7 @@ impl SpendRow {
             model: name(spent.model.as_deref()),
             calls: 1,
             guesses: spent.is_guess.into(),
-            prompt_tokens: used.prompt_tokens,
-            completion_tokens: used.completion_tokens,
+            tokens: used.tokens,
             micro_usd: used.micro_usd,
         }
     }
@@ -105,8 +101,7 @@ impl Book {
         let sum = Sum {
             calls: row.calls,
             guesses: row.guesses,
-            prompt_tokens: row.prompt_tokens,
-            completion_tokens: row.completion_tokens,
+            tokens: row.tokens,
             micro_usd: row.micro_usd,
         };
         let since = stretch(row.since, now.as_secs());
@@ -124,8 +119,7 @@ impl Book {
         let all = self.rows.entry(place).or_default();
         all.calls = all.calls.saturating_add(sum.calls);
         all.guesses = all.guesses.saturating_add(sum.guesses);
-        all.prompt_tokens = all.prompt_tokens.saturating_add(sum.prompt_tokens);
-        all.completion_tokens = all.completion_tokens.saturating_add(sum.completion_tokens);
+        all.tokens = all.tokens.saturating_add(sum.tokens);
         all.micro_usd = all.micro_usd.saturating_add(sum.micro_usd);
     }
 
@@ -147,8 +141,7 @@ impl Book {
                 model: Arc::clone(model),
                 calls: sum.calls,
                 guesses: sum.guesses,
-                prompt_tokens: sum.prompt_tokens,
-                completion_tokens: sum.completion_tokens,
+                tokens: sum.tokens,
                 micro_usd: sum.micro_usd,
             })
     }

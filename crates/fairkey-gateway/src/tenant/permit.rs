@@ -28,10 +28,8 @@ struct Counts {
 /// What a call has used, as far as its answer said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Tokens of the prompt.
-    pub prompt_tokens: u64,
-    /// Tokens of the completion.
-    pub completion_tokens: u64,
+    /// Tokens, prompt and completion together.
+    pub tokens: u64,
     /// Money, in millionths of a US dollar.
     pub micro_usd: u64,
 }
@@ -70,6 +68,7 @@ pub struct Permit {
     tokens: Option<Mark>,
     windows: Windows,
     wall: Duration,
+    holds_place: bool,
     sent: bool,
     key: Option<KeyId>,
     model: Option<Arc<str>>,
@@ -179,6 +178,7 @@ impl Permit {
             tokens,
             windows,
             wall,
+            holds_place: true,
             sent: false,
             key: None,
             model: None,
@@ -220,6 +220,21 @@ impl Permit {
         (self.key, self.model) = (Some(key), model);
     }
 
+    /// Whether anybody wants to know what the call came to: a limit, or the books.
+    pub(crate) fn is_counted(&self) -> bool {
+        let limits = &self.tenant.config().limits;
+        self.books.is_some() || limits.tokens.is_some() || !limits.money.is_empty()
+    }
+
+    /// Gives back the place in flight before the call is settled: its caller has left, and only what
+    /// it cost is still asked for.
+    pub fn release_place(&mut self) {
+        if std::mem::take(&mut self.holds_place) {
+            let mut counts = self.tenant.state().lock();
+            counts.in_flight = counts.in_flight.saturating_sub(1);
+        }
+    }
+
     /// Says what the call has used. The last word counts; it takes effect when this is dropped.
     pub fn settle(&mut self, used: Used) {
         self.sent = true;
@@ -229,20 +244,19 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.release_place();
         let (used, is_guess) = match (self.sent, self.used) {
             (false, _) => (None, false),
             (true, Some(used)) => (Some(used), false),
             (true, None) => {
                 let guess = Used {
-                    prompt_tokens: self.estimate.tokens,
-                    completion_tokens: 0,
+                    tokens: self.estimate.tokens,
                     micro_usd: self.reserved_usd,
                 };
                 (Some(guess), true)
             }
         };
         let mut counts = self.tenant.state().lock();
-        counts.in_flight = counts.in_flight.saturating_sub(1);
         let requests = if self.sent {
             self.estimate.requests.into()
         } else {
@@ -251,9 +265,7 @@ impl Drop for Permit {
         if let (Some(rolling), Some(mark)) = (&mut counts.requests, self.requests) {
             rolling.correct(mark, self.estimate.requests.into(), requests);
         }
-        let tokens = used.map_or(0, |used| {
-            used.prompt_tokens.saturating_add(used.completion_tokens)
-        });
+        let tokens = used.map_or(0, |used| used.tokens);
         if let (Some(rolling), Some(mark)) = (&mut counts.tokens, self.tokens) {
             rolling.correct(mark, self.estimate.tokens, tokens);
         }

@@ -265,8 +265,7 @@ fn a_call_is_put_right_when_it_ends_and_written_down_once() {
         (Reason::TooManyInFlight, None)
     );
     let used = Used {
-        prompt_tokens: 60,
-        completion_tokens: 40,
+        tokens: 100,
         micro_usd: 100,
     };
     permit.settle(used);

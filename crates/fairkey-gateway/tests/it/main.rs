@@ -6,5 +6,8 @@ mod fuzz_seeds;
 mod leaving;
 mod owned;
 mod refusals;
+mod smuggling;
+mod strangers;
 mod streams;
+mod tenants;
 mod world;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_client::{Client, ClientBuilder, RetryConfig};
 use fairkey_core::Key;
-use fairkey_gateway::{Bookkeeper, Ended, Gateway, Serving, Settings};
+use fairkey_gateway::{Bookkeeper, Ended, Gateway, GatewayBuilder, Serving, Settings};
 use fairkey_mock::{Account, Builder, MockOpenRouter};
 use fairkey_strategy::RoundRobin;
 use fairkey_transport::{Body, HttpTransport, ProxyOptions, Transport};
@@ -129,15 +129,28 @@ impl World {
             .base_url(mock.base_url())
             .seed(7);
         let client = change(client).build().unwrap();
-        Self::around(mock, client, settings).await
+        Self::around(mock, client, settings, |gateway| gateway).await
     }
 
-    async fn around(mock: MockOpenRouter, client: Client, settings: Settings) -> Self {
+    /// The same with another gateway in front.
+    pub(crate) async fn behind(
+        self,
+        change: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
+        Self::around(self.mock, self.client, Settings::default(), change).await
+    }
+
+    async fn around(
+        mock: MockOpenRouter,
+        client: Client,
+        settings: Settings,
+        change: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
         let (tell, ended) = mpsc::unbounded_channel();
         let gateway = Gateway::builder(client.clone())
             .settings(settings)
-            .bookkeeper(Arc::new(Teller(tell)))
-            .build();
+            .bookkeeper(Arc::new(Teller(tell)));
+        let gateway = change(gateway).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let serving = gateway.serve(listener).unwrap();
         let caller = HttpTransport::builder().proxy(ProxyOptions::none());
@@ -152,7 +165,7 @@ impl World {
 
     /// The same mock and client behind a gateway that remembers nothing.
     pub(crate) async fn restarted(self) -> Self {
-        Self::around(self.mock, self.client, Settings::default()).await
+        self.behind(|gateway| gateway).await
     }
 
     pub(crate) fn request(&self, line: &str, body: impl Into<Bytes>) -> Request<Bytes> {

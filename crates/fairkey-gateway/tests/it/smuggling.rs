@@ -1,0 +1,80 @@
+//! Requests that two programs could read differently, on raw sockets.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::*;
+
+/// What follows the request on the wire: were it read as a request of its own, it would be answered.
+const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// Sends bytes, and reads until the gateway closes the connection.
+async fn raw(world: &World, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(world.serving.addr()).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    // No more comes: where it waits for more, it closes now.
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    // A reset tells as much as an end.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn what_could_be_two_requests_is_none() {
+    within(async {
+        let world = start(mock()).await;
+        let line = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
+        let n = SMUGGLED.len();
+        for (name, head) in [
+            ("length and coding", format!("content-length: {n}\r\ntransfer-encoding: chunked\r\n")),
+            ("coding and length", format!("transfer-encoding: chunked\r\ncontent-length: {n}\r\n")),
+            ("two lengths", format!("content-length: 0\r\ncontent-length: {n}\r\n")),
+            ("a list of lengths", format!("content-length: 0, {n}\r\n")),
+            ("a signed length", "content-length: +0\r\n".to_owned()),
+            ("a length in hex", "content-length: 0x0\r\n".to_owned()),
+            ("a space before the colon", "content-length : 0\r\n".to_owned()),
+            ("a folded header", "x-a: b\r\n content-length: 0\r\n".to_owned()),
+            ("an unknown coding", "transfer-encoding: xchunked\r\n".to_owned()),
+            ("chunked not last", "transfer-encoding: chunked, identity\r\n".to_owned()),
+            ("chunked twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n".to_owned()),
+            ("a bare carriage return", "x-a: b\rcontent-length: 0\r\n".to_owned()),
+            ("a null", "x-a: b\0c\r\n".to_owned()),
+        ] {
+            let answer = raw(&world, &format!("{line}{head}\r\n0\r\n\r\n{SMUGGLED}")).await;
+            assert!(!answer.contains(" 200 "), "{name}: {answer}");
+            let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 400 ");
+            assert!(refused, "{name}: {answer}");
+        }
+        assert!(world.keys_at("/").is_empty(), "nothing reached the upstream");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_without_a_host_or_with_two_is_refused() {
+    within(async {
+        let world = start(mock()).await;
+        for head in ["", "host: localhost\r\nhost: evil.example\r\n"] {
+            let answer = raw(&world, &format!("GET /v1/models HTTP/1.1\r\n{head}\r\n")).await;
+            let refused = answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 403 ");
+            assert!(refused, "{answer}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_one_after_the_other_are_answered_one_after_the_other() {
+    within(async {
+        let world = start(mock()).await;
+        let last = SMUGGLED.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(world.serving.addr()).await.unwrap();
+        let both = format!("{SMUGGLED}{last}");
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 2, "{answer}");
+    })
+    .await;
+}
