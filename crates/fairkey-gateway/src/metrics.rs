@@ -9,8 +9,7 @@
 //! Written here, and not taken from a crate: a recorder behind a facade looks up every metric of
 //! every request by a hash of all its labels, a dozen times a request. Here the labels of a request
 //! are looked up once, as three small numbers, and its counts lie side by side behind them; what
-//! is told of them is summed up when somebody asks. `cargo run --release -p fairkey-gateway
-//! --example metrics_cost` prints what a request pays.
+//! is told of them is summed up when somebody asks.
 
 mod names;
 mod series;

@@ -43,9 +43,15 @@ async fn a_wrong_token_is_401_in_the_callers_format_and_costs_nothing() {
             assert!(!answer.text().contains("of-the-caller"));
         }
         let unknown = world.call("GET /v1/no/such/path", "").await;
-        assert_eq!(unknown.status, 401, "strangers do not hear which paths there are");
+        assert_eq!(
+            unknown.status, 401,
+            "strangers do not hear which paths there are"
+        );
         assert_eq!(world.call("GET /healthz", "").await.status, 200);
-        assert!(world.keys_at("/").is_empty(), "nothing reached the upstream");
+        assert!(
+            world.keys_at("/").is_empty(),
+            "nothing reached the upstream"
+        );
     })
     .await;
 }
@@ -55,11 +61,15 @@ async fn a_token_opens_either_way_and_never_leaves() {
     within(async {
         let world = start(mock()).await;
         let world = world.behind(|gateway| gateway.tenants(team(|_| ()))).await;
-        let answer = world.fetch(with_token(&world, "POST /v1/chat/completions", CHAT)).await;
+        let answer = world
+            .fetch(with_token(&world, "POST /v1/chat/completions", CHAT))
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut request = world.request("POST /v1/messages", STREAMS[1].1);
         request.headers_mut().remove("authorization");
-        request.headers_mut().insert("x-api-key", TOKEN.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("x-api-key", TOKEN.parse().unwrap());
         assert_eq!(world.fetch(request).await.status, 200);
         let seen = format!("{:?}", world.mock.log().events());
         assert!(!seen.contains("canary"), "{seen}");
@@ -78,7 +88,10 @@ async fn models_and_routes_are_refused_before_they_cost_anything() {
         });
         let world = world.behind(|gateway| gateway.tenants(tenants)).await;
         let chat = "POST /v1/chat/completions";
-        assert_eq!(world.fetch(with_token(&world, chat, CHAT)).await.status, 200);
+        assert_eq!(
+            world.fetch(with_token(&world, chat, CHAT)).await.status,
+            200
+        );
         for body in [
             r#"{"model":"openai/gpt-5","messages":[]}"#,
             r#"{"messages":[]}"#,
@@ -89,7 +102,9 @@ async fn models_and_routes_are_refused_before_they_cost_anything() {
             assert_eq!(answer.status, 403, "{body} {answer:?}");
             assert_eq!(answer.header("x-fairkey-error"), "model_not_allowed");
         }
-        let answer = world.fetch(with_token(&world, "POST /v1/embeddings", CHAT)).await;
+        let answer = world
+            .fetch(with_token(&world, "POST /v1/embeddings", CHAT))
+            .await;
         assert_eq!(answer.header("x-fairkey-error"), "route_not_allowed");
         assert_eq!(world.keys_at("/").len(), 1);
     })
@@ -124,7 +139,10 @@ async fn money_is_counted_and_survives_a_restart() {
         };
         let tenants = || {
             team(|team| {
-                team.limits.money = vec![Budget { micro_usd: 1, per: Per::Total }];
+                team.limits.money = vec![Budget {
+                    micro_usd: 1,
+                    per: Per::Total,
+                }];
             })
         };
         let books = store();
@@ -142,7 +160,10 @@ async fn money_is_counted_and_survives_a_restart() {
         assert!(row.tokens > 0 && row.micro_usd > 0, "{row:?}");
         let over = world.fetch(request()).await;
         assert_eq!(over.header("x-fairkey-error"), "over_budget", "{over:?}");
-        assert_eq!((over.status.as_u16(), over.header("x-should-retry")), (429, "false"));
+        assert_eq!(
+            (over.status.as_u16(), over.header("x-should-retry")),
+            (429, "false")
+        );
         books.flush();
         // As if the process had been killed: what is on disk is all there is.
         let copy = folder.path().join("copy");
