@@ -150,7 +150,7 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Failure> {
         return bad("the request says its length twice");
     }
     if let Some(length) = headers.get(CONTENT_LENGTH)
-        && !(!length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit))
+        && (length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return bad("the request's content-length is no number");
     }

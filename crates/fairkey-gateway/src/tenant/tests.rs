@@ -122,7 +122,8 @@ fn no_token_is_in_what_is_printed() {
 
 #[test]
 fn what_makes_no_sense_is_refused_with_its_cure() {
-    let changes: [(fn(&mut TenantConfig), &str); 7] = [
+    type Change = fn(&mut TenantConfig);
+    let changes: [(Change, &str); 7] = [
         (|it| it.id = "a b".into(), "letters"),
         (|it| it.tokens.clear(), "token"),
         (|it| it.tokens = vec![TokenHash::of("")], "empty"),
@@ -133,7 +134,7 @@ fn what_makes_no_sense_is_refused_with_its_cure() {
                 it.limits.requests = Some(Rate {
                     limit: 0,
                     per: Duration::from_secs(1),
-                })
+                });
             },
             "rate of nothing",
         ),
@@ -142,7 +143,7 @@ fn what_makes_no_sense_is_refused_with_its_cure() {
                 it.limits.tokens = Some(Rate {
                     limit: 1,
                     per: Duration::ZERO,
-                })
+                });
             },
             "window",
         ),
