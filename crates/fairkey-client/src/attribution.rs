@@ -114,6 +114,9 @@ impl Core {
                 let account = raised.accounts.contains(&account);
                 if account && standings.acquit(key, Scope::Account, fault.cause()) {
                     gates.account.clear(key);
+                    if let Some(ceilings) = &self.ceilings {
+                        ceilings.acquit(key);
+                    }
                 }
             }
         });

@@ -10,7 +10,10 @@ use fairkey_core::{
     ApiKey, Clock, Gate, Key, KeyId, Observer, Pool, Seeds, Strategy, SystemWallClock, WallClock,
 };
 use fairkey_openrouter::{AppAttribution, ResetInterval, endpoint};
-use fairkey_strategy::{BreakerConfig, Cooldown, CooldownConfig, Headroom, Limits, LimitsConfig};
+use fairkey_strategy::{
+    BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limits,
+    LimitsConfig,
+};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
@@ -56,6 +59,7 @@ pub struct ClientBuilder {
     breaker: BreakerConfig,
     cooldown: CooldownConfig,
     limits: LimitsConfig,
+    ceilings: Option<CeilingsConfig>,
     gates: Vec<Arc<dyn Gate>>,
     observers: Vec<Arc<dyn Observer>>,
     base_url: String,
@@ -85,6 +89,7 @@ impl ClientBuilder {
             breaker: BreakerConfig::default(),
             cooldown: CooldownConfig::default(),
             limits: LimitsConfig::default(),
+            ceilings: Some(CeilingsConfig::DEFAULT),
             gates: Vec::new(),
             observers: Vec::new(),
             base_url: endpoint::BASE_URL.to_owned(),
@@ -173,6 +178,17 @@ impl ClientBuilder {
     /// Default: no limit, which costs a selection next to nothing.
     pub fn limits(mut self, limits: LimitsConfig) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how limits that nobody configured are learned from refusals that mean "slow down", and
+    /// kept; with `None` they are not: then an account that refuses is left alone for as long as it
+    /// says, or as [`cooldown`](Self::cooldown) says where it does not.
+    ///
+    /// They are learned only where the [default gates](Self::default_gates) stand. Default: as
+    /// [`CeilingsConfig`] says.
+    pub fn learn_limits(mut self, how: Option<CeilingsConfig>) -> Self {
+        self.ceilings = how;
         self
     }
 
@@ -418,6 +434,12 @@ impl ClientBuilder {
         }
         // Last: what another gate refuses need not be given back.
         pool = pool.shared_gate(Arc::<Limits>::clone(&limits));
+        // Behind the limits that it sets.
+        let ceilings = self.ceilings.filter(|_| default_gates);
+        let ceilings = ceilings.map(|how| Arc::new(Ceilings::new(how, Arc::clone(&limits))));
+        if let Some(ceilings) = &ceilings {
+            pool = pool.shared_gate(Arc::<Ceilings>::clone(ceilings));
+        }
         for observer in self.observers {
             pool = pool.observer(observer);
         }
@@ -461,6 +483,7 @@ impl ClientBuilder {
             counters,
             free_models,
             limits,
+            ceilings,
             seeds,
             gates,
             knowledge,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairkey_core::{Candidate, KeyId, KeySet, Observer, Report, Seeds, WallClock};
 use fairkey_openrouter::Fault;
-use fairkey_strategy::{Cooldown, Limits};
+use fairkey_strategy::{Ceilings, Cooldown, Limits};
 use fairkey_transport::{Deadlines, Transport};
 use http::HeaderMap;
 
@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) free_models: Arc<Cooldown>,
     /// Before every selection, with limits or without.
     pub(crate) limits: Arc<Limits>,
+    /// What is learned of limits that nobody told of; `None` where nothing is.
+    pub(crate) ceilings: Option<Arc<Ceilings>>,
     pub(crate) seeds: Seeds,
     /// The default gates, where they stand.
     pub(crate) gates: Option<Gates>,

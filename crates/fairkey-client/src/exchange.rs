@@ -109,6 +109,11 @@ impl Exchange {
         &self.key
     }
 
+    /// Returns the model that is asked for.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.asked.model.as_deref()
+    }
+
     pub(crate) fn held(&self) -> Option<&Held> {
         self.held.as_ref()
     }
@@ -223,6 +228,9 @@ impl Exchange {
         let core = &self.core;
         let (now, wall) = (core.admission.pool.now(), core.wall.since_epoch());
         let outcome = fault.outcome(now, wall);
+        if let Some(outcome) = self.learn(fault, outcome) {
+            return outcome;
+        }
         if fault.cause().is_free_quota()
             && let (Some(Held { lease, .. }), Outcome::Fault { kind, retry, .. }) =
                 (&self.held, outcome)

@@ -30,6 +30,7 @@ mod key_watch;
 mod knowledge;
 #[cfg(feature = "tower")]
 mod layer;
+mod learning;
 mod leased_body;
 mod ledger;
 mod limits;

@@ -50,6 +50,9 @@ impl Client {
             };
             gates.clear(key);
             core.free_models.clear(key);
+            if let Some(ceilings) = &core.ceilings {
+                ceilings.clear(key);
+            }
             core.keyed.standings.forget_key(key.id());
             core.keyed
                 .standings

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fairkey_core::{FaultKind, Scope, mix};
 use fairkey_openrouter::Cause;
+use fairkey_strategy::{Dimension, Learned, LearnedGroup};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -58,6 +59,63 @@ pub(crate) struct AccountMemory {
     pub(crate) out: Option<OutMemory>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) free: Option<OutMemory>,
+    /// Limits that refusals taught.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) learned: Vec<LearnedMemory>,
+}
+
+/// What is kept of a ceiling.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearnedMemory {
+    /// Of one model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// Of free models only.
+    #[serde(default)]
+    pub(crate) is_free: bool,
+    pub(crate) dimension: String,
+    pub(crate) amount: u64,
+    #[serde(default)]
+    pub(crate) is_told: bool,
+    /// When it was refused last.
+    pub(crate) refused: Duration,
+}
+
+impl LearnedMemory {
+    pub(crate) fn of(learned: Learned, wall: Duration) -> Self {
+        let is_free = learned.group == LearnedGroup::FreeModels;
+        let model = match learned.group {
+            LearnedGroup::Model(name) => Some(name.into()),
+            _ => None,
+        };
+        Self {
+            model,
+            is_free,
+            dimension: learned.dimension.as_str().to_owned(),
+            amount: learned.amount,
+            is_told: learned.is_told,
+            refused: wall.saturating_sub(learned.age),
+        }
+    }
+
+    /// Returns it as it was learned; `None` where it is of a dimension that has no name here.
+    pub(crate) fn learned(&self, wall: Duration) -> Option<Learned> {
+        let dimension = Dimension::ALL.into_iter();
+        Some(Learned {
+            group: match &self.model {
+                Some(model) => LearnedGroup::Model(model.as_str().into()),
+                None if self.is_free => LearnedGroup::FreeModels,
+                None => LearnedGroup::Account,
+            },
+            dimension: dimension
+                .into_iter()
+                .find(|it| it.as_str() == self.dimension)?,
+            amount: self.amount,
+            per: Duration::ZERO,
+            is_told: self.is_told,
+            age: wall.saturating_sub(self.refused),
+        })
+    }
 }
 
 /// Why somebody is out, and until when.

@@ -9,7 +9,9 @@ use fairkey_core::{Candidate, KeySet, Scope, Timestamp};
 
 use crate::core::Core;
 use crate::gates::{close, on_clock};
-use crate::snapshot::{AccountMemory, KeyMemory, MOST_BYTES, OutMemory, Snapshot, fingerprint};
+use crate::snapshot::{
+    AccountMemory, KeyMemory, LearnedMemory, MOST_BYTES, OutMemory, Snapshot, fingerprint,
+};
 use crate::standing::Note;
 
 /// Where the state of a client is kept between two runs.
@@ -177,6 +179,12 @@ impl Core {
                         .note_account(key.id(), key.account_id(), note);
                     gates.close_account(key, now, until(out));
                 }
+                for learned in &memory.learned {
+                    if let (Some(ceilings), Some(learned)) = (&self.ceilings, learned.learned(wall))
+                    {
+                        ceilings.restore(key, &learned, now);
+                    }
+                }
                 if let Some(until) = memory.free.as_ref().and_then(until) {
                     close(&self.free_models, key, now, Some(until));
                 }
@@ -227,6 +235,8 @@ impl Core {
                 let note = notes.find(key.id(), key.account_id(), Scope::Account, None);
                 let free = self.free_models.until(key);
                 let free_note = notes.free(key.id(), key.account_id());
+                let learned = self.ceilings.as_ref();
+                let learned = learned.map(|ceilings| ceilings.learned(key, now));
                 let memory = AccountMemory {
                     id: key
                         .account_id()
@@ -236,8 +246,11 @@ impl Core {
                     out: out.and_then(|until| keep(until, note)),
                     free: (free.filter(|until| *until > now))
                         .and_then(|until| keep(until, free_note)),
+                    learned: (learned.into_iter().flatten())
+                        .map(|learned| LearnedMemory::of(learned, wall))
+                        .collect(),
                 };
-                if memory.out.is_some() || memory.free.is_some() {
+                if memory.out.is_some() || memory.free.is_some() || !memory.learned.is_empty() {
                     snapshot.accounts.push(memory);
                 }
             }

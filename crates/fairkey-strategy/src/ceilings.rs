@@ -255,6 +255,21 @@ impl Ceilings {
         before != after
     }
 
+    /// Hears that the last refusal was not the account's of `key` after all: it is held back no
+    /// longer, and what only that refusal taught is forgotten.
+    pub fn acquit(&self, key: Candidate<'_>) {
+        let index = key.account().index();
+        let mut table = lock(&self.table);
+        let mut groups = table.accounts.get_mut(&index).into_iter().flatten();
+        if let Some((group, learner)) = groups.find(|(group, _)| *group == LearnedGroup::Account) {
+            let before = learner.ceilings;
+            learner.acquit();
+            self.apply(key, group.as_group(), &before, &learner.ceilings);
+        }
+        drop(table);
+        self.holds.iter().for_each(|hold| hold.open(index));
+    }
+
     /// Forgets what was learned of the account of `key`, and holds nothing back.
     pub fn clear(&self, key: Candidate<'_>) {
         let index = key.account().index();

@@ -50,6 +50,14 @@ fn what_is_written_is_read_the_same() {
             Some(NOW + HOUR / 60),
         )),
         free: Some(out(Cause::FreeDaily, Proof::Status, Some(NOW + HOUR))),
+        learned: vec![LearnedMemory {
+            model: Some("m/x".to_owned()),
+            is_free: false,
+            dimension: "requests".to_owned(),
+            amount: 60,
+            is_told: false,
+            refused: Duration::from_secs(1_700_000_000),
+        }],
     });
     assert_eq!(
         Snapshot::parse(&snapshot.to_json(), NOW),

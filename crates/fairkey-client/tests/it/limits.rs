@@ -426,3 +426,72 @@ proptest! {
         });
     }
 }
+
+/// A client of accounts with three keys each, over a mock whose limits it is not told.
+fn hidden(mock: &Arc<fairkey_mock::MockOpenRouter>, accounts: usize) -> Client {
+    let transport = HttpTransport::builder()
+        .dialer(Arc::new(InMemory(Arc::clone(mock))))
+        .build()
+        .unwrap();
+    let key = |n: usize| {
+        let account = format!("a{}", n / 3);
+        Key::new(format!("k{n}"), format!("sk-or-v1-k{n}")).account(account)
+    };
+    Client::builder()
+        .keys((0..3 * accounts).map(key))
+        .wall_clock(MocksTime(Arc::clone(mock)))
+        .base_url(mock.base_url())
+        .transport(Arc::new(transport))
+        .max_wait(Duration::from_secs(3_600))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_nobody_told_of_is_learned_and_kept() {
+    let mut builder = MockOpenRouter::builder().latency(fairkey_mock::Latency::new(
+        Duration::from_secs(1),
+        Duration::ZERO,
+    ));
+    let minute = Duration::from_secs(60);
+    for account in 0..2 {
+        let limit = fairkey_mock::Limit::requests(60, minute).hidden();
+        builder = builder.account(Account::new(format!("a{account}")).limit(limit));
+        for key in 3 * account..3 * account + 3 {
+            let key = fairkey_mock::Key::new(format!("sk-or-v1-k{key}"));
+            builder = builder.key(key.account(format!("a{account}")));
+        }
+    }
+    let mock = Arc::new(builder.start_in_memory().unwrap());
+    let client = hidden(&mock, 2);
+    let began = Instant::now();
+    let calls: Vec<_> = (0..1_200)
+        .map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                // 1.5 times what the accounts let through.
+                tokio::time::sleep(Duration::from_millis(333 * n)).await;
+                let request = ChatRequest::new("openai/gpt-4o-mini").user(format!("{n}"));
+                client
+                    .chat(&request)
+                    .await
+                    .map(|answer| answer.attempts.len())
+            })
+        })
+        .collect();
+    let mut attempts = 0;
+    for call in calls {
+        attempts += call.await.unwrap().unwrap();
+    }
+    let (took, refused) = (began.elapsed(), attempts - 1_200);
+    assert!(
+        took < 11 * minute,
+        "ten minutes' worth of calls took {took:?}"
+    );
+    assert!(refused < 60, "{refused} of 1200 were refused");
+    let learned = client.learned("k4");
+    assert!(
+        (learned.iter()).any(|it| it.dimension == Dimension::Requests && it.amount >= 55),
+        "{learned:?}"
+    );
+}

@@ -318,6 +318,14 @@ impl Learner {
         }
     }
 
+    /// Forgets what one refusal alone has taught.
+    pub(super) fn acquit(&mut self) {
+        for ceiling in &mut self.ceilings {
+            *ceiling = ceiling.filter(|ceiling| ceiling.waves > 1);
+        }
+        self.in_a_row = 0;
+    }
+
     /// Hears that so many requests, tokens and calls were accepted.
     pub(super) fn prove(&mut self, levels: [u64; 3]) {
         for (proven, level) in self.proven.iter_mut().zip(levels) {
