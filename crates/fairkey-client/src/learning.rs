@@ -33,6 +33,10 @@ impl Exchange {
     pub(crate) fn learn(&self, fault: &Fault, outcome: Outcome) -> Option<Outcome> {
         let (ceilings, held) = (self.core.ceilings.as_ref()?, self.held()?);
         let (group, excess) = asks_to_slow_down(fault, self.model())?;
+        if fault.rate_limit().is_some() {
+            // It is told, and nothing is to be guessed.
+            return None;
+        }
         let now = self.core.admission.pool.now();
         let wait = match outcome {
             Outcome::Fault { retry, .. } => retry.at(now).map(|at| at.since(now)),
