@@ -5,12 +5,14 @@
 
 use std::process::ExitCode;
 
-use fairkey_scenarios::goodput::{Played, Row, Sizes, System, always_503, rows};
+use fairkey_scenarios::goodput::{Played, Row, Scene, Sizes, System, always_503, rows, shares};
 
 /// For so many windows calls come.
 const WINDOWS: u32 = 20;
 /// What an upstream that always fails may get for each call.
 const MOST_FOR_503: f64 = 1.2;
+/// By how much shares may be off.
+const UNFAIR: f64 = 0.05;
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -21,7 +23,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         "| scenario | who | goodput, % of ideal | refused per 100 answers | failed, % (ideal) | wait, s: half, 99 % | floor | kept |"
     );
     println!("| --- | --- | ---: | ---: | ---: | ---: | --- | --- |");
-    let mut wrong = Vec::new();
+    let mut told = Vec::new();
     for row in rows(windows) {
         if !row.scene.name.contains(&wanted) {
             continue;
@@ -34,15 +36,17 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             print(&row, &played);
             let measured = &played.measured;
             if floor.is_some() && !measured.failures.is_empty() {
-                let (back, served) = measured.came_back();
-                wrong.push(format!(
-                    "{}, {}: {} failed, told after {:.2} s at most of 99 %, {} without a time; {back} came back when told, {served} were served; {}",
+                let (asked, served) = played.came_again;
+                let failures = &measured.failures;
+                told.push(format!(
+                    "{}, {}: {} failed, half of them after {:.2} s and 99 % after {:.2} s at most; {} were told no time; of {asked} that came again as told, {served} were served. One said: {}",
                     row.scene.name,
                     played.system.as_str(),
-                    measured.failures.len(),
+                    failures.len(),
+                    measured.failed_after(50).as_secs_f64(),
                     measured.failed_after(99).as_secs_f64(),
                     measured.without_time(),
-                    measured.failures[measured.failures.len() / 2].says,
+                    failures[failures.len() / 2].says,
                 ));
             }
         }
@@ -66,13 +70,48 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             println!("| {} | {found:.2} | {floor} | {kept} |", system.as_str());
         }
     }
+    if "fairness".contains(&wanted) {
+        missed += print_shares(windows)?;
+    }
     println!();
-    for wrong in wrong {
-        println!("- {wrong}");
+    for told in told {
+        println!("- {told}");
     }
     println!();
     println!("{missed} floors missed");
     Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+/// Prints what tenants get of what they want; returns how many floors are missed.
+fn print_shares(windows: u32) -> std::io::Result<usize> {
+    let traffic = rows(windows)[0].scene.traffic.clone();
+    let calls = Scene::requests_in_a_window() as usize * windows as usize;
+    let sizes = runtime()?.block_on(Sizes::measure(&traffic, calls));
+    let shares = runtime()?.block_on(shares(windows, &sizes));
+    let list = |shares: &[f64]| {
+        let shares: Vec<String> = shares.iter().map(|it| format!("{it:.3}")).collect();
+        shares.join(", ")
+    };
+    let fair = shares.before.iter().all(|it| (it - 1.0).abs() <= UNFAIR);
+    let late = shares.after.last().is_some_and(|it| *it <= 1.0 + UNFAIR);
+    println!();
+    println!(
+        "| fairness: tenants of weight 1, 2 and 1 who all want more than there is | what each got, over what its weight gives it | floor | kept |"
+    );
+    println!("| --- | --- | --- | --- |");
+    for (what, shares, floor, kept) in [
+        ("the first two", &shares.before, "within 5 %", fair),
+        (
+            "all, since the third came",
+            &shares.after,
+            "the third ≤ 1.05",
+            late,
+        ),
+    ] {
+        let kept = if kept { "yes" } else { "**no**" };
+        println!("| {what} | {} | {floor} | {kept} |", list(shares));
+    }
+    Ok(usize::from(!fair) + usize::from(!late))
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

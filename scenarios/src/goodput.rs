@@ -5,6 +5,7 @@
 //! by what it is compared with; what came of it stands next to a bound that no scheduler can pass
 //! ([`Ideal`]), and to the floors that must be kept.
 
+mod fairness;
 mod ideal;
 mod play;
 mod rows;
@@ -12,8 +13,9 @@ mod scene;
 mod system;
 mod traffic;
 
+pub use fairness::{Shares, shares};
 pub use ideal::{Ideal, Size, Sizes};
-pub use play::{Failure, Measured, always_503, play};
+pub use play::{Failure, Measured, always_503, come_again, play};
 pub use rows::{Floor, Played, Row, rows};
 pub use scene::{
     ACCOUNTS, Limits, MAX_WAIT, MODEL, OTHER_MODEL, PATIENCE, PROVIDER, Scene, WINDOW,

@@ -12,9 +12,6 @@ use super::scene::{ACCOUNTS, MODEL, Scene, WINDOW};
 use super::system::{Came, System};
 use crate::world::World;
 
-/// One in so many of the calls that failed comes back at the time that it was told.
-const COMES_BACK: usize = 10;
-
 /// A call that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -24,7 +21,7 @@ pub struct Failure {
     pub after: Duration,
     /// When its caller was told to come again, counted from the failure.
     pub retry_after: Option<Duration>,
-    /// Whether it was served when it came back, where it did.
+    /// Whether it was served when it came back at that time, where it did.
     pub served_then: Option<bool>,
     /// What the error says.
     pub says: String,
@@ -99,19 +96,6 @@ impl Measured {
         let without = |it: &&Failure| it.retry_after.is_none();
         self.failures.iter().filter(without).count()
     }
-
-    /// Returns how many came back at the time that they were told, and how many of these were
-    /// served.
-    #[must_use]
-    pub fn came_back(&self) -> (usize, usize) {
-        let served = self.failures.iter().filter_map(|it| it.served_then);
-        let (mut all, mut well) = (0, 0);
-        for served in served {
-            all += 1;
-            well += usize::from(served);
-        }
-        (all, well)
-    }
 }
 
 /// Returns the value that so many of 100 do not exceed; zero of none.
@@ -126,13 +110,54 @@ pub(super) fn quantile(sorted: &[Duration], percent: usize) -> Duration {
 ///
 /// If a call panics.
 pub async fn play(scene: &Scene, system: System, sizes: &Sizes) -> Measured {
+    play_until(scene, system, sizes, usize::MAX).await
+}
+
+/// Plays scenes again, each up to one of the calls that failed, as if nobody came after it but the
+/// same call, at the time that it was told to come again. Returns of how many calls this was
+/// asked, and how many of them were served then.
+///
+/// That is what such a time can promise: what others do until then is not known.
+///
+/// # Panics
+///
+/// If the run does not repeat.
+pub async fn come_again(
+    scene: &Scene,
+    system: System,
+    sizes: &Sizes,
+    failures: &[Failure],
+) -> (usize, usize) {
+    let (mut asked, mut served) = (0, 0);
+    for part in AGAIN {
+        let Some(failure) = failures.get(failures.len() * part / 100) else {
+            continue;
+        };
+        if failure.retry_after.is_none() {
+            continue;
+        }
+        let again = play_until(scene, system, sizes, failure.call).await;
+        let last = again.failures.iter().find(|it| it.call == failure.call);
+        asked += 1;
+        // Without those who came after it, it may be served at once.
+        served += usize::from(last.is_none_or(|it| it.served_then == Some(true)));
+    }
+    (asked, served)
+}
+
+/// Which of the failures are asked to come again: those that so many of 100 came before.
+const AGAIN: [usize; 3] = [2, 10, 20];
+
+/// Plays the calls up to one, which comes again when it was told to.
+async fn play_until(scene: &Scene, system: System, sizes: &Sizes, until: usize) -> Measured {
     let world = scene.start();
-    let sender = system.start(scene, &world);
+    let sender = system.start(scene, &world).await;
     let began = Instant::now();
     let acts = act(scene, &world, began);
     let samples = sample(scene, &world, began);
     let mut calls = JoinSet::new();
-    for (n, at) in scene.arrivals().into_iter().enumerate() {
+    let arrivals = scene.arrivals().into_iter().enumerate();
+    for (n, at) in arrivals.take_while(|(n, _)| *n <= until) {
         sleep_until(began + at).await;
         let (sender, request) = (Arc::clone(&sender), scene.traffic.request(n));
         calls.spawn(async move {
@@ -144,7 +169,7 @@ pub async fn play(scene: &Scene, system: System, sizes: &Sizes) -> Measured {
                 retry_after: Some(wait),
                 ..
             } = &came
-                && n.is_multiple_of(COMES_BACK)
+                && n == until
             {
                 sleep(*wait).await;
                 back = Some(sender.send(&request).await == Came::Answered);
@@ -187,7 +212,6 @@ pub async fn play(scene: &Scene, system: System, sizes: &Sizes) -> Measured {
     acts.abort();
     samples.abort();
     let counters = world.mock().counters();
-    // Refused when they came back, too: few.
     measured.refusals = counters.total.refused;
     measured.upstream = counters.total.requests;
     if let Ok(samples) = samples.await {
@@ -253,7 +277,7 @@ pub async fn always_503(system: System) -> f64 {
     world
         .mock()
         .script(On::any(), [Step::reply(fault).forever()]);
-    let sender = system.start(&scene, &world);
+    let sender = system.start(&scene, &world).await;
     let mut calls = JoinSet::new();
     for n in 0..CALLS {
         let (sender, request) = (Arc::clone(&sender), scene.traffic.request(n as usize));

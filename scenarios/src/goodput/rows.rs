@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairkey_mock::Action;
 
 use super::ideal::{Ideal, Sizes};
-use super::play::{Measured, play, quantile};
+use super::play::{Measured, come_again, play, quantile};
 use super::scene::{Limits, MODEL, OTHER_MODEL, PROVIDER, Scene};
 use super::system::System;
 
@@ -81,6 +81,9 @@ pub struct Played {
     pub ideal: Ideal,
     /// What had to be kept.
     pub floor: Option<Floor>,
+    /// Of how many of those that failed it was asked whether they are served when they come again
+    /// as told, and how many are.
+    pub came_again: (usize, usize),
     /// What was not kept.
     pub misses: Vec<String>,
 }
@@ -129,6 +132,11 @@ impl Played {
                 format!("told after {:.1} s", after.as_secs_f64()),
             );
         }
+        let (asked, served) = self.came_again;
+        check(
+            asked == served,
+            format!("{} not served as told", asked - served),
+        );
         if let Some((goodput, refusals)) = floor.second_half {
             let (late, refused) = (self.late_goodput(), measured.late_refusals_per_100());
             check(late >= goodput, format!("second half {late:.1} %"));
@@ -170,8 +178,13 @@ impl Row {
             measured,
             ideal: Ideal::of(&self.scene, sizes, self.closed),
             floor,
+            came_again: (0, 0),
             misses: Vec::new(),
         };
+        if floor.is_some_and(|floor| floor.failed.is_some()) {
+            let failures = &played.measured.failures;
+            played.came_again = come_again(&self.scene, system, sizes, failures).await;
+        }
         played.judge();
         played
     }

@@ -56,9 +56,9 @@ impl System {
     ///
     /// If it cannot be built: a scenario is code of this crate.
     #[must_use]
-    pub fn start(self, scene: &Scene, world: &World) -> Arc<dyn Sends> {
-        let network = Network::before(world.transport(), scene.traffic.seed ^ 1);
+    pub async fn start(self, scene: &Scene, world: &World) -> Arc<dyn Sends> {
         if self == Self::ThreeStrikes {
+            let network = Network::before(world.transport(), scene.traffic.seed ^ 1);
             let keys = Scene::keys();
             let keys: Vec<(&str, &str)> = keys.iter().map(|(key, of)| (&**key, *of)).collect();
             let pool = ThreeStrikes::new(world, &keys)
@@ -66,6 +66,23 @@ impl System {
                 .transport(Arc::new(network));
             return Arc::new(pool);
         }
+        let client = self.client(scene, world);
+        if matches!((self, scene.limits), (Self::Known, Limits::InFlight(_))) {
+            // What a call costs is known once the prices are.
+            let models = client.catalog().models().await;
+            models.expect("a mock tells its models");
+        }
+        let _watch = client.watch_keys(WatchConfig::default());
+        Arc::new(Fairkey {
+            client,
+            patience: scene.patience,
+            _watch,
+        })
+    }
+
+    /// Builds fairkey's client.
+    pub(super) fn client(self, scene: &Scene, world: &World) -> Client {
+        let network = Network::before(world.transport(), scene.traffic.seed ^ 1);
         let weight = |of: &str| {
             let account = ACCOUNTS.iter().find(|(id, ..)| *id == of);
             account.map_or(1, |(_, requests, _)| *requests as u32)
@@ -92,13 +109,7 @@ impl System {
                 .default_gates(true),
             Self::Untold | Self::ThreeStrikes => builder,
         };
-        let client = builder.build().expect("a client for a scenario");
-        let _watch = client.watch_keys(WatchConfig::default());
-        Arc::new(Fairkey {
-            client,
-            patience: scene.patience,
-            _watch,
-        })
+        builder.build().expect("a client for a scenario")
     }
 }
 
