@@ -8,6 +8,11 @@ use fairkey_core::{Class, Timestamp};
 use super::entry::{Entry, Full, LEVELS, Refused, Ticket, level_of, weight_of};
 use super::{LaneKey, Queue};
 
+/// A call is let in only where a wait that is longer than forecast by this part of it is in time,
+/// too: what is free comes in waves where limits are counted in windows, and half of those whose
+/// time is just enough would wait in vain to its end.
+const SLACK: u32 = 16;
+
 impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     /// Returns how long a call would wait, as far as it can be told from how fast its line was
     /// served in the last minute; `None` where that is not known: fewer than ten were, or within
@@ -94,7 +99,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             return Ok(());
         };
         match self.forecast(entry, ticket, now) {
-            Some(wait) if now + wait > limit => Err(Refused {
+            Some(wait) if now + wait + wait / SLACK > limit => Err(Refused {
                 why: Full::TooLate,
                 wait: Some(wait),
             }),

@@ -323,7 +323,9 @@ fn who_would_wait_too_long_is_told_so_and_when_to_come_again() {
     let wait = refused.wait.unwrap().as_secs_f64();
     assert!((15.0..15.3).contains(&wait), "{wait}");
     let ticket = queue.ticket(now, Some(at(21_000)));
-    assert!(queue.push(limit(21_000), ticket, 0, now).is_ok());
+    // Just enough is not enough: half of those would wait in vain.
+    assert!(queue.push(limit(20_500), ticket, 0, now).is_err());
+    assert!(queue.push(limit(22_000), ticket, 0, now).is_ok());
     // Who is due before them passes them, and need not wait that long.
     let ticket = queue.ticket(now, Some(at(18_000)));
     assert!(queue.push(limit(18_000), ticket, 0, now).is_ok());
