@@ -1,14 +1,14 @@
 //! Prints how much of what accounts allow is had, by fairkey and by what it is compared with, next
 //! to what could be had and to the floors that must be kept. Ends with 1 where one is not.
 //!
-//! `cargo run --release -p fairkey-scenarios --example goodput [part of a name] [windows]`
+//! `cargo run --release -p fairkey-scenarios --example goodput [part of a name] [windows] [part of who]`
 
 use std::process::ExitCode;
 
 use fairkey_scenarios::goodput::{Played, Row, Scene, Sizes, System, always_503, rows, shares};
 
 /// For so many windows calls come.
-const WINDOWS: u32 = 20;
+const WINDOWS: u32 = 10;
 /// What an upstream that always fails may get for each call.
 const MOST_FOR_503: f64 = 1.2;
 /// By how much shares may be off.
@@ -18,6 +18,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let wanted = arguments.next().unwrap_or_default();
     let windows = arguments.next().map_or(Ok(WINDOWS), |it| it.parse())?;
+    let who = arguments.next().unwrap_or_default();
     let mut missed = 0;
     println!(
         "| scenario | who | goodput, % of ideal | refused per 100 answers | failed, % (ideal) | wait, s: half, 99 % | floor | kept |"
@@ -30,7 +31,11 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         let calls = row.scene.arrivals().len();
         let sizes = runtime()?.block_on(Sizes::measure(&row.scene.traffic, calls));
-        for (system, floor) in &row.systems {
+        let systems = row
+            .systems
+            .iter()
+            .filter(|(of, _)| of.as_str().contains(&who));
+        for (system, floor) in systems {
             let played = runtime()?.block_on(row.play(*system, *floor, &sizes));
             missed += usize::from(!played.misses.is_empty());
             print(&row, &played);
@@ -110,6 +115,10 @@ fn print_shares(windows: u32) -> std::io::Result<usize> {
     ] {
         let kept = if kept { "yes" } else { "**no**" };
         println!("| {what} | {} | {floor} | {kept} |", list(shares));
+    }
+    println!();
+    for (window, got) in shares.windows.iter().enumerate() {
+        println!("- window {}: {}", window + 2, list(got));
     }
     Ok(usize::from(!fair) + usize::from(!late))
 }

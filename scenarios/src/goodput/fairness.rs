@@ -22,6 +22,8 @@ pub struct Shares {
     pub before: Vec<f64>,
     /// From then on: of all.
     pub after: Vec<f64>,
+    /// The same window by window, from the second on.
+    pub windows: Vec<Vec<f64>>,
 }
 
 /// Lets tenants wait with more calls than can be served in so many windows, with known limits. The
@@ -58,17 +60,21 @@ pub async fn shares(windows: u32, sizes: &Sizes) -> Shares {
     come(0);
     come(1);
     // What goes at once, when the first tenant comes alone, is nobody's share.
-    sleep_until(began + WINDOW).await;
-    let start = read();
-    sleep_until(began + WINDOW * (windows / 2)).await;
-    let middle = read();
-    come(2);
-    sleep_until(began + WINDOW * windows).await;
-    let end = read();
+    let mut had = Vec::new();
+    for window in 1..=windows {
+        sleep_until(began + WINDOW * window).await;
+        had.push(read());
+        if window == windows / 2 {
+            come(2);
+        }
+    }
+    let half = windows as usize / 2;
+    let (start, middle, end) = (&had[0], &had[half - 1], &had[windows as usize - 1]);
     calls.abort_all();
     Shares {
         before: of(&start[..2], &middle[..2]),
-        after: of(&middle, &end),
+        after: of(middle, end),
+        windows: had.windows(2).map(|had| of(&had[0], &had[1])).collect(),
     }
 }
 

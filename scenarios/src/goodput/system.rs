@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use fairkey_client::{CallOptions, Client, KeyWatch, WatchConfig};
 use fairkey_core::Key;
 use fairkey_openrouter::ChatRequest;
-use fairkey_strategy::{Limit, LimitSet, LimitsConfig, WeightedLeastInFlight};
+use fairkey_strategy::{CeilingsConfig, Limit, LimitSet, LimitsConfig, WeightedLeastInFlight};
 
 use super::scene::{ACCOUNTS, Limits, Scene, WINDOW};
 use crate::caller::{Caller as _, End, secret};
 use crate::network::Network;
 use crate::three_strikes::ThreeStrikes;
-use crate::world::{DEADLINES, World};
+use crate::world::World;
 
 /// A way to get calls answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,14 +98,19 @@ impl System {
             .keys(keys)
             .base_url(world.mock().base_url())
             .transport(Arc::new(network))
-            .deadlines(DEADLINES)
             .wall_clock(world.wall_clock())
             .max_wait(scene.max_wait)
+            // What is taken for a minute is scaled like everything else.
+            .learn_limits(Some(CeilingsConfig {
+                window: WINDOW,
+                ..CeilingsConfig::default()
+            }))
             .seed(7);
         builder = match self {
             Self::Known => builder.limits(known(scene)),
             Self::LeastInFlight => builder
                 .strategy(WeightedLeastInFlight::new())
+                .learn_limits(None)
                 .default_gates(true),
             Self::Untold | Self::ThreeStrikes => builder,
         };
