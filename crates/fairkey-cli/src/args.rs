@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use fairkey_batch::{Concurrency, Format};
+use fairkey_gateway::ListenAddr;
 use fairkey_mock::Timestamp;
 
 pub(crate) use self::catalog::{CatalogArgs, ModelsArgs, ModelsCommand, RouteArgs, ShowArgs};
@@ -193,9 +194,9 @@ Examples:
 
 Exit codes: 0 ended on a signal, 2 usage, configuration or address, 3 calls were cut off.")]
 pub(crate) struct ServeArgs {
-    /// The address to listen on, of this machine only; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4210", value_parser = address)]
-    pub(crate) listen: SocketAddr,
+    /// The address to listen on, or unix:PATH; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4210")]
+    pub(crate) listen: ListenAddr,
     /// Pass paths that are not known on with a key, instead of answering 404.
     #[arg(long)]
     pub(crate) pass_unknown_paths: bool,

@@ -34,7 +34,7 @@ use self::places::Places;
 use self::position::Position;
 use self::secret::Secret;
 
-pub(crate) use self::duration::duration;
+pub(crate) use self::duration::{duration, text as duration_text};
 pub(crate) use self::file::{Retry, StrategyName};
 pub(crate) use self::queue::Queue;
 pub(crate) use self::secret::{Oddity, SecretFrom, tidy};

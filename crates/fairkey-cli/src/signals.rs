@@ -34,7 +34,7 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     /// The terminal was closed.
     #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -45,7 +45,15 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: Some(signal(SignalKind::hangup())?),
+        })
+    }
+
+    /// Those that ask a service to end: its terminal may be closed.
+    pub(crate) fn of_an_end() -> io::Result<Self> {
+        Ok(Self {
+            hangup: None,
+            ..Self::new()?
         })
     }
 
@@ -54,8 +62,48 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            () = heard(&mut self.hangup) => {}
         }
+    }
+}
+
+#[cfg(unix)]
+async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// SIGHUP, which asks a service to read its configuration again.
+#[expect(dead_code, reason = "nothing is read again yet")]
+pub(crate) struct Hangup {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+#[expect(dead_code, reason = "nothing is read again yet")]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+
+            let signal = Some(signal(SignalKind::hangup())?);
+            Ok(Self { signal })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        heard(&mut self.signal).await;
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
     }
 }
 
@@ -63,6 +111,10 @@ impl Signals {
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {})
+    }
+
+    pub(crate) fn of_an_end() -> io::Result<Self> {
+        Self::new()
     }
 
     /// Waits for the next one.

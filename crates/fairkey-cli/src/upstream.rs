@@ -251,6 +251,18 @@ impl Upstream {
         })
     }
 
+    /// Fetches the models once, off the path of calls, so that estimates know what they cost. Without
+    /// them, calls are made all the same.
+    pub(crate) fn fetch_prices(&self) {
+        let catalog = self.client.catalog().clone();
+        tokio::spawn(async move {
+            if let Err(error) = catalog.models().await {
+                let message = format!("calls are estimated without prices: no models: {error}");
+                terminal::say(&message);
+            }
+        });
+    }
+
     /// Writes what is known of the keys, and ends the mock, if there is one.
     pub(crate) fn close(self) {
         if self.remembers

@@ -10,6 +10,7 @@ mod manage;
 mod owned;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_client::CallOptions;
@@ -116,14 +117,18 @@ pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     _peer: Peer,
+    id: String,
 ) -> Response<Outbound> {
     let (parts, body) = request.into_parts();
-    let id = shared.request_id();
     let path = parts.uri.path();
     let endpoint = Endpoint::of(&parts.method, path, parts.uri.query());
     let mut cors = None;
     let mut response = if path == "/healthz" && endpoint.is_none() {
         health()
+    } else if path == "/readyz" && endpoint.is_none() {
+        ready(shared)
+    } else if !shared.lifecycle.is_open() {
+        refuse(endpoint, &parts, &id)
     } else {
         match admit(shared, &parts) {
             Err((failure, closes)) => {
@@ -224,7 +229,7 @@ async fn treat(
                 .await
         }
         Treatment::Manage => manage::manage(shared, inbound, body).await,
-        Treatment::Unknown if shared.settings.pass_unknown_paths => {
+        Treatment::Unknown if shared.settings().pass_unknown_paths => {
             if inbound.endpoint.target.is_plain() {
                 infer::infer(shared, inbound, body).await
             } else {
@@ -243,6 +248,37 @@ fn health() -> Response<Outbound> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// Says whether calls are taken.
+fn ready(shared: &Shared) -> Response<Outbound> {
+    let lifecycle = &shared.lifecycle;
+    let (status, text) = if !lifecycle.is_open() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if lifecycle.is_starved() {
+        (StatusCode::SERVICE_UNAVAILABLE, "out of file descriptors\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    };
+    let mut response = health().map(|_| Outbound::full(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
+
+/// Says no to a call that comes while the server drains.
+fn refuse(endpoint: Option<Endpoint>, parts: &Parts, id: &str) -> Response<Outbound> {
+    let message = "the gateway is shutting down: try again, at another one or when it is back";
+    let failure = Failure::new(Reason::ShuttingDown, message).with_retry_after(BACK_AFTER);
+    let format = endpoint.map_or(Format::Chat, |it| it.operation.format());
+    let mut response = failed(&failure, format, id);
+    if parts.version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// When it makes sense to look for a gateway that has shut down.
+const BACK_AFTER: Duration = Duration::from_secs(1);
 
 fn no_such_path(parts: &Parts) -> Failure {
     let path: String = parts.uri.path().chars().take(200).collect();
@@ -263,7 +299,7 @@ fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
 
 /// Reads a body whole, as far as allowed.
 async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Failure> {
-    let limit = shared.settings.max_body_bytes;
+    let limit = shared.settings().max_body_bytes;
     let read = Body::new(body).collect_bounded(limit).await;
     read.map_err(|error| {
         if error.is_too_large() {

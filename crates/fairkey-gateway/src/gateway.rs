@@ -10,6 +10,7 @@ use fairkey_openrouter::profile::Profiles;
 
 use crate::catalogue::Catalogue;
 use crate::homes::Homes;
+use crate::lifecycle::Lifecycle;
 use crate::relay::{Accounts, Ended};
 use crate::{Guard, GuardError, Origins, Settings, SpendStore, Tenants};
 
@@ -25,8 +26,11 @@ pub struct Gateway {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) settings: Settings,
-    pub(crate) profiles: Profiles,
+    settings: RwLock<Arc<Settings>>,
+    profiles: RwLock<Arc<Profiles>>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Of the listener for operators, which outlives the others' calls.
+    pub(crate) admins: Arc<Lifecycle>,
     /// The upstream, as the client has it.
     pub(crate) base_url: String,
     pub(crate) homes: Homes,
@@ -44,22 +48,36 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("client", &self.client)
-            .field("settings", &self.settings)
+            .field("settings", &self.settings())
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
+    /// Returns the settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the routes there are now.
+    pub(crate) fn profiles(&self) -> Arc<Profiles> {
+        Arc::clone(&self.profiles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Returns the tenants there are now.
     pub(crate) fn tenants(&self) -> Arc<Tenants> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&tenants)
     }
 
-    /// Returns a name for a request that no other has.
-    pub(crate) fn request_id(&self) -> String {
+    /// Returns a number for a request that no other has.
+    pub(crate) fn number(&self) -> u64 {
         // Relaxed: only that no number comes twice.
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns the name of a request.
+    pub(crate) fn request_id(&self, number: u64) -> String {
         format!("req-{:016x}", mix(self.seed.wrapping_add(number)))
     }
 }
@@ -127,6 +145,19 @@ impl Gateway {
         }
         *all = Arc::new(tenants);
         Ok(())
+    }
+
+    /// Takes other settings for the calls and connections that come from now on. How much is kept of
+    /// the catalogue, and how many things are remembered, stays as it was at the start.
+    pub fn set_settings(&self, settings: Settings) {
+        let mut current = (self.shared.settings.write()).unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(settings);
+    }
+
+    /// Takes other routes for the calls that come from now on.
+    pub fn set_profiles(&self, profiles: Profiles) {
+        let mut current = (self.shared.profiles.write()).unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(profiles);
     }
 
     /// Returns the client.
@@ -208,8 +239,10 @@ impl GatewayBuilder {
             catalogue: Catalogue::new(&self.settings),
             accounts: Accounts::new(self.client.clone(), self.listeners),
             client: self.client,
-            settings: self.settings,
-            profiles: self.profiles,
+            settings: RwLock::new(Arc::new(self.settings)),
+            profiles: RwLock::new(Arc::new(self.profiles)),
+            lifecycle: Arc::new(Lifecycle::new()),
+            admins: Arc::new(Lifecycle::new()),
             base_url,
             guard,
             tenants: RwLock::new(Arc::new(self.tenants)),

@@ -6,7 +6,9 @@
 //! | --- | --- |
 //! | `gateway` | what all connections share, and how it is built |
 //! | `settings` | what can be set |
-//! | `server` | the listener, its connections, and how they end |
+//! | `server` | listeners, their connections, and how they end |
+//! | `lifecycle` | whether calls are taken, and which are under way |
+//! | `admin` | what operators may ask, and say |
 //! | `endpoint` | which path is what: inference, job, file, catalogue, administration |
 //! | `dispatch` | one request, from its head to its answer |
 //! | `catalogue` | answers that are the same for everybody |
@@ -23,6 +25,7 @@
 //! | `access_log` | one line of JSON for each request |
 
 mod access_log;
+mod admin;
 mod catalogue;
 mod dispatch;
 mod endpoint;
@@ -32,6 +35,7 @@ mod gateway;
 mod guard;
 mod headers;
 mod homes;
+mod lifecycle;
 mod limits;
 mod metrics;
 mod record;
@@ -51,7 +55,9 @@ pub use metrics::{Metrics, MetricsConfig, MetricsText};
 pub use record::CallRecord;
 pub use relay::{End, Ended};
 pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
-pub use server::Serving;
+pub use server::{Drained, ListenAddr, Listener, ParseListenAddrError, Serving};
+#[cfg(feature = "tls")]
+pub use server::{Tls, TlsError};
 pub use settings::{Departure, Settings};
 pub use spend::{SpendConfig, SpendRow, SpendStore};
 pub use tenant::{

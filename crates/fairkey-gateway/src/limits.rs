@@ -29,6 +29,11 @@ pub struct ServerLimits {
     /// How long a connection may be without a request. Default 75 s: a little longer than the
     /// pools of the usual clients keep one, so that they close first.
     pub idle_time: Duration,
+    /// The most calls under way at a time in one connection of HTTP/2. Default 128.
+    pub streams: u32,
+    /// How many streams of one connection of HTTP/2 may be reset before they are looked at; beyond
+    /// it the connection is closed. Default 32.
+    pub resets: usize,
 }
 
 impl Default for ServerLimits {
@@ -41,6 +46,8 @@ impl Default for ServerLimits {
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(300),
             idle_time: Duration::from_secs(75),
+            streams: 128,
+            resets: 32,
         }
     }
 }
@@ -63,6 +70,10 @@ impl ServerLimits {
             Err(("body_bytes", "must be at least 1"))
         } else if self.connections == 0 {
             Err(("connections", "must be at least 1"))
+        } else if self.streams == 0 {
+            Err(("streams", "must be at least 1"))
+        } else if self.resets == 0 {
+            Err(("resets", "must be at least 1"))
         } else if [self.head_time, self.body_time, self.idle_time].contains(&Duration::ZERO) {
             Err((
                 "head_time",

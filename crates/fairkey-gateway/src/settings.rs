@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fairkey_core::ApiKey;
 
-use crate::Operation;
+use crate::{Operation, ServerLimits};
 
 /// What can be set about a gateway. Every field has a default.
 ///
@@ -43,8 +43,9 @@ pub struct Settings {
     /// How many jobs, files and generations are remembered with the key that they belong to; the
     /// oldest go first. Default 65,536.
     pub remembered: usize,
-    /// How long a head of a request may take. Default 30 s.
-    pub head_timeout: Duration,
+    /// Bounds against abuse. Of its bounds, that on bodies is not used here: see
+    /// [`max_body_bytes`](Self::max_body_bytes).
+    pub limits: ServerLimits,
 }
 
 impl Default for Settings {
@@ -60,7 +61,7 @@ impl Default for Settings {
             catalogue_max_age: Duration::from_secs(300),
             catalogue_max_bytes: 32 << 20,
             remembered: 65_536,
-            head_timeout: Duration::from_secs(30),
+            limits: ServerLimits::default(),
         }
     }
 }

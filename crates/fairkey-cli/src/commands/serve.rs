@@ -2,14 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use fairkey_gateway::{Departure, Gateway, Settings};
-use tokio::net::TcpListener;
+use fairkey_gateway::{Departure, Drained, Gateway, ListenAddr, Listener, Settings};
 
 use crate::args::ServeArgs;
 use crate::exit::Exit;
 use crate::signals::Signals;
 use crate::upstream::{Purpose, Upstream};
-use crate::{files, terminal};
+use crate::{config, files, table, terminal};
 
 /// How many connections it should be able to hold, of callers and to the upstream together.
 const CONNECTIONS: usize = 8_192;
@@ -17,9 +16,9 @@ const CONNECTIONS: usize = 8_192;
 /// Serves until a signal comes.
 pub(crate) async fn serve(args: ServeArgs) -> Exit {
     match run(&args).await {
-        Ok(true) => Exit::Done,
-        Ok(false) => {
-            terminal::warn("calls under way were cut off");
+        Ok(drained) if drained.is_whole() => Exit::Done,
+        Ok(drained) => {
+            terminal::warn(&cut(&drained));
             Exit::Stopped
         }
         Err(message) => {
@@ -29,9 +28,25 @@ pub(crate) async fn serve(args: ServeArgs) -> Exit {
     }
 }
 
-/// Returns whether all calls came to their ends.
-async fn run(args: &ServeArgs) -> Result<bool, String> {
-    if !args.listen.ip().is_loopback() {
+/// Says what was cut off, by the names that callers have, too.
+fn cut(drained: &Drained) -> String {
+    let calls = table::count(drained.cut as u64, "call");
+    let more = drained.cut.saturating_sub(drained.requests.len());
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "cut off {calls} under way: {}{more}",
+        drained.requests.join(", ")
+    )
+}
+
+/// Returns what had to be cut off in the end.
+async fn run(args: &ServeArgs) -> Result<Drained, String> {
+    if let ListenAddr::Tcp(addr) = args.listen
+        && !addr.ip().is_loopback()
+    {
         return Err(format!(
             "{} can be reached by other machines, and there are no client tokens, so that anybody \
              there could spend your money; listen on 127.0.0.1",
@@ -39,11 +54,11 @@ async fn run(args: &ServeArgs) -> Result<bool, String> {
         ));
     }
     let mut signals =
-        Signals::new().map_err(|error| format!("signals cannot be heard: {error}"))?;
+        Signals::of_an_end().map_err(|error| format!("signals cannot be heard: {error}"))?;
     files::raise_limit(CONNECTIONS);
     let upstream = Upstream::open(&args.upstream, Purpose::Gateway).await?;
     upstream.warn();
-    let listener = TcpListener::bind(args.listen)
+    let listener = Listener::bind(&args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let mut settings = Settings::default();
@@ -61,19 +76,42 @@ async fn run(args: &ServeArgs) -> Result<bool, String> {
         )
         .build();
     let serving = gateway
-        .serve(listener)
+        .serve_on(listener)
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let watch = upstream.watch();
     terminal::say(&format!("serving {}", upstream.describe()));
     // Whoever started it may read only this line, or nothing; it serves all the same.
-    let _ = terminal::print(&format!("listening on http://{}\n", serving.addr()));
-    signals.next().await;
-    let whole = tokio::select! {
-        whole = serving.shutdown(args.grace) => whole,
-        // The second signal leaves at once.
-        () = signals.next() => false,
+    let local = match serving.local() {
+        ListenAddr::Tcp(addr) => format!("http://{addr}"),
+        local @ ListenAddr::Unix(_) => local.to_string(),
     };
+    let _ = terminal::print(&format!("listening on {local}\n"));
+    upstream.fetch_prices();
+    tokio::select! {
+        () = signals.next() => {}
+        () = gateway.draining() => {}
+    }
+    // No call is taken from here on, whatever else there is to do.
+    gateway.drain();
+    match gateway.in_flight() {
+        0 => {}
+        calls => terminal::say(&format!(
+            "draining: {} under way, for {} at most; the second signal ends at once",
+            table::count(calls as u64, "call"),
+            config::duration_text(args.grace),
+        )),
+    }
+    let grace = async {
+        tokio::select! {
+            () = gateway.idle() => {}
+            () = tokio::time::sleep(args.grace) => {}
+            // The second signal leaves at once.
+            () = signals.next() => {}
+        }
+    };
+    grace.await;
+    let drained = serving.abort().await;
     drop(watch);
     upstream.close();
-    Ok(whole)
+    Ok(drained)
 }

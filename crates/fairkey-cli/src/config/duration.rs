@@ -32,7 +32,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Returns a duration as it would be written: in the largest unit that leaves a whole number.
-pub(super) fn text(duration: Duration) -> String {
+pub(crate) fn text(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, size) in [
         ("d", 86_400_000),

@@ -72,7 +72,7 @@ impl Call {
     }
 
     pub(super) fn departure(&self) -> Departure {
-        self.shared.settings.departure(self.operation)
+        self.shared.settings().departure(self.operation)
     }
 
     fn account(&mut self, served: &Served, response: &Response<LeasedBody>) -> Account {

@@ -55,7 +55,7 @@ impl Asked {
 
     fn look(&mut self, shared: &Shared, inbound: &Inbound) -> Result<(), Failure> {
         let path = inbound.endpoint.target.below();
-        let routed = shared.profiles.apply(path, &self.body);
+        let routed = shared.profiles().apply(path, &self.body);
         let routed = routed.map_err(|error| Failure::new(Reason::BadRequest, error.to_string()))?;
         let is_routed = routed.is_some();
         if let Some(routed) = routed {

@@ -42,7 +42,7 @@ pub(super) async fn infer(
         };
         return Ok(answered.into_response());
     }
-    let every = shared.settings.comment_after;
+    let every = shared.settings().comment_after;
     let mut sent = Box::pin(Departing::new(sent, departure, Answered::leave));
     match timeout(every, &mut sent).await {
         Ok(answered) => Ok(answered.into_response()),
@@ -64,7 +64,7 @@ pub(super) async fn upload(
     inbound: &Inbound,
     body: Incoming,
 ) -> Result<Answered, Failure> {
-    let limit = shared.settings.max_upload_bytes;
+    let limit = shared.settings().max_upload_bytes;
     if body.size_hint().lower() > limit {
         return Err(too_large(limit));
     }

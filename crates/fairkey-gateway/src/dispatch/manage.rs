@@ -18,7 +18,7 @@ pub(super) async fn manage(
     inbound: Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
-    let Some(key) = &shared.settings.management_key else {
+    let Some(key) = shared.settings().management_key.clone() else {
         let message = format!(
             "{} administers an account, which this gateway is not configured for; ask OpenRouter \
              itself, with a management key",
@@ -28,7 +28,7 @@ pub(super) async fn manage(
     };
     let body = read(shared, body).await?;
     let request = inbound.upstream(shared, Body::full(body))?;
-    let sent = shared.client.send_with(key, request).await;
+    let sent = shared.client.send_with(&key, request).await;
     let sent = sent.map_err(|error| Failure::of_call(&error))?;
     let (parts, body) = sent.into_parts();
     Ok(respond(parts.status, parts.headers, Outbound::Plain(body)))

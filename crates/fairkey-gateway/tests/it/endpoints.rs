@@ -196,7 +196,7 @@ async fn calls_under_way_end_before_the_server_does() {
         let addr = serving.addr();
         let body = response.into_body().collect_bounded(1 << 20);
         let (all, body) = tokio::join!(serving.shutdown(std::time::Duration::from_secs(30)), body);
-        assert!(all && body.unwrap().ends_with(b"data: [DONE]\n\n"));
+        assert!(all.is_whole() && body.unwrap().ends_with(b"data: [DONE]\n\n"));
         let late = tokio::net::TcpStream::connect(addr).await;
         assert!(late.is_err(), "nobody listens any more");
     })

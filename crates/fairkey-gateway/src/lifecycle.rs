@@ -1,0 +1,203 @@
+//! Whether calls are taken, and which are under way: [`Lifecycle`].
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fairkey_transport::BoxError;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{Notify, watch};
+
+use crate::relay::Outbound;
+use crate::server::Activity;
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Calls are taken.
+    Open,
+    /// Those under way go on, and others are refused.
+    Draining,
+    /// Everything is dropped.
+    Closed,
+}
+
+/// Calls are spread over so many sets, so that connections seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// What all listeners of one gateway share about its beginning and end.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    stage: watch::Sender<Stage>,
+    live: [Mutex<HashSet<u64>>; SHARDS],
+    count: AtomicUsize,
+    idle: Notify,
+    is_starved: AtomicBool,
+}
+
+impl Lifecycle {
+    pub(crate) fn new() -> Self {
+        Self {
+            stage: watch::Sender::new(Stage::Open),
+            live: std::array::from_fn(|_| Mutex::default()),
+            count: AtomicUsize::new(0),
+            idle: Notify::new(),
+            is_starved: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        *self.stage.borrow() == Stage::Open
+    }
+
+    /// Goes on to a stage; never back. Returns whether that was news.
+    pub(crate) fn advance(&self, to: Stage) -> bool {
+        self.stage.send_if_modified(|stage| {
+            let is_news = *stage < to;
+            *stage = (*stage).max(to);
+            is_news
+        })
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// Notes whether a connection had to be turned away for want of a file descriptor.
+    pub(crate) fn set_starved(&self, is_starved: bool) {
+        // Relaxed: a hint for whoever asks how things are.
+        if self.is_starved.load(Ordering::Relaxed) != is_starved {
+            self.is_starved.store(is_starved, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_starved(&self) -> bool {
+        self.is_starved.load(Ordering::Relaxed)
+    }
+
+    /// Notes a call, until the answer's body is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, number: u64, activity: &Arc<Activity>) -> Live {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.shard(number).insert(number);
+        activity.begin();
+        Live {
+            lifecycle: Arc::clone(self),
+            activity: Arc::clone(activity),
+            number,
+        }
+    }
+
+    /// Returns how many calls are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Returns up to `most` of the calls under way, by number.
+    pub(crate) fn numbers(&self, most: usize) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for shard in &self.live {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.extend(shard.iter().take(most - numbers.len()));
+        }
+        numbers
+    }
+
+    /// Waits until no call is under way.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            // Before the look, so that nothing happens in between unheard.
+            idle.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    fn shard(&self, number: u64) -> MutexGuard<'_, HashSet<u64>> {
+        let shard = &self.live[(number % SHARDS as u64) as usize];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One call under way.
+#[derive(Debug)]
+pub(crate) struct Live {
+    lifecycle: Arc<Lifecycle>,
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.activity.end();
+        self.lifecycle.shard(self.number).remove(&self.number);
+        if self.lifecycle.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.lifecycle.idle.notify_waiters();
+        }
+    }
+}
+
+/// An answer that is a call under way until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LiveBody {
+    pub(crate) body: Outbound,
+    pub(crate) _live: Live,
+}
+
+impl HttpBody for LiveBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_last_call_hears_of_its_end() {
+        let lifecycle = Arc::new(Lifecycle::new());
+        let activity = Arc::new(Activity::default());
+        lifecycle.idle().await;
+        let calls: Vec<Live> = (0..20).map(|n| lifecycle.enter(n, &activity)).collect();
+        assert_eq!(lifecycle.numbers(100).len(), 20);
+        assert_eq!(lifecycle.numbers(3).len(), 3);
+        let waiting = tokio::spawn({
+            let lifecycle = Arc::clone(&lifecycle);
+            async move { lifecycle.idle().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(calls);
+        waiting.await.unwrap();
+        assert_eq!((lifecycle.count(), lifecycle.numbers(9).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_stage_is_never_taken_back() {
+        let lifecycle = Lifecycle::new();
+        assert!(lifecycle.is_open());
+        assert!(lifecycle.advance(Stage::Closed));
+        assert!(!lifecycle.advance(Stage::Draining));
+        assert!(!lifecycle.is_open());
+    }
+}
