@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use fairkey_core::{Ask, Candidate, Gated, KeySet, Registry, Report, Strategy, Timestamp, Turn};
 
-use crate::limits::{Need, Plane, WHOLE};
+use crate::limits::{Need, Plane, STEPS};
 use crate::{Limits, sticky};
 use slow_start::SlowStart;
-
-/// How many steps headroom is compared in.
-const STEPS: u64 = 20;
 
 /// Up to so many slots every key is looked at; above, as many as [`SAMPLES`].
 const SCANNED: usize = 64;
@@ -19,8 +16,9 @@ const SCANNED: usize = 64;
 /// How many keys are drawn where there are too many to look at all.
 const SAMPLES: usize = 8;
 
-/// A session stays with its key while so much headroom is left there: a fifth.
-const ENOUGH: u64 = WHOLE / 5;
+/// A session stays with its key while no more steps of headroom are used there: while more than a
+/// fifth is left.
+const ENOUGH: u64 = STEPS / 5 * 4 - 1;
 
 /// Picks the key whose limits have the most room left, in steps of 5 %; among those the one with
 /// the least `(calls in flight + 1) / weight`, and among those one by chance.
@@ -80,7 +78,7 @@ impl Headroom {
         view: &View<'_>,
     ) -> Option<Candidate<'a>> {
         let home = sticky::home(affinity, turn)?;
-        (view.headroom(home) >= ENOUGH).then_some(home)
+        (view.steps(home) <= ENOUGH).then_some(home)
     }
 
     /// Returns the best of the keys on offer.
@@ -90,11 +88,10 @@ impl Headroom {
             return best_of_some(turn, |key| Some(view.rank(key)));
         }
         match view.accounts {
-            Some(accounts) => turn.least_loaded_by(|key| {
-                let left = accounts.glance(key.account().index(), view.now);
-                steps_used(left)
-            }),
-            None => turn.least_loaded_by(|key| steps_used(view.headroom(key))),
+            Some(accounts) => {
+                turn.least_loaded_by(|key| accounts.glance(key.account().index(), view.now))
+            }
+            None => turn.least_loaded_by(|key| view.steps(key)),
         }
     }
 
@@ -107,9 +104,9 @@ impl Headroom {
         } else {
             let steps = |key| {
                 if start.admits(key) {
-                    steps_used(view.headroom(key))
+                    view.steps(key)
                 } else {
-                    u64::MAX
+                    STEPS + 1
                 }
             };
             turn.least_loaded_by(steps).filter(|key| start.admits(*key))
@@ -136,16 +133,10 @@ fn best_of_some<'a>(
     best.map(|(_, key)| key)
 }
 
-/// Returns how many steps of headroom are used, where so much of [`WHOLE`] is left.
-#[inline]
-fn steps_used(left: u64) -> u64 {
-    (WHOLE - left) * STEPS / WHOLE
-}
-
 /// What is known before any key is looked at.
 struct View<'a> {
     limits: &'a Limits,
-    need: Need<'a>,
+    need: Need,
     tiny: bool,
     /// Where only accounts have limits and the call is tiny: all there is to look at.
     accounts: Option<&'a Plane>,
@@ -160,22 +151,22 @@ impl<'a> View<'a> {
         Self {
             limits,
             tiny,
-            accounts: need.accounts_only().filter(|_| tiny),
+            accounts: limits.accounts_only(&need).filter(|_| tiny),
             need,
             now: now.as_nanos(),
         }
     }
 
     #[inline]
-    fn headroom(&self, key: Candidate<'_>) -> u64 {
-        (self.limits).headroom_of(key, &self.need, self.now, self.tiny)
+    fn steps(&self, key: Candidate<'_>) -> u64 {
+        (self.limits).steps_of(key, &self.need, self.now, self.tiny)
     }
 
     /// Returns what is compared: steps of headroom that are used, then the load; smaller is
     /// better.
     #[inline]
     fn rank(&self, key: Candidate<'_>) -> u64 {
-        let used = steps_used(self.headroom(key));
+        let used = self.steps(key);
         // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
         used << 59 | key.load_with_one_more().min((1 << 59) - 1)
     }

@@ -17,7 +17,8 @@ use fairkey_core::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use fairkey_core::{Ask, At, Candidate, KeySet, SlotBits, Timestamp};
 
 use crate::{Group, is_free_model};
-pub(crate) use cell::WHOLE;
+pub(crate) use cell::STEPS;
+use cell::{WHOLE, steps_used};
 use config::DIMENSIONS;
 pub(crate) use plane::Plane;
 use plane::{MODELS, Models};
@@ -156,27 +157,30 @@ impl Error for LimitError {}
 
 /// What one ask needs, and which kinds of groups it is counted in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Need<'a> {
+pub(crate) struct Need {
     amounts: Amounts,
-    planes: [Option<&'a Plane>; 4],
+    /// A bit for each kind.
+    kinds: u32,
+    /// The number of its model, where that has limits.
     model: usize,
-    /// Whether it is counted by its model, too.
-    by_model: bool,
 }
 
-impl<'a> Need<'a> {
-    /// Returns the groups that are accounts, where the ask is counted in no others.
-    #[inline]
-    pub(crate) fn accounts_only(&self) -> Option<&'a Plane> {
-        let others = self.planes[KEY as usize].is_some() || self.by_model;
-        self.planes[ACCOUNT as usize].filter(|_| !others)
-    }
-
+impl Need {
     /// Returns whether no kind of group that the ask belongs to has limits.
     #[inline]
     pub(crate) fn is_unlimited(&self) -> bool {
-        self.planes.iter().all(Option::is_none)
+        self.kinds == 0
     }
+}
+
+/// The kinds that are set in `bits`, the first first.
+#[inline]
+fn kinds(mut bits: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let kind = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (kind <= MODEL).then_some(kind)
+    })
 }
 
 impl Limits {
@@ -330,8 +334,8 @@ impl Limits {
     /// last fifth counts.
     #[must_use]
     pub fn headroom(&self, key: Candidate<'_>, ask: &Ask<'_>, now: Timestamp) -> f64 {
-        let headroom = self.headroom_of(key, &self.need(ask), now.as_nanos(), false);
-        headroom as f64 / WHOLE as f64
+        let used = self.part_used(key, &self.need(ask), now.as_nanos());
+        WHOLE.saturating_sub(used) as f64 / WHOLE as f64
     }
 
     /// Replaces the configuration. A limit that it changes is set for all of `keys`; what it does
@@ -436,80 +440,93 @@ impl Limits {
 
     /// Returns what `ask` needs, and of which groups.
     #[inline]
-    pub(crate) fn need(&self, ask: &Ask<'_>) -> Need<'_> {
-        let in_use = self.in_use.load(Ordering::Relaxed);
+    pub(crate) fn need(&self, ask: &Ask<'_>) -> Need {
         let mut need = Need {
             amounts: amounts(&ask.cost),
-            planes: [None; 4],
+            kinds: self.in_use.load(Ordering::Relaxed),
             model: 0,
-            by_model: false,
         };
-        for kind in [KEY, ACCOUNT] {
-            if in_use & 1 << kind != 0 {
-                need.planes[kind as usize] = Some(&self.planes[kind as usize]);
-            }
-        }
-        if in_use & (1 << FREE | 1 << MODEL) != 0
-            && let Some(model) = ask.model
-        {
-            self.add_model(&mut need, in_use, model);
+        if need.kinds & (1 << FREE | 1 << MODEL) != 0 {
+            (need.kinds, need.model) = self.kinds_of(ask.model, need.kinds);
         }
         need
     }
 
+    /// Returns which kinds of groups a call for that model is counted in, of those `in_use`, and
+    /// the number of the model.
     #[inline(never)]
-    fn add_model<'a>(&'a self, need: &mut Need<'a>, in_use: u32, model: &str) {
-        if in_use & 1 << FREE != 0 && is_free_model(model) {
-            need.planes[FREE as usize] = Some(&self.planes[FREE as usize]);
-            need.by_model = true;
+    fn kinds_of(&self, model: Option<&str>, in_use: u32) -> (u32, usize) {
+        let mut kinds = in_use & (1 << KEY | 1 << ACCOUNT);
+        let Some(name) = model else {
+            return (kinds, 0);
+        };
+        if in_use & 1 << FREE != 0 && is_free_model(name) {
+            kinds |= 1 << FREE;
         }
         if in_use & 1 << MODEL != 0
-            && let Some((number, plane)) = self.models.find(model)
+            && let Some((number, _)) = self.models.find(name)
         {
-            need.model = number;
-            need.by_model = true;
-            need.planes[MODEL as usize] = Some(plane);
+            return (kinds | 1 << MODEL, number);
         }
+        (kinds, 0)
+    }
+
+    /// Returns the groups of one kind; those of the model of that number.
+    #[inline]
+    fn groups(&self, kind: u32, model: usize) -> Option<&Plane> {
+        if kind == MODEL {
+            return self.models.get(model);
+        }
+        self.planes.get(kind as usize)
+    }
+
+    /// Returns the groups that are accounts, where `need` is counted in no others.
+    #[inline]
+    pub(crate) fn accounts_only(&self, need: &Need) -> Option<&Plane> {
+        (need.kinds == 1 << ACCOUNT).then(|| &self.planes[ACCOUNT as usize])
     }
 
     /// Returns whether `need` is hardly more than the least that a call needs, for every group.
     #[inline]
-    pub(crate) fn is_tiny(&self, need: &Need<'_>) -> bool {
+    pub(crate) fn is_tiny(&self, need: &Need) -> bool {
         fits_all(&need.amounts, &self.tiny)
     }
 
-    /// Returns what would be left of [`WHOLE`], of the dimension and group of which least would;
-    /// where `tiny` says that `need` is hardly more than the least, what the least call leaves.
+    /// Returns how many of [`STEPS`] would be used, of the dimension and group of which most would
+    /// be; where `tiny` says that `need` is hardly more than the least, what the least call uses.
     #[inline]
-    pub(crate) fn headroom_of(
-        &self,
-        key: Candidate<'_>,
-        need: &Need<'_>,
-        now: u64,
-        tiny: bool,
-    ) -> u64 {
-        let of = |plane: &Plane, index| {
-            if tiny {
-                return plane.glance(index, now);
-            }
-            plane.at(index).map_or(WHOLE, |(cell, place)| {
-                cell.headroom(now, &need.amounts, &place)
+    pub(crate) fn steps_of(&self, key: Candidate<'_>, need: &Need, now: u64, tiny: bool) -> u64 {
+        if !tiny {
+            return steps_used(self.part_used(key, need, now));
+        }
+        self.most(key, need, |plane, index| plane.glance(index, now))
+    }
+
+    /// Returns how much would be used of [`WHOLE`], of the dimension and group of which most would
+    /// be.
+    fn part_used(&self, key: Candidate<'_>, need: &Need, now: u64) -> u64 {
+        self.most(key, need, |plane, index| {
+            let cell = plane.at(index);
+            cell.map_or(0, |(cell, place)| {
+                cell.part_used(now, &need.amounts, &place)
             })
-        };
-        let account = key.account().index();
-        let mut least = WHOLE;
-        if let Some(plane) = need.planes[ACCOUNT as usize] {
-            least = of(plane, account);
-        }
-        if let Some(plane) = need.planes[KEY as usize] {
-            least = least.min(of(plane, key.slot().index()));
-        }
-        if need.by_model {
-            for plane in need.planes[FREE as usize..].iter().flatten() {
-                least = least.min(of(plane, account));
+        })
+    }
+
+    /// Returns the most that `of` says of the groups of `key` that `need` is counted in.
+    #[inline]
+    fn most(&self, key: Candidate<'_>, need: &Need, of: impl Fn(&Plane, usize) -> u64) -> u64 {
+        let mut most = 0;
+        for kind in kinds(need.kinds) {
+            if let Some(plane) = self.groups(kind, need.model) {
+                let index = match kind {
+                    KEY => key.slot().index(),
+                    _ => key.account().index(),
+                };
+                most = most.max(of(plane, index));
             }
         }
-        least
+        most
     }
 
     /// Returns the time of the last look by an explanation.
@@ -521,8 +538,8 @@ impl Limits {
     fn bar(&self, at: &At<'_>) -> Option<(u32, Bar)> {
         let need = self.need(at.ask);
         let mut last: Option<(u32, Bar)> = None;
-        for (kind, plane) in (0..).zip(need.planes) {
-            if let Some(plane) = plane
+        for kind in kinds(need.kinds) {
+            if let Some(plane) = self.groups(kind, need.model)
                 && let Some((cell, _)) = plane.of(at.key)
                 && let Some(bar) = cell.bar(at.now.as_nanos(), &need.amounts)
                 && last.is_none_or(|(_, last)| bar.until >= last.until)
@@ -534,11 +551,11 @@ impl Limits {
     }
 
     #[cold]
-    fn roll_back(&self, at: &At<'_>, need: &Need<'_>, ticket: u64) {
-        for (kind, plane) in (0..).zip(need.planes) {
+    fn roll_back(&self, at: &At<'_>, need: &Need, ticket: u64) {
+        for kind in kinds(need.kinds) {
             let bits = bits_of(ticket, kind);
             if bits != 0
-                && let Some(plane) = plane
+                && let Some(plane) = self.groups(kind, need.model)
                 && let Some((cell, place)) = plane.of(at.key)
             {
                 cell.undo(bits, at.now.as_nanos(), &need.amounts, &place);

@@ -4,6 +4,9 @@ use super::{Bits, Turn, nth_bit};
 use crate::sync::Ordering;
 use crate::{Candidate, Slot};
 
+/// More calls of one key than these are not told apart where something else comes first.
+const MOST_CALLS: u32 = (1 << 19) - 2;
+
 impl<'a> Turn<'a> {
     /// Returns the offered key whose `cost` is least; among equals one by chance, each with the
     /// same probability. `cost` is asked once or twice for each key.
@@ -62,39 +65,49 @@ impl<'a> Turn<'a> {
     }
 
     /// Returns, of the offered keys for which `first` is least, the one with the least
-    /// `(leases + 1) / weight`; among equals one by chance, each with the same probability. `first`
-    /// is asked once for each key where there are no more than 64 slots, otherwise up to twice.
+    /// `(leases + 1) / weight`; among equals one by chance, each with the same probability.
+    ///
+    /// `first` is from 0 to 31; more counts as 31. It is asked at most twice for each key, and once
+    /// more for those drawn: as in [`Turn::least_loaded`], a draw that meets an idle key of the
+    /// greatest weight for which it is 0 has found a least one.
     #[must_use]
     #[inline]
     pub fn least_loaded_by(
         &mut self,
         first: impl Fn(Candidate<'a>) -> u64,
     ) -> Option<Candidate<'a>> {
-        let keys = self.keys;
-        let &[word] = &*self.words else {
-            let mut least = u64::MAX;
-            self.for_each(|key| least = least.min(first(key)));
-            return self.least(|key| {
-                if first(key) <= least {
-                    key.load_with_one_more()
-                } else {
-                    u64::MAX
+        let (keys, span) = (self.keys, self.keys.span());
+        let draws = if self.words.len() == 1 { 1 } else { 4 };
+        for _ in 0..draws {
+            let slot = Slot(self.chance().below(span));
+            if self.offers(slot) {
+                let key = Candidate::new(keys, slot);
+                if key.load_with_one_more() == keys.least_load() && first(key) == 0 {
+                    return Some(key);
                 }
+            }
+        }
+        let rank = |key: Candidate<'a>, count: u32, inverse_weight: u64| {
+            // Loads are in units of 2^-40: half a million calls for each unit of weight fit.
+            let load = u64::from(count.min(MOST_CALLS) + 1) * inverse_weight;
+            first(key).min(31) << 59 | load
+        };
+        let &[word] = &*self.words else {
+            return self.least(|key| {
+                let (slot, (counts, weights)) = (key.slot(), keys.loads(key.slot().index() / 64));
+                let at = slot.index() % 64;
+                rank(key, counts[at].load(Ordering::Relaxed), weights[at])
             });
         };
         let (counts, weights) = keys.loads(0);
-        let (mut least, mut load, mut ties) = (u64::MAX, u64::MAX, 0_u64);
+        let (mut least, mut ties) = (u64::MAX, 0_u64);
         for bit in Bits(word) {
             let at = bit as usize % 64;
-            let of_key = first(Candidate::new(keys, Slot(bit)));
-            if of_key > least {
-                continue;
-            }
-            let load_of_key =
-                (u64::from(counts[at].load(Ordering::Relaxed)) + 1).saturating_mul(weights[at]);
-            if of_key < least || load_of_key < load {
-                (least, load, ties) = (of_key, load_of_key, 1 << bit);
-            } else if load_of_key == load {
+            let key = Candidate::new(keys, Slot(bit));
+            let rank = rank(key, counts[at].load(Ordering::Relaxed), weights[at]);
+            if rank < least {
+                (least, ties) = (rank, 1 << bit);
+            } else if rank == least {
                 ties |= 1 << bit;
             }
         }

@@ -108,8 +108,11 @@ fn chance_and_ties_are_even_over_any_offer() {
         assert_even(&least, open, &format!("least, {what}"));
         let loaded = pool_with(keys, &out, strategy(|turn| turn.least_loaded()));
         assert_even(&loaded, open, &format!("least loaded, {what}"));
-        let by = pool_with(keys, &out, strategy(|turn| turn.least_loaded_by(|_| 7)));
-        assert_even(&by, open, &format!("least loaded by nothing, {what}"));
+        for first in [0, 7] {
+            let by = strategy(move |turn| turn.least_loaded_by(|_| first));
+            let by = pool_with(keys, &out, by);
+            assert_even(&by, open, &format!("least loaded by {first}, {what}"));
+        }
         let one = pool_with(keys, &out, strategy(|turn| Some(turn.random_two()?.0)));
         assert_even(&one, open, &format!("one of two, {what}"));
         let other = pool_with(keys, &out, strategy(|turn| Some(turn.random_two()?.1)));

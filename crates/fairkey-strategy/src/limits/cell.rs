@@ -9,7 +9,10 @@ use super::plane::Place;
 use super::state::{Amounts, Bar, CREDIT, ENTERED, FIXED, LEAST, MOST, Settlement, State};
 
 /// All of a limit, in the unit that headroom is counted in.
-pub(crate) const WHOLE: u64 = 1 << 16;
+pub(super) const WHOLE: u64 = 1 << 16;
+
+/// How many steps headroom is compared in.
+pub(crate) const STEPS: u64 = 20;
 
 /// One group.
 ///
@@ -100,7 +103,7 @@ impl Cell {
         let Some(bits) = state.reserve(now, need) else {
             return Err(self.refuse(&mut state, now, need, place));
         };
-        self.show(&mut state, place);
+        self.show_here(&mut state, place);
         Ok(bits)
     }
 
@@ -134,7 +137,7 @@ impl Cell {
         let mut state = lock(&self.state);
         state.roll(call.ended);
         state.settle(bits, call);
-        self.show(&mut state, place);
+        self.show_here(&mut state, place);
     }
 
     /// Returns what bars `need`, for any time and without an effect.
@@ -180,23 +183,23 @@ impl Cell {
         std::array::from_fn(|at| state.room(at))
     }
 
-    /// Returns what would be left, of [`WHOLE`], of the dimension of which least would be left.
-    pub(super) fn headroom(&self, now: u64, need: &Amounts, place: &Place<'_>) -> u64 {
+    /// Returns what would be used, of [`WHOLE`] and more, of the dimension of which most would be.
+    pub(super) fn part_used(&self, now: u64, need: &Amounts, place: &Place<'_>) -> u64 {
         if now >= self.fresh_until.load(Ordering::Relaxed) {
             self.refresh(now, place);
         }
         let mut most = 0;
         let passing = self.used[..CREDIT].iter().zip(&self.inverse).zip(need);
         for ((used, inverse), need) in passing {
-            let used = used.load(Ordering::Relaxed).saturating_add(*need);
+            let used = used.load(Ordering::Relaxed).min(MOST) + need;
             most = most.max(part(used, inverse.load(Ordering::Relaxed)));
         }
         for at in FIXED {
             let used = self.used[at].load(Ordering::Relaxed);
             let inverse = self.inverse[at].load(Ordering::Relaxed);
-            most = most.max(late(part(used.saturating_add(need[at]), inverse)));
+            most = most.max(late(part(used.min(MOST) + need[at], inverse)));
         }
-        WHOLE.saturating_sub(most)
+        most
     }
 
     /// Brings what is shown up to `now`.
@@ -208,22 +211,25 @@ impl Cell {
     }
 
     /// Shows what changed.
-    #[inline]
     fn show(&self, state: &mut State, place: &Place<'_>) {
-        let (mut most, mut tight) = (0, false);
+        self.show_here(state, place);
+    }
+
+    /// The same in place, for the begin and the end of every call.
+    #[inline(always)]
+    fn show_here(&self, state: &mut State, place: &Place<'_>) {
+        let (mut most, mut tight) = (0, state.shut);
         for (at, least) in LEAST.into_iter().enumerate() {
             let used = state.used[at];
             self.used[at].store(used, Ordering::Relaxed);
-            let part = part(used.saturating_add(least), state.inverse[at]);
+            let part = part(used.min(MOST) + least, state.inverse[at]);
             most = most.max(if at < CREDIT { part } else { late(part) });
             tight |= used > state.lines[at];
         }
-        let left = WHOLE.saturating_sub(most);
         let next = state.next_change();
         self.fresh_until.store(next, Ordering::Relaxed);
-        place.show(Glance::new(next, left));
+        place.show(Glance::new(next, steps_used(most)));
         self.closed_until.store(0, Ordering::Relaxed);
-        tight |= state.shut;
         if tight != state.tight {
             state.tight = tight;
             place.mark(tight);
@@ -237,31 +243,39 @@ impl Cell {
     }
 }
 
-/// What a selection reads of every group: what the least call would leave, of [`WHOLE`], of the
-/// dimension of which least is left, and until when that is right if nothing happens. One word, so
-/// that looking at a key is one load: 17 bits, and time in steps of 2^17 ns.
+/// What a selection reads of every group: the steps of its headroom that the least call would
+/// leave used, of the dimension of which least is left, and until when that is right if nothing
+/// happens. One word, so that looking at a key is one load: 5 bits, and time in steps of 32 ns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance(pub(super) u64);
 
-const LEFT: u64 = (1 << 17) - 1;
+const USED: u64 = 31;
+const _: () = assert!(STEPS <= USED);
 
 impl Glance {
     /// Of a group without limits: all is left, for good.
-    pub(super) const NOTHING: Self = Self(!LEFT | WHOLE);
+    pub(super) const NOTHING: Self = Self(!USED);
 
-    fn new(until: u64, left: u64) -> Self {
-        Self(until & !LEFT | left)
+    fn new(until: u64, steps: u64) -> Self {
+        Self(until & !USED | steps)
     }
 
     #[inline]
     pub(super) fn is_stale(self, now: u64) -> bool {
-        now & !LEFT >= self.0 & !LEFT
+        self.0 <= now | USED
     }
 
+    /// Returns how many of [`STEPS`] are used.
     #[inline]
-    pub(super) fn left(self) -> u64 {
-        self.0 & LEFT
+    pub(super) fn steps(self) -> u64 {
+        self.0 & USED
     }
+}
+
+/// Returns how many of [`STEPS`] are used, where so much of [`WHOLE`] is; all where it is more.
+#[inline]
+pub(super) fn steps_used(part: u64) -> u64 {
+    part.min(WHOLE) * STEPS / WHOLE
 }
 
 /// Returns what counts of `part` of an allowance for a fixed period: only the last fifth of it.
@@ -274,8 +288,8 @@ fn late(part: u64) -> u64 {
     part.saturating_sub(WHOLE / 5 * 4).saturating_mul(5)
 }
 
-/// Returns how much of a limit `used` is, of [`WHOLE`].
+/// Returns how much of a limit `used` is, of [`WHOLE`]. `used` is 2^47 at the most.
 #[inline]
 fn part(used: u64, inverse: u64) -> u64 {
-    ((u128::from(used.min(MOST) * WHOLE) * u128::from(inverse)) >> 64) as u64
+    ((u128::from(used * WHOLE) * u128::from(inverse)) >> 64) as u64
 }

@@ -10,7 +10,7 @@ use fairkey_core::{
 
 use super::config::{Dimension, LimitGroup};
 use super::state::{Bar, Settlement};
-use super::{BITS, KEY, Limits, MODEL, MODEL_AT, bits_of, fits_all};
+use super::{BITS, KEY, Limits, MODEL_AT, bits_of, fits_all, kinds};
 use crate::Group;
 
 impl Gate for Limits {
@@ -29,8 +29,10 @@ impl Gate for Limits {
         }
         let need = self.need(turn.ask());
         let small = fits_all(&need.amounts, &self.small);
-        for plane in need.planes.into_iter().flatten() {
-            plane.narrow(turn, &need.amounts, small);
+        for kind in kinds(need.kinds) {
+            if let Some(plane) = self.groups(kind, need.model) {
+                plane.narrow(turn, &need.amounts, small);
+            }
         }
     }
 
@@ -46,9 +48,8 @@ impl Gate for Limits {
         let need = self.need(at.ask);
         let now = at.now.as_nanos();
         let mut ticket = (need.model as u64) << MODEL_AT;
-        let kinds = if need.by_model { 4 } else { 2 };
-        for (kind, plane) in (0..).zip(&need.planes[..kinds]) {
-            if let Some(plane) = plane
+        for kind in kinds(need.kinds) {
+            if let Some(plane) = self.groups(kind, need.model)
                 && let Some((cell, place)) = plane.of(at.key)
             {
                 match cell.enter(now, &need.amounts, &place) {
@@ -68,20 +69,16 @@ impl Gate for Limits {
     #[inline]
     fn leave(&self, key: Candidate<'_>, ticket: Ticket, report: &Report) {
         let ticket = ticket.0;
-        if ticket & ((1 << MODEL_AT) - 1) == 0 {
+        let mut left = ticket & ((1 << MODEL_AT) - 1);
+        if left == 0 {
             return;
         }
         let call = Settlement::of(report);
-        for kind in KEY..=MODEL {
+        while left != 0 {
+            let kind = left.trailing_zeros() / BITS;
             let bits = bits_of(ticket, kind);
-            if bits == 0 {
-                continue;
-            }
-            let plane = match kind {
-                MODEL => self.models.get((ticket >> MODEL_AT) as usize),
-                _ => self.planes.get(kind as usize),
-            };
-            if let Some(plane) = plane
+            left &= u64::MAX << ((kind + 1) * BITS);
+            if let Some(plane) = self.groups(kind, (ticket >> MODEL_AT) as usize)
                 && let Some((cell, place)) = plane.of(key)
             {
                 cell.leave(bits, &call, &place);

@@ -42,27 +42,29 @@ impl Plane {
         }
     }
 
-    /// Returns what a least call would leave of the group at `index`, of
-    /// [`WHOLE`](super::cell::WHOLE).
+    /// Returns how many of [`STEPS`](super::cell::STEPS) of the group at `index` a least call
+    /// would leave used.
     #[inline]
     pub(crate) fn glance(&self, index: usize, now: u64) -> u64 {
         let Some(shown) = self.glances.get(index) else {
-            return Glance::NOTHING.left();
+            return Glance::NOTHING.steps();
         };
         // Relaxed: advisory.
         let glance = Glance(shown.load(Ordering::Relaxed));
         if glance.is_stale(now) {
-            self.refresh(index, now);
-            return Glance(shown.load(Ordering::Relaxed)).left();
+            return self.look_again(index, now);
         }
-        glance.left()
+        glance.steps()
     }
 
     #[cold]
-    fn refresh(&self, index: usize, now: u64) {
+    fn look_again(&self, index: usize, now: u64) -> u64 {
         if let Some((cell, place)) = self.at(index) {
             cell.refresh(now, &place);
         }
+        let shown = self.glances.get(index);
+        let shown = shown.map_or(Glance::NOTHING.0, |shown| shown.load(Ordering::Relaxed));
+        Glance(shown).steps()
     }
 
     /// Returns the group of `key`, if it has limits, with what place it.

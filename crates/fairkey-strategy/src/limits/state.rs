@@ -60,7 +60,7 @@ impl Settlement {
         let reserved = amounts(&report.reserved);
         // What another gate refused is left in the same moment. A call that was sent and given up
         // takes longer than a tick of any clock but one that stands still.
-        let undone = report.outcome == Outcome::Neutral
+        let undone = matches!(report.outcome, Outcome::Neutral)
             && report.actual.is_none()
             && report.first_content.is_none()
             && report.ended == report.begun;
@@ -170,6 +170,9 @@ pub(super) struct State {
     /// Calls under way, limited or not.
     calls: u64,
     fixed: [Fixed; 2],
+    /// Before this time nothing that is used passes with time: it may be sooner than the first
+    /// that does, and is never later.
+    next: u64,
     /// Whether its bit in the set of the tight is set.
     pub(super) tight: bool,
 }
@@ -189,6 +192,7 @@ impl State {
             logs: [None, None],
             calls: 0,
             fixed: [Fixed::NEW; 2],
+            next: u64::MAX,
             tight: false,
         }
     }
@@ -269,6 +273,7 @@ impl State {
             }
             Dimension::InFlight | Dimension::InFlightUsd => {}
         }
+        self.look_ahead();
     }
 
     /// Takes note that the other side says so much is left, of requests or tokens for the next
@@ -291,6 +296,7 @@ impl State {
                 let fixed = &mut self.fixed[at - CREDIT];
                 self.used[at] = theirs.saturating_add(fixed.pending);
                 fixed.resets = resets.unwrap_or_else(|| fixed.next(now));
+                self.look_ahead();
             }
             Dimension::InFlight | Dimension::InFlightUsd => {}
         }
@@ -299,56 +305,62 @@ impl State {
     /// Brings what passes with time up to `now`.
     #[inline]
     pub(super) fn roll(&mut self, now: u64) {
+        if now >= self.next {
+            self.pass(now);
+        }
+    }
+
+    #[inline(never)]
+    fn pass(&mut self, now: u64) {
         for at in [REQUESTS, TOKENS] {
             if let Some(log) = &mut self.logs[at] {
                 log.forget(now, self.windows[at]);
                 self.used[at] = log.used();
             }
         }
-        if self.counted & (1 << CREDIT | 1 << QUOTA) != 0 {
-            self.roll_fixed(now);
-        }
-    }
-
-    fn roll_fixed(&mut self, now: u64) {
         for at in FIXED {
             let fixed = &mut self.fixed[at - CREDIT];
-            if fixed.is_new(now) {
+            if self.counted & 1 << at != 0 && fixed.is_new(now) {
                 self.used[at] = fixed.pending;
                 fixed.roll(now);
             }
         }
+        self.look_ahead();
     }
 
-    /// Returns when something that is used passes with time.
-    #[inline]
-    pub(super) fn next_change(&self) -> u64 {
-        let mut next = u64::MAX;
+    /// Finds out anew when something that is used passes with time.
+    fn look_ahead(&mut self) {
+        self.next = u64::MAX;
         for at in [REQUESTS, TOKENS] {
             if let Some(log) = &self.logs[at] {
-                next = next.min(log.next_change(self.windows[at]));
+                self.next = self.next.min(log.next_change(self.windows[at]));
             }
         }
         for fixed in &self.fixed {
-            next = next.min(fixed.resets);
+            self.next = self.next.min(fixed.resets);
         }
-        next
+    }
+
+    /// Returns when something that is used passes with time, at the soonest.
+    #[inline]
+    pub(super) fn next_change(&self) -> u64 {
+        self.next
     }
 
     /// Reserves `need` in all dimensions or in none. Wants to have been rolled. Returns the
     /// ticket's bits.
     #[inline]
     pub(super) fn reserve(&mut self, now: u64, need: &Amounts) -> Option<u8> {
+        // All six without a branch; that what is too large may go alone is the exception.
+        let mut over = false;
         for ((used, need), limit) in self.used.iter().zip(need).zip(&self.limits) {
-            if !fits(*used, *need, *limit) {
-                return None;
-            }
+            over |= used.saturating_add(*need) > *limit;
+        }
+        if over && !self.goes_alone(need) {
+            return None;
         }
         for at in [REQUESTS, TOKENS] {
-            if let Some(log) = &mut self.logs[at] {
-                log.add(now, need[at]);
-                self.used[at] = log.used();
-            }
+            self.log_add(at, now, need[at]);
         }
         if self.counted & 1 << IN_FLIGHT != 0 {
             self.used[IN_FLIGHT] += 1;
@@ -363,11 +375,19 @@ impl State {
                 fixed.pending += need[at];
                 if fixed.resets == u64::MAX {
                     fixed.resets = fixed.next(now);
+                    self.next = self.next.min(fixed.resets);
                 }
             }
         }
         self.calls += 1;
         Some(self.counted | ENTERED)
+    }
+
+    /// Returns whether what is more than a limit is so only where nothing is used.
+    #[cold]
+    fn goes_alone(&self, need: &Amounts) -> bool {
+        let mut limits = self.used.iter().zip(need).zip(&self.limits);
+        limits.all(|((used, need), limit)| fits(*used, *need, *limit))
     }
 
     /// Ends a call that was counted in the dimensions of `bits`. Wants to have been rolled.
@@ -407,8 +427,13 @@ impl State {
         less(&mut self.calls, 1);
     }
 
+    #[inline]
     fn log_add(&mut self, at: usize, now: u64, amount: u64) {
         if let Some(log) = &mut self.logs[at] {
+            if self.used[at] == 0 {
+                // It may be the first that the log has, and so the next that leaves.
+                self.next = (self.next).min(now.saturating_add(self.windows[at]));
+            }
             log.add(now, amount);
             self.used[at] = log.used();
         }
