@@ -308,7 +308,7 @@ fn who_would_wait_too_long_is_told_so_and_when_to_come_again() {
         let mut pass = queue.begin(NOW);
         if let Some(Next::Ask(number, _)) = queue.next(&mut pass) {
             pass.now = at(n * 100);
-            drop(queue.serve(&mut pass, number));
+            let _ = queue.serve(&mut pass, number);
             served += 1;
         }
     }
@@ -340,7 +340,7 @@ fn offer(queue: &mut Calls, room: &mut u64, now: Timestamp) -> Vec<u32> {
         };
         if u64::from(tokens) <= *room {
             *room -= u64::from(tokens);
-            drop(queue.serve(&mut pass, number));
+            let _ = queue.serve(&mut pass, number);
             served.push(tokens);
         } else if queue.refused(&mut pass, number, None, false) == Then::Look {
             queue.hold(&mut pass, number, None);

@@ -272,10 +272,10 @@ struct Rig {
 impl Rig {
     fn answer(
         &mut self,
-        next: Next<usize>,
+        next: &Next<usize>,
         pass: &mut fairkey_strategy::queue::Pass,
     ) -> Result<(), TestCaseError> {
-        let (at, number) = match next {
+        let (at, number) = match *next {
             Next::Ask(at, number) => (at, number),
             Next::Late(number) => {
                 let (came, when, _) = &self.calls[number];
@@ -318,7 +318,7 @@ impl Rig {
         let mut pass = self.queue.begin(self.now);
         let mut asked = 0;
         while let Some(next) = self.queue.next(&mut pass) {
-            self.answer(next, &mut pass)?;
+            self.answer(&next, &mut pass)?;
             asked += 1;
             prop_assert!(asked < 10_000, "a pass ends");
         }
@@ -327,7 +327,7 @@ impl Rig {
             loop {
                 let mut pass = self.queue.begin(self.now);
                 while let Some(next) = self.queue.next_of_rest(&mut rest, &mut pass) {
-                    self.answer(next, &mut pass)?;
+                    self.answer(&next, &mut pass)?;
                 }
                 if !pass.is_cut_short() {
                     break;
