@@ -33,8 +33,10 @@ impl Exchange {
     pub(crate) fn learn(&self, fault: &Fault, outcome: Outcome) -> Option<Outcome> {
         let (ceilings, held) = (self.core.ceilings.as_ref()?, self.held()?);
         let (group, excess) = asks_to_slow_down(fault, self.model())?;
-        if fault.rate_limit().is_some() {
-            // It is told, and nothing is to be guessed.
+        let told = fault.rate_limit();
+        if told.is_some_and(|told| told.limit.is_some() && told.unit.is_some()) {
+            // It is told, and nothing is to be guessed. A number alone, of nobody knows what in
+            // what time, tells nothing.
             return None;
         }
         let now = self.core.admission.pool.now();

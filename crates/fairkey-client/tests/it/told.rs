@@ -82,7 +82,9 @@ async fn a_limit_of_a_busy_model_is_told_by_its_words() {
 async fn a_limit_without_a_window_is_not_guessed() {
     let first = || refusal("Rate limit exceeded", "", "60");
     let client = after(first, LimitsConfig::default()).await;
-    assert!(uses(&client).is_empty(), "{:?}", uses(&client));
+    // What was accepted is learned from, and the number is nowhere.
+    let uses = uses(&client);
+    assert!(uses.iter().all(|it| !it.contains("of 60 ")), "{uses:?}");
 }
 
 fn about_itself(seen: &Seen) -> Reply {
