@@ -183,9 +183,10 @@ pub(crate) struct AskArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Clients of OpenAI and of OpenRouter take http://127.0.0.1:4210/api/v1 as their base URL, those of
-Anthropic http://127.0.0.1:4210/api, with any key. When it accepts, it prints \"listening on
-http://ADDR\" to standard output, and answers GET /healthz. It ends on Ctrl-C and on SIGTERM, when
-calls under way have ended; the second signal leaves at once.
+Anthropic http://127.0.0.1:4210/api, with any key; where the configuration has [[clients]], with the
+token of one of them. When it accepts, it prints \"listening on http://ADDR\" to standard output, and
+answers GET /healthz. It ends on Ctrl-C and on SIGTERM, when calls under way have ended; the second
+signal leaves at once.
 
 Examples:
     fairkey serve --mock
@@ -194,9 +195,10 @@ Examples:
 
 Exit codes: 0 ended on a signal, 2 usage, configuration or address, 3 calls were cut off.")]
 pub(crate) struct ServeArgs {
-    /// The address to listen on, or unix:PATH; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4210")]
-    pub(crate) listen: ListenAddr,
+    /// The address to listen on, or unix:PATH; one of this machine only, unless the configuration
+    /// has [[clients]]; port 0 picks a free one. Default: the configuration's, else 127.0.0.1:4210.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<ListenAddr>,
     /// Pass paths that are not known on with a key, instead of answering 404.
     #[arg(long)]
     pub(crate) pass_unknown_paths: bool,

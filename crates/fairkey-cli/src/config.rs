@@ -5,8 +5,10 @@
 
 pub(crate) mod base_url;
 mod bounds;
+mod clients;
 mod duration;
 mod file;
+pub(crate) mod gateway;
 mod hedge;
 mod limits;
 mod places;
@@ -15,6 +17,7 @@ mod profiles;
 mod queue;
 mod secret;
 mod shown;
+mod size;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -29,11 +32,14 @@ use fairkey_openrouter::profile::Profiles;
 use fairkey_strategy::{BreakerConfig, CooldownConfig, LimitSet, LimitsConfig};
 use fairkey_transport::Deadlines;
 
+use self::clients::TokenSecrets;
 use self::file::File;
+use self::gateway::Gateway;
 use self::places::Places;
 use self::position::Position;
 use self::secret::Secret;
 
+pub(crate) use self::clients::Client;
 pub(crate) use self::duration::{duration, text as duration_text};
 pub(crate) use self::file::{Retry, StrategyName};
 pub(crate) use self::queue::Queue;
@@ -80,6 +86,12 @@ pub(crate) struct Config {
     pub(crate) profiles: Profiles,
     /// What is remembered of keys between two runs.
     pub(crate) state: Option<PathBuf>,
+    /// What the gateway is to be.
+    pub(crate) gateway: Gateway,
+    /// Who may use it; where nobody is named, everybody on this machine.
+    pub(crate) clients: Vec<Client>,
+    /// Their tokens, as far as they are known: nothing that is printed shows them.
+    pub(crate) tokens: TokenSecrets,
     /// What the user should know about the file.
     pub(crate) warnings: Vec<String>,
 }
@@ -288,6 +300,8 @@ impl Config {
         for key in file.keys {
             config.add(key, dir, sources)?;
         }
+        config.gateway = gateway::read(file.gateway, dir, !file.clients.is_empty())?;
+        config.add_clients(file.clients, dir, sources)?;
         Ok(config)
     }
 

@@ -8,6 +8,7 @@ use fairkey_client::{
     Client, ClientBuilder, KeyWatch, PerClass, QueueConfig, RetryConfig, WatchConfig,
 };
 use fairkey_core::{AccountId, ApiKey, Key, SystemWallClock, WallClock};
+use fairkey_gateway::TenantConfig;
 use fairkey_mock::{FaultKind, MockOpenRouter, Scenario, Timestamp};
 use fairkey_openrouter::profile::{self, Profiles};
 use fairkey_strategy::{
@@ -16,7 +17,7 @@ use fairkey_strategy::{
 use fairkey_transport::HttpTransport;
 
 use crate::args::UpstreamArgs;
-use crate::config::{Config, StrategyName, base_url, tidy};
+use crate::config::{self, Config, StrategyName, base_url, tidy};
 use crate::keyring::{self, Keyring};
 use crate::{redaction, table, terminal};
 
@@ -113,6 +114,9 @@ pub(crate) struct Upstream {
     remembers: bool,
     /// What stands for models.
     pub(crate) profiles: Profiles,
+    /// What a gateway before it is to be, and who may use it.
+    pub(crate) gateway: config::gateway::Gateway,
+    pub(crate) clients: Vec<TenantConfig>,
     base_url: Option<String>,
     /// Serves as long as it is held.
     mock: Option<MockOpenRouter>,
@@ -129,6 +133,12 @@ impl Upstream {
         let mut mock = None;
         let keys = if args.mock {
             config.state = None;
+            // Its money is not worth a file, and its keys have names of their own.
+            config.gateway.spend = None;
+            for client in &mut config.clients {
+                client.tenant.keys.clear();
+                client.tenant.accounts.clear();
+            }
             let scenario = demo(args.seed.unwrap_or(0), &purpose);
             let key = |(label, account, secret): &(String, String, String)| {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
@@ -169,6 +179,14 @@ impl Upstream {
         }
         redaction::hide(keys.iter().map(|key| key.secret().clone()));
         redaction::hide(config.management_keys.values().cloned());
+        let is_key = |token: &ApiKey| keys.iter().any(|key| key.secret().is_same(token));
+        if config.tokens.iter().any(is_key) {
+            return Err(
+                "a client's token is one of the keys: give the client a token of its own"
+                    .to_owned(),
+            );
+        }
+        redaction::hide(config.tokens.drain(..));
         let of_environment = std::env::var(keyring::MANAGEMENT_VARIABLE).ok();
         let of_environment = of_environment.filter(|_| mock.is_none());
         let of_environment = of_environment.map(|text| ApiKey::new(tidy(&text).0));
@@ -203,6 +221,10 @@ impl Upstream {
             accounts,
             remembers: config.state.is_some(),
             profiles: config.profiles,
+            gateway: config.gateway,
+            clients: (config.clients.into_iter())
+                .map(|client| client.tenant)
+                .collect(),
             base_url: config.base_url,
             mock,
         })

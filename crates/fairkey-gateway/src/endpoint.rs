@@ -53,6 +53,33 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 17] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Messages,
+        Self::Responses,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Images,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Decisions,
+        Self::Videos,
+        Self::Batches,
+        Self::Files,
+        Self::Catalogue,
+        Self::Own,
+        Self::Administration,
+        Self::Other,
+    ];
+
+    /// Returns the operation with this [name](Self::as_str).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
+    }
+
     /// Returns the name: `chat`, `audio_speech`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -69,6 +69,23 @@ impl Tenants {
         }
     }
 
+    /// Serves everybody as this one tenant: its class, its limits. It needs no token, and one that
+    /// it has is not asked for. For listeners on loopback only, as [`anybody`](Self::anybody).
+    ///
+    /// # Errors
+    ///
+    /// Where its name or its limits make no sense.
+    pub fn open(mut config: TenantConfig) -> Result<Self, TenantError> {
+        // Any token is fine to the check; none is asked for.
+        config.tokens = vec![TokenHash::of("open")];
+        config.check()?;
+        config.tokens.clear();
+        Ok(Self {
+            all: vec![Arc::new(Tenant::new(config, 0, None))],
+            by_hash: Vec::new(),
+        })
+    }
+
     /// Takes these tenants.
     ///
     /// # Errors

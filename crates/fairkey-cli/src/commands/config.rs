@@ -62,6 +62,7 @@ impl Unusable {
 fn load(args: &ConfigFileArgs) -> Result<Loaded, Unusable> {
     let config = Config::load(args.config.as_deref()).map_err(Unusable::File)?;
     redaction::hide(config.management_keys.values().cloned());
+    redaction::hide(config.tokens.iter().cloned());
     let mut warnings = config.warnings.clone();
     if let Some(url) = &args.base_url {
         warnings.extend(base_url::check(url).map_err(Unusable::Whole)?);
@@ -93,6 +94,9 @@ fn check(args: &ConfigFileArgs) -> Exit {
                 "keys": loaded.ring.keys.len(),
                 "accounts": loaded.config.accounts.len(),
                 "routes": loaded.config.profiles.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                "clients": (loaded.config.clients.iter())
+                    .map(|client| &*client.tenant.id)
+                    .collect::<Vec<_>>(),
                 "warnings": loaded.warnings,
                 "error": null,
             }),
@@ -113,7 +117,11 @@ fn check(args: &ConfigFileArgs) -> Exit {
                     0 => String::new(),
                     routes => format!(", {}", count(routes, "route")),
                 };
-                let found = format!("{file} can be used: {keys}, {accounts}{routes}\n");
+                let clients = match loaded.config.clients.len() as u64 {
+                    0 => String::new(),
+                    clients => format!(", {}", count(clients, "client")),
+                };
+                let found = format!("{file} can be used: {keys}, {accounts}{routes}{clients}\n");
                 let _ = terminal::print(&found);
             }
             Err(error) => terminal::error(&error.text()),

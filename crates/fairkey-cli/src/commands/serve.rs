@@ -1,10 +1,16 @@
 //! `fairkey serve`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use fairkey_gateway::{Departure, Drained, Gateway, ListenAddr, Listener, Settings};
+use fairkey_core::SystemWallClock;
+use fairkey_gateway::{
+    ANYBODY, Departure, Drained, Gateway, ListenAddr, Listener, SpendConfig, SpendStore,
+    TenantConfig, TenantError, Tenants,
+};
 
 use crate::args::ServeArgs;
+use crate::config::gateway;
 use crate::exit::Exit;
 use crate::signals::Signals;
 use crate::upstream::{Purpose, Upstream};
@@ -44,40 +50,20 @@ fn cut(drained: &Drained) -> String {
 
 /// Returns what had to be cut off in the end.
 async fn run(args: &ServeArgs) -> Result<Drained, String> {
-    if let ListenAddr::Tcp(addr) = args.listen
-        && !addr.ip().is_loopback()
-    {
-        return Err(format!(
-            "{} can be reached by other machines, and there are no client tokens, so that anybody \
-             there could spend your money; listen on 127.0.0.1",
-            args.listen
-        ));
-    }
     let mut signals =
         Signals::of_an_end().map_err(|error| format!("signals cannot be heard: {error}"))?;
     files::raise_limit(CONNECTIONS);
     let upstream = Upstream::open(&args.upstream, Purpose::Gateway).await?;
-    upstream.warn();
-    let listener = Listener::bind(&args.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let mut settings = Settings::default();
-    settings.pass_unknown_paths = args.pass_unknown_paths;
-    if args.drain {
-        settings.departure = Departure::drain();
+    let listen = args.listen.as_ref().unwrap_or(&upstream.gateway.listen);
+    if upstream.clients.is_empty() && gateway::is_reachable(listen) {
+        return Err(gateway::open_to_all(listen));
     }
-    let gateway = Gateway::builder(upstream.client.clone())
-        .settings(settings)
-        .profiles(upstream.profiles.clone())
-        .seed(
-            args.upstream
-                .seed
-                .unwrap_or_else(|| RandomState::new().hash_one(())),
-        )
-        .build();
-    let serving = gateway
-        .serve_on(listener)
-        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    upstream.warn();
+    let cannot_listen = |error: std::io::Error| format!("cannot listen on {listen}: {error}");
+    let listener = Listener::bind(listen).await.map_err(cannot_listen)?;
+    let spend = spend(&upstream);
+    let gateway = build(args, &upstream, &spend)?;
+    let serving = gateway.serve_on(listener).map_err(cannot_listen)?;
     let watch = upstream.watch();
     terminal::say(&format!("serving {}", upstream.describe()));
     // Whoever started it may read only this line, or nothing; it serves all the same.
@@ -112,6 +98,54 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
     grace.await;
     let drained = serving.abort().await;
     drop(watch);
+    spend.flush();
     upstream.close();
     Ok(drained)
+}
+
+/// Opens what keeps what clients spend; in memory, where no file is named.
+fn spend(upstream: &Upstream) -> Arc<SpendStore> {
+    let path = upstream.gateway.spend.as_deref();
+    let wall = Arc::new(SystemWallClock);
+    let (store, warnings) = SpendStore::open(path, SpendConfig::default(), wall);
+    warnings.iter().for_each(|text| terminal::warn(text));
+    Arc::new(store)
+}
+
+/// Puts the gateway together, as the configuration and the command line say.
+fn build(
+    args: &ServeArgs,
+    upstream: &Upstream,
+    spend: &Arc<SpendStore>,
+) -> Result<Gateway, String> {
+    let own = &upstream.gateway;
+    let mut settings = own.settings.clone();
+    settings.pass_unknown_paths |= args.pass_unknown_paths;
+    if args.drain {
+        settings.departure = Departure::drain();
+    }
+    let tenants = tenants(upstream).map_err(|error| error.to_string())?;
+    spend.restore(&tenants);
+    let seed = args.upstream.seed;
+    let builder = Gateway::builder(upstream.client.clone())
+        .settings(settings)
+        .profiles(upstream.profiles.clone())
+        .tenants(tenants)
+        .origins(own.origins.clone())
+        .spend(Arc::clone(spend))
+        .seed(seed.unwrap_or_else(|| RandomState::new().hash_one(())));
+    let hosts = own.hosts.iter();
+    Ok(hosts
+        .fold(builder, |builder, host| builder.host(host))
+        .build())
+}
+
+/// The clients, or everybody where there are none.
+fn tenants(upstream: &Upstream) -> Result<Tenants, TenantError> {
+    if upstream.clients.is_empty() {
+        let mut anybody = TenantConfig::new(ANYBODY);
+        anybody.class = upstream.gateway.class;
+        return Tenants::open(anybody);
+    }
+    Tenants::new(upstream.clients.iter().cloned())
 }

@@ -66,6 +66,8 @@ whole! {
     calls_or_none: 0..=1_000_000;
     /// The weight of a key or of a class.
     weight: 1..=65_535;
+    /// The weight of a client.
+    client_weight: 1..=1_000;
     /// Calls that wait, or tenants that are remembered.
     waiting: 0..=10_000_000;
 }

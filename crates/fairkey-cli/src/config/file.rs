@@ -15,6 +15,7 @@ use super::limits;
 use super::profiles::Routes;
 use super::queue::Queue;
 use super::secret::Secret;
+use super::{clients, gateway};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -32,6 +33,8 @@ pub(super) struct File {
     pub(super) queue: Queue,
     pub(super) routes: Routes,
     pub(super) state: State,
+    pub(super) gateway: gateway::Table,
+    pub(super) clients: Vec<clients::Table>,
 }
 
 #[derive(Deserialize, Default)]

@@ -37,9 +37,9 @@ pub(super) struct Table {
 /// An amount in a window of its own length.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Window {
-    limit: Amount,
-    per: Time,
+pub(super) struct Window {
+    pub(super) limit: Amount,
+    pub(super) per: Time,
 }
 
 impl From<Window> for Limit {
@@ -65,7 +65,7 @@ pub(super) struct Keeping {
 
 /// A number above zero.
 #[derive(Clone, Copy)]
-struct Amount(u64);
+pub(super) struct Amount(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Amount {
 
 /// Dollars above zero, as millionths.
 #[derive(Clone, Copy)]
-struct Usd(u64);
+pub(super) struct Usd(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -124,6 +124,12 @@ fn without_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 }
 
 impl Secret {
+    /// Takes one that stands in the configuration itself.
+    pub(super) fn literal(text: &str) -> Self {
+        let (secret, oddities) = tidy(text);
+        Self::Literal(ApiKey::new(secret), oddities)
+    }
+
     /// Returns where it is.
     pub(super) fn from(&self) -> SecretFrom {
         match self {
@@ -198,8 +204,7 @@ impl<'de> Deserialize<'de> for Secret {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-                let (secret, oddities) = tidy(text);
-                Ok(Secret::Literal(ApiKey::new(secret), oddities))
+                Ok(Secret::literal(text))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {

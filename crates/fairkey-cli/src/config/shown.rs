@@ -8,8 +8,9 @@ use fairkey_openrouter::endpoint;
 use fairkey_openrouter::profile::Profile;
 use serde_json::{Map, Value, json};
 
+use super::clients::{self, TokenFrom};
 use super::queue::{shown as classes, wait};
-use super::{Config, SecretFrom, duration, limits};
+use super::{Client, Config, SecretFrom, duration, gateway, limits, size};
 
 use crate::keyring::Keyring;
 
@@ -19,6 +20,7 @@ pub(crate) struct Shown {
     sections: Vec<Section>,
     accounts: Vec<Entry>,
     keys: Vec<Entry>,
+    clients: Vec<Entry>,
     routes: Vec<(String, Entry)>,
 }
 
@@ -50,6 +52,13 @@ enum Shape {
     /// Nothing, which means what the text says.
     Off(&'static str),
     Secret(SecretFrom),
+    Tokens(Vec<Token>),
+}
+
+/// Where a token is, or its hash.
+enum Token {
+    Secret(SecretFrom),
+    Sha256(String),
 }
 
 enum From {
@@ -186,6 +195,9 @@ impl Shown {
                 .map(|(at, account)| declared(config, at, account))
                 .collect(),
             keys,
+            clients: (config.clients.iter().enumerate())
+                .map(|(at, one)| client(config, at, one))
+                .collect(),
             routes: config
                 .profiles
                 .iter()
@@ -204,7 +216,11 @@ impl Shown {
             text.push_str(&format!("\n[{}]\n", section.name));
             lines(&section.settings, &mut text);
         }
-        for (name, entries) in [("accounts", &self.accounts), ("keys", &self.keys)] {
+        for (name, entries) in [
+            ("accounts", &self.accounts),
+            ("keys", &self.keys),
+            ("clients", &self.clients),
+        ] {
             for entry in entries {
                 let mut block = format!("[[{name}]]\n");
                 lines(&entry.0, &mut block);
@@ -231,11 +247,14 @@ impl Shown {
                 let value = match &setting.value {
                     Shape::Plain(value) => value.clone(),
                     Shape::Off(_) => Value::Null,
-                    Shape::Secret(SecretFrom::Literal) => json!("[hidden]"),
-                    Shape::Secret(SecretFrom::Env(name, entry)) => {
-                        json!({ "env": name, "entry": entry })
-                    }
-                    Shape::Secret(SecretFrom::File(path)) => json!({ "file": path }),
+                    Shape::Secret(from) => secret(from),
+                    Shape::Tokens(all) => all
+                        .iter()
+                        .map(|token| match token {
+                            Token::Secret(from) => secret(from),
+                            Token::Sha256(hash) => json!({ "sha256": hash }),
+                        })
+                        .collect(),
                 };
                 let field = json!({ "value": value, "from": setting.from.text() });
                 (setting.name.to_owned(), field)
@@ -259,6 +278,7 @@ impl Shown {
             "settings": settings,
             "accounts": entries(&self.accounts),
             "keys": entries(&self.keys),
+            "clients": entries(&self.clients),
         })
     }
 }
@@ -300,6 +320,57 @@ fn declared(config: &Config, at: usize, account: &(AccountId, Option<SecretFrom>
         let each = each.map(|(id, set)| json!({ "id": id, "limits": limits::shown(set) }));
         add("models", each.collect());
     }
+    Entry(settings)
+}
+
+/// Where a secret is, as JSON.
+fn secret(from: &SecretFrom) -> Value {
+    match from {
+        SecretFrom::Literal => json!("[hidden]"),
+        SecretFrom::Env(name, entry) => json!({ "env": name, "entry": entry }),
+        SecretFrom::File(path) => json!({ "file": path }),
+    }
+}
+
+fn client(config: &Config, at: usize, client: &Client) -> Entry {
+    let tenant = &client.tenant;
+    let tokens = client.from.iter().map(|from| match from {
+        TokenFrom::Secret(from) => Token::Secret(from.clone()),
+        TokenFrom::Sha256(hash) => Token::Sha256(hash.to_string()),
+    });
+    let list = |names: &[String]| (!names.is_empty()).then(|| json!(names));
+    let keys: Vec<_> = tenant.keys.iter().map(ToString::to_string).collect();
+    let accounts: Vec<_> = tenant.accounts.iter().map(ToString::to_string).collect();
+    let limits = Some(clients::shown(&tenant.limits)).filter(is_said);
+    let values = [
+        ("id", Some(json!(&*tenant.id))),
+        ("models", tenant.models.patterns().map(|all| json!(all))),
+        ("routes", tenant.routes.patterns().map(|all| json!(all))),
+        ("class", Some(tenant.class.to_string().into())),
+        ("weight", Some(tenant.weight.into())),
+        ("keys", list(&keys)),
+        ("accounts", list(&accounts)),
+        ("limits", limits),
+    ];
+    let from = |field: &str| {
+        let line = config.places.line(&format!("clients.{at}.{field}"));
+        // The class that is said for all.
+        let line = line.or_else(|| config.places.line(&format!("gateway.{field}")));
+        line.map_or(From::Default, From::Line)
+    };
+    let values = values.into_iter().filter_map(|(field, value)| {
+        Some(Setting {
+            name: field,
+            value: Shape::Plain(value?),
+            from: from(field),
+        })
+    });
+    let mut settings: Vec<_> = values.collect();
+    settings.push(Setting {
+        name: "token",
+        value: Shape::Tokens(tokens.collect()),
+        from: from("token"),
+    });
     Entry(settings)
 }
 
@@ -458,7 +529,32 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
         section("state")
             .maybe("path", state.map(Into::into), "none: nothing is remembered")
             .done(),
+        gateway(section("gateway"), &config.gateway),
     ]
+}
+
+fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
+    let settings = &own.settings;
+    let departures = settings.departures.iter();
+    let departures: Map<_, _> = departures
+        .map(|(operation, it)| (operation.as_str().to_owned(), gateway::leaving(*it)))
+        .collect();
+    let departures = Some(Value::Object(departures)).filter(is_said);
+    let spend = own.spend.as_ref().map(|path| path.display().to_string());
+    section
+        .value("listen", own.listen.to_string())
+        .value("hosts", own.hosts.clone())
+        .value("origins", own.origins_text.clone())
+        .value("max_body", size::text(settings.max_body_bytes as u64))
+        .value("max_upload", size::text(settings.max_upload_bytes))
+        .value("pass_unknown_paths", settings.pass_unknown_paths)
+        .value("departure", gateway::leaving(settings.departure))
+        .maybe("departures", departures, "none differs")
+        .time("comment_after", settings.comment_after)
+        .time("head_timeout", settings.limits.head_time)
+        .value("class", own.class.to_string())
+        .maybe("spend", spend.map(Into::into), "in memory only")
+        .done()
 }
 
 /// Adds settings, one in a line, with where they come from in one column.
@@ -480,12 +576,27 @@ fn line(Setting { name, value, .. }: &Setting) -> String {
     match value {
         Shape::Plain(value) => format!("{name} = {}", toml(value)),
         Shape::Off(what) => format!("# {name}: {what}"),
-        Shape::Secret(SecretFrom::Literal) => format!("{name} = \"[hidden]\""),
-        Shape::Secret(SecretFrom::Env(variable, None)) => {
-            format!("{name} = {{ env = {} }}", json!(variable))
-        }
         Shape::Secret(from @ SecretFrom::Env(_, Some(_))) => format!("{name}: {from}"),
-        Shape::Secret(SecretFrom::File(path)) => format!("{name} = {{ file = {} }}", json!(path)),
+        Shape::Secret(from) => format!("{name} = {}", place(from)),
+        Shape::Tokens(all) => {
+            let each = all.iter().map(|token| match token {
+                Token::Secret(from) => place(from),
+                Token::Sha256(hash) => format!("{{ sha256 = \"{hash}\" }}"),
+            });
+            match &each.collect::<Vec<_>>()[..] {
+                [one] => format!("{name} = {one}"),
+                all => format!("{name} = [{}]", all.join(", ")),
+            }
+        }
+    }
+}
+
+/// Where a secret is, as TOML says it.
+fn place(from: &SecretFrom) -> String {
+    match from {
+        SecretFrom::Literal => "\"[hidden]\"".to_owned(),
+        SecretFrom::Env(variable, _) => format!("{{ env = {} }}", json!(variable)),
+        SecretFrom::File(path) => format!("{{ file = {} }}", json!(path)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a configuration may say, and what is refused, with its place.
 
+mod clients;
+
 use std::time::Duration;
 
 use fairkey_client::{QueueConfig, RetryConfig};

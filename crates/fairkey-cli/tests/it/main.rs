@@ -19,3 +19,4 @@ mod route;
 mod secrets;
 mod serve;
 mod state;
+mod tenants;

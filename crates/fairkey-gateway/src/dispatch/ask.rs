@@ -55,7 +55,8 @@ impl Asked {
 
     fn look(&mut self, shared: &Shared, inbound: &Inbound) -> Result<(), Failure> {
         let path = inbound.endpoint.target.below();
-        let routed = shared.profiles().apply(path, &self.body);
+        let profiles = shared.profiles();
+        let routed = profiles.apply_for(Some(inbound.tenant.id()), path, &self.body);
         let routed = routed.map_err(|error| Failure::new(Reason::BadRequest, error.to_string()))?;
         let is_routed = routed.is_some();
         if let Some(routed) = routed {

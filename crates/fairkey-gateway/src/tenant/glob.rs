@@ -32,6 +32,12 @@ impl Globs {
         Self(Some(patterns.map(|it| it.as_ref().into()).collect()))
     }
 
+    /// Returns the names, where not everything is allowed.
+    #[must_use]
+    pub fn patterns(&self) -> Option<&[Box<str>]> {
+        self.0.as_deref()
+    }
+
     /// Returns whether everything is allowed.
     #[must_use]
     pub fn is_any(&self) -> bool {
