@@ -45,7 +45,7 @@ impl Inbound {
     }
 
     fn format(&self) -> Format {
-        self.endpoint.operation.format()
+        self.endpoint.format()
     }
 
     /// Returns what every call of this caller asks of the pool.
@@ -132,7 +132,7 @@ pub(crate) async fn answer(
     } else {
         match admit(shared, &parts) {
             Err((failure, closes)) => {
-                let format = endpoint.map_or(Format::Chat, |it| it.operation.format());
+                let format = endpoint.map_or(Format::Chat, |it| it.format());
                 let mut response = failed(&failure, format, &id);
                 if closes && parts.version < Version::HTTP_2 {
                     let close = HeaderValue::from_static("close");
@@ -174,9 +174,7 @@ async fn pass(
     body: Incoming,
     id: &str,
 ) -> Response<Outbound> {
-    let format = endpoint
-        .as_ref()
-        .map_or(Format::Chat, |it| it.operation.format());
+    let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
     // Who is unknown does not hear which paths there are.
     let tenants = shared.tenants();
     let tenant = match tenants.authenticate(&parts.headers) {
@@ -268,7 +266,7 @@ fn ready(shared: &Shared) -> Response<Outbound> {
 fn refuse(endpoint: Option<Endpoint>, parts: &Parts, id: &str) -> Response<Outbound> {
     let message = "the gateway is shutting down: try again, at another one or when it is back";
     let failure = Failure::new(Reason::ShuttingDown, message).with_retry_after(BACK_AFTER);
-    let format = endpoint.map_or(Format::Chat, |it| it.operation.format());
+    let format = endpoint.map_or(Format::Chat, |it| it.format());
     let mut response = failed(&failure, format, id);
     if parts.version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");

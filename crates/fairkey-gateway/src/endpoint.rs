@@ -105,7 +105,7 @@ impl Operation {
     }
 
     /// Returns the format in which its callers are told of failures.
-    pub(crate) const fn format(self) -> Format {
+    const fn format(self) -> Format {
         match self {
             Self::Messages => Format::Messages,
             Self::Responses => Format::Responses,
@@ -159,6 +159,17 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Returns the format in which the caller is told of failures. Where the path is none that we
+    /// know, what it lies below says whose client asks, as `/messages/count_tokens` does.
+    pub(crate) fn format(&self) -> Format {
+        let area = self.target.below().split('/').nth(1);
+        match (self.operation, area) {
+            (Operation::Other, Some("messages")) => Format::Messages,
+            (Operation::Other, Some("responses")) => Format::Responses,
+            (operation, _) => operation.format(),
+        }
+    }
+
     /// Reads method and path; `None`: the path is not below the base at all.
     pub(crate) fn of(method: &Method, path: &str, query: Option<&str>) -> Option<Self> {
         let target = Target::of(path)?;

@@ -27,6 +27,8 @@ pub(super) struct Call {
     shared: Arc<Shared>,
     id: String,
     operation: Operation,
+    /// The caller's, in which it is told of failures.
+    format: Format,
     /// Goes on to the account when a key has answered.
     permit: Option<Permit>,
 }
@@ -63,12 +65,13 @@ impl Call {
             shared: Arc::clone(shared),
             id: inbound.id.clone(),
             operation: inbound.operation(),
+            format: inbound.format(),
             permit: Some(permit),
         }
     }
 
     fn format(&self) -> Format {
-        self.operation.format()
+        self.format
     }
 
     pub(super) fn departure(&self) -> Departure {

@@ -125,7 +125,18 @@ fn what_nobody_knows_is_unknown_and_a_wrong_method_is_told_the_right_ones() {
     assert_eq!(of("GET /api/v1/messages").unwrap().allow, Some("POST"));
     assert_eq!(of("PUT /api/v1/files").unwrap().allow, Some("GET, POST"));
     let messages = of("POST /v1/messages").unwrap();
-    assert_eq!(messages.operation.format(), Format::Messages);
+    assert_eq!(messages.format(), Format::Messages);
+    // What a client of Anthropic counts tokens by, and OpenRouter does not have.
+    for (path, format) in [
+        ("/v1/messages/count_tokens", Format::Messages),
+        ("/v1/responses/resp-1", Format::Responses),
+        ("/v1/messagesque", Format::Chat),
+        ("/v1/fine_tuning/jobs", Format::Chat),
+    ] {
+        let unknown = of(&format!("POST {path}")).unwrap();
+        assert_eq!(unknown.treatment, Treatment::Unknown, "{path}");
+        assert_eq!(unknown.format(), format, "{path}");
+    }
 }
 
 #[test]
