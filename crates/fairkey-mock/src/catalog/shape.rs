@@ -25,6 +25,7 @@ pub(super) fn model(model: &Model, created: u64) -> Value {
         "per_request_limits": null,
         "supported_parameters": parameters(model),
         "default_parameters": {},
+        "supported_voices": null,
         "knowledge_cutoff": null,
         "expiration_date": null,
         "links": {"details": format!("/api/v1/models/{}/endpoints", model.id)},
@@ -51,6 +52,7 @@ pub(super) fn endpoint(model: &Model, provider: &Provider, has_key: bool) -> Val
     let (prompt, completion) = model.prices_at(provider);
     let name = model.name.as_deref().unwrap_or(&model.id);
     let parameters = provider.parameters.clone();
+    let picks = provider.supports("tool_choice");
     let statistics = |p50: f64, factors: [f64; 3]| {
         let [p75, p90, p99] = factors.map(|factor| rounded(p50 * factor));
         has_key.then(|| json!({"p50": rounded(p50), "p75": p75, "p90": p90, "p99": p99}))
@@ -80,7 +82,12 @@ pub(super) fn endpoint(model: &Model, provider: &Provider, has_key: bool) -> Val
         "latency_last_30m": statistics(provider.latency_ms, [1.3, 1.8, 3.0]),
         "throughput_last_30m": statistics(provider.throughput, [0.85, 0.6, 0.35]),
         "supports_implicit_caching": false,
-        "supports_tool_choice": provider.supports("tool_choice"),
+        "supports_tool_choice": {
+            "auto": picks,
+            "function": picks,
+            "none": picks,
+            "required": picks,
+        },
     })
 }
 

@@ -208,6 +208,7 @@ fn status(answer: &Answer) -> &'static str {
 }
 
 fn usage_of(usage: &Usage) -> Value {
+    let details = &usage.cost_details;
     json!({
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0},
@@ -216,7 +217,11 @@ fn usage_of(usage: &Usage) -> Value {
         "total_tokens": usage.total_tokens,
         "cost": usage.cost,
         "is_byok": false,
-        "cost_details": {"upstream_inference_cost": null},
+        "cost_details": {
+            "upstream_inference_cost": details.upstream_inference_cost,
+            "upstream_inference_input_cost": details.upstream_inference_prompt_cost,
+            "upstream_inference_output_cost": details.upstream_inference_completions_cost,
+        },
     })
 }
 
