@@ -1,7 +1,9 @@
 //! Whole gateways over real sockets, in front of the mock.
 
 mod bodies;
+mod coding_tools;
 mod endpoints;
+mod faults;
 mod fuzz_seeds;
 mod leaving;
 mod owned;
