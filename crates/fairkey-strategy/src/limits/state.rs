@@ -244,6 +244,11 @@ impl State {
         let Some(limit) = limit else {
             (self.limits[at], self.lines[at], self.inverse[at]) = (u64::MAX, u64::MAX, 0);
             self.shut = self.limits.contains(&0);
+            // From now on it counts any number of calls, which a log made for a few cannot tell
+            // apart: all of them would count from the last.
+            if let Some(Some(log)) = self.logs.get_mut(at) {
+                log.fit(MOST, self.windows[at], at == REQUESTS);
+            }
             return;
         };
         self.limits[at] = limit.amount.min(MOST);
@@ -352,7 +357,7 @@ impl State {
     #[inline]
     pub(super) fn reserve(&mut self, now: u64, need: &Amounts) -> Option<u8> {
         // All six without a branch; that what is too large may go alone is the exception.
-        let mut over = false;
+        let mut over = self.shut;
         for ((used, need), limit) in self.used.iter().zip(need).zip(&self.limits) {
             over |= used.saturating_add(*need) > *limit;
         }
@@ -495,8 +500,8 @@ impl State {
 }
 
 /// Returns whether `need` goes on top of what is used. More than the limit goes only where
-/// nothing is.
+/// nothing is, and nothing at all where the limit is zero.
 #[inline]
 fn fits(used: u64, need: u64, limit: u64) -> bool {
-    used.saturating_add(need) <= limit || (used == 0 && limit > 0)
+    limit > 0 && (used == 0 || used.saturating_add(need) <= limit)
 }
