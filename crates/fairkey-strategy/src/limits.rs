@@ -5,6 +5,7 @@ mod config;
 mod gate;
 pub(crate) mod learned;
 mod log;
+mod need;
 mod plane;
 mod state;
 mod usage;
@@ -16,13 +17,15 @@ use std::sync::Arc;
 use fairkey_core::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use fairkey_core::{Ask, At, Candidate, KeySet, SlotBits, Timestamp};
 
-use crate::{Group, is_free_model};
+use crate::Group;
 pub(crate) use cell::STEPS;
-use cell::{WHOLE, steps_used};
+use cell::WHOLE;
 use config::DIMENSIONS;
+pub(crate) use need::Need;
+use need::kinds;
 pub(crate) use plane::Plane;
 use plane::{MODELS, Models};
-use state::{Amounts, Bar, amounts};
+use state::Bar;
 
 pub use config::{Dimension, Limit, LimitGroup, LimitSet, LimitsConfig};
 pub use usage::{LimitAccount, LimitBar, LimitOwner, LimitUse, LimitWords};
@@ -154,34 +157,6 @@ impl fmt::Display for LimitError {
 }
 
 impl Error for LimitError {}
-
-/// What one ask needs, and which kinds of groups it is counted in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Need {
-    amounts: Amounts,
-    /// A bit for each kind.
-    kinds: u32,
-    /// The number of its model, where that has limits.
-    model: usize,
-}
-
-impl Need {
-    /// Returns whether no kind of group that the ask belongs to has limits.
-    #[inline]
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.kinds == 0
-    }
-}
-
-/// The kinds that are set in `bits`, the first first.
-#[inline]
-fn kinds(mut bits: u32) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let kind = bits.trailing_zeros();
-        bits &= bits.wrapping_sub(1);
-        (kind <= MODEL).then_some(kind)
-    })
-}
 
 impl Limits {
     /// Makes a gate with the limits of `config`. They apply to the keys of the pool that it is
@@ -438,97 +413,6 @@ impl Limits {
         }
     }
 
-    /// Returns what `ask` needs, and of which groups.
-    #[inline]
-    pub(crate) fn need(&self, ask: &Ask<'_>) -> Need {
-        let mut need = Need {
-            amounts: amounts(&ask.cost),
-            kinds: self.in_use.load(Ordering::Relaxed),
-            model: 0,
-        };
-        if need.kinds & (1 << FREE | 1 << MODEL) != 0 {
-            (need.kinds, need.model) = self.kinds_of(ask.model, need.kinds);
-        }
-        need
-    }
-
-    /// Returns which kinds of groups a call for that model is counted in, of those `in_use`, and
-    /// the number of the model.
-    #[inline(never)]
-    fn kinds_of(&self, model: Option<&str>, in_use: u32) -> (u32, usize) {
-        let mut kinds = in_use & (1 << KEY | 1 << ACCOUNT);
-        let Some(name) = model else {
-            return (kinds, 0);
-        };
-        if in_use & 1 << FREE != 0 && is_free_model(name) {
-            kinds |= 1 << FREE;
-        }
-        if in_use & 1 << MODEL != 0
-            && let Some((number, _)) = self.models.find(name)
-        {
-            return (kinds | 1 << MODEL, number);
-        }
-        (kinds, 0)
-    }
-
-    /// Returns the groups of one kind; those of the model of that number.
-    #[inline]
-    fn groups(&self, kind: u32, model: usize) -> Option<&Plane> {
-        if kind == MODEL {
-            return self.models.get(model);
-        }
-        self.planes.get(kind as usize)
-    }
-
-    /// Returns the groups that are accounts, where `need` is counted in no others.
-    #[inline]
-    pub(crate) fn accounts_only(&self, need: &Need) -> Option<&Plane> {
-        (need.kinds == 1 << ACCOUNT).then(|| &self.planes[ACCOUNT as usize])
-    }
-
-    /// Returns whether `need` is hardly more than the least that a call needs, for every group.
-    #[inline]
-    pub(crate) fn is_tiny(&self, need: &Need) -> bool {
-        fits_all(&need.amounts, &self.tiny)
-    }
-
-    /// Returns how many of [`STEPS`] would be used, of the dimension and group of which most would
-    /// be; where `tiny` says that `need` is hardly more than the least, what the least call uses.
-    #[inline]
-    pub(crate) fn steps_of(&self, key: Candidate<'_>, need: &Need, now: u64, tiny: bool) -> u64 {
-        if !tiny {
-            return steps_used(self.part_used(key, need, now));
-        }
-        self.most(key, need, |plane, index| plane.glance(index, now))
-    }
-
-    /// Returns how much would be used of [`WHOLE`], of the dimension and group of which most would
-    /// be.
-    fn part_used(&self, key: Candidate<'_>, need: &Need, now: u64) -> u64 {
-        self.most(key, need, |plane, index| {
-            let cell = plane.at(index);
-            cell.map_or(0, |(cell, place)| {
-                cell.part_used(now, &need.amounts, &place)
-            })
-        })
-    }
-
-    /// Returns the most that `of` says of the groups of `key` that `need` is counted in.
-    #[inline]
-    fn most(&self, key: Candidate<'_>, need: &Need, of: impl Fn(&Plane, usize) -> u64) -> u64 {
-        let mut most = 0;
-        for kind in kinds(need.kinds) {
-            if let Some(plane) = self.groups(kind, need.model) {
-                let index = match kind {
-                    KEY => key.slot().index(),
-                    _ => key.account().index(),
-                };
-                most = most.max(of(plane, index));
-            }
-        }
-        most
-    }
-
     /// Returns the time of the last look by an explanation.
     pub(crate) fn looked_at(&self) -> Timestamp {
         Timestamp::from_nanos(self.looked_at.load(Ordering::Relaxed))
@@ -562,15 +446,6 @@ impl Limits {
             }
         }
     }
-}
-
-#[inline]
-fn fits_all(need: &Amounts, most: &[AtomicU64; DIMENSIONS]) -> bool {
-    let mut fits = true;
-    for (need, most) in need.iter().zip(most) {
-        fits &= *need <= most.load(Ordering::Relaxed);
-    }
-    fits
 }
 
 fn kind(group: LimitGroup<'_>) -> u32 {

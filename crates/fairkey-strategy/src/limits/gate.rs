@@ -9,8 +9,9 @@ use fairkey_core::{
 };
 
 use super::config::{Dimension, LimitGroup};
+use super::need::{fits_all, kinds};
 use super::state::{Bar, Settlement};
-use super::{BITS, KEY, Limits, MODEL_AT, bits_of, fits_all, kinds};
+use super::{BITS, KEY, Limits, MODEL_AT, bits_of};
 use crate::Group;
 
 impl Gate for Limits {

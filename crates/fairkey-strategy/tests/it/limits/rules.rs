@@ -473,6 +473,26 @@ fn a_limit_that_changes_loses_no_counts() {
 }
 
 #[test]
+fn calls_without_a_limit_leave_its_window_as_ever() {
+    let rig = acme(requests(Limit::per_minute(2)));
+    let set = |limit| {
+        rig.key(0, |key| {
+            rig.gate
+                .set(key, LimitGroup::Account, Dimension::Requests, limit)
+        })
+    };
+    set(None).unwrap();
+    for _ in 0..60 {
+        rig.calls(1, Outcome::Success);
+        rig.advance(secs(5));
+    }
+    set(Some(Limit::per_minute(100))).unwrap();
+    // The last minute's, and what came next to its begin.
+    let used = used(&rig, LimitGroup::Account, Dimension::Requests).unwrap();
+    assert!((11..=13).contains(&used), "{used}");
+}
+
+#[test]
 fn a_new_configuration_changes_what_it_changes() {
     let rig = acme(requests(Limit::per_minute(10)));
     rig.calls(6, Outcome::Success);
