@@ -53,8 +53,7 @@ impl Log {
         self.quantum = if exact { 0 } else { window.div_ceil(ENTRIES) };
         // Two more: the entry that a window begins in, and what is left of calls undone.
         let wanted = if exact { amount } else { ENTRIES } as usize + 2;
-        // What is remembered keeps its places: it was as many calls as another limit let in.
-        self.capacity = wanted + self.entries.len();
+        self.capacity = wanted.max(self.entries.len());
         self.entries
             .reserve_exact(self.capacity - self.entries.len());
     }
