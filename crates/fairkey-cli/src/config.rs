@@ -10,6 +10,7 @@ mod duration;
 mod file;
 pub(crate) mod gateway;
 mod hedge;
+mod learning;
 mod limits;
 mod places;
 mod position;
@@ -35,6 +36,7 @@ use fairkey_transport::Deadlines;
 use self::clients::TokenSecrets;
 use self::file::File;
 use self::gateway::Gateway;
+use self::learning::Learning;
 use self::places::Places;
 use self::position::Position;
 use self::secret::Secret;
@@ -82,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) retry: Retry,
     /// `None`: nothing is hedged.
     pub(crate) hedge: Option<HedgeConfig>,
+    /// How limits are learned that nobody configured.
+    pub(crate) learning: Learning,
     /// What stands for models.
     pub(crate) profiles: Profiles,
     /// What is remembered of keys between two runs.
@@ -237,6 +241,7 @@ impl Config {
             deadlines: file.timeouts.into(),
             cooldown: file.cooldown.map(Into::into),
             queue: file.queue,
+            learning: file.learning,
             ..Self::default()
         };
         if let Some(path) = file.state.path {

@@ -411,6 +411,7 @@ fn with_strategy(builder: ClientBuilder, config: &Config) -> ClientBuilder {
     builder
         .default_gates(true)
         .limits(config.limits.clone())
+        .learn_limits(config.learning.config())
         .breaker(config.breaker.clone().unwrap_or_default())
         .cooldown(config.cooldown.clone().unwrap_or_default())
 }

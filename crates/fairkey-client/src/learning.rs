@@ -2,7 +2,7 @@
 
 use fairkey_core::{Candidate, Outcome, Retry, Timestamp};
 use fairkey_openrouter::{Cause, Fault};
-use fairkey_strategy::{Excess, Learned, LimitGroup, Refusal};
+use fairkey_strategy::{Excess, Learned, LimitAccount, LimitGroup, LimitUse, Refusal};
 
 use crate::Client;
 use crate::exchange::Exchange;
@@ -78,5 +78,23 @@ impl Client {
         };
         pool.with_keys(|keys| learned(keys.find(key)?, pool.now()))
             .unwrap_or_default()
+    }
+
+    /// Returns what was learned of one of the [limits there are](Self::limit_uses): how old it is,
+    /// and whether the upstream named it. `None` where it is not learned, but configured or set.
+    #[must_use]
+    pub fn learned_behind(&self, limit: &LimitUse) -> Option<Learned> {
+        let core = self.core();
+        let ceilings = core.ceilings.as_ref()?;
+        let pool = &core.admission.pool;
+        pool.with_keys(|keys| {
+            let key = match limit.owner.account()? {
+                LimitAccount::OfKey(key) => keys.find(key.as_str()),
+                LimitAccount::Named(account) => {
+                    keys.iter().find(|key| key.account_id() == Some(account))
+                }
+            };
+            ceilings.behind(key?, limit, pool.now())
+        })
     }
 }

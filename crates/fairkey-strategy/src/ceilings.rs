@@ -15,7 +15,7 @@ use fairkey_core::{
 };
 
 use crate::limits::learned::LEARNED;
-use crate::{Group, LimitGroup, Limits, is_free_model};
+use crate::{Group, LimitGroup, LimitOwner, LimitUse, Limits, is_free_model};
 use hold::Hold;
 use learner::{CALLS, DIMENSIONS, LOOKS, Learner, MONEY, REQUESTS, Seen, TOKENS};
 
@@ -225,6 +225,20 @@ impl Ceilings {
             }
         }
         learned
+    }
+
+    /// Returns the ceiling behind one limit of a group of `key`, as
+    /// [`Limits::uses`] tells of it. `None` where it was configured, and no lower one learned.
+    #[must_use]
+    pub fn behind(&self, key: Candidate<'_>, limit: &LimitUse, now: Timestamp) -> Option<Learned> {
+        let is_it = |learned: &Learned| {
+            let group = learned.group.as_group();
+            limit.owner == LimitOwner::of(key, group) && limit.dimension == learned.dimension
+        };
+        let learned = self.learned(key, now).into_iter().find(is_it)?;
+        let configured = (self.limits).configured(key, learned.group.as_group(), limit.dimension);
+        let is_less = configured.is_none_or(|configured| learned.amount < configured.amount);
+        is_less.then_some(learned)
     }
 
     /// Takes over what was known before, of the account of `key`, unless it knows better already

@@ -10,7 +10,7 @@ use fairkey_core::{AccountId, ApiKey, KeyId};
 use fairkey_openrouter::{Cause, Fault, KeyInfo};
 use tokio::task::JoinSet;
 
-use self::report::{Balance, Report};
+use self::report::{Balance, Limited, Report};
 use crate::args::KeysArgs;
 use crate::exit::Exit;
 use crate::terminal;
@@ -37,7 +37,11 @@ async fn show(args: &KeysArgs) -> Exit {
     };
     upstream.warn();
     let reports = read(&upstream).await;
-    let limits = upstream.client.limit_uses();
+    let limits = upstream.client.limit_uses().into_iter().map(|of| Limited {
+        learned: upstream.client.learned_behind(&of),
+        of,
+    });
+    let limits: Vec<_> = limits.collect();
     upstream.close();
     let text = if args.json {
         report::json(&reports, &limits)

@@ -82,6 +82,11 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D
     within(f64::deserialize(from)?, 0.0..=1.0).map(Some)
 }
 
+/// Windows of time, or parts of one.
+pub(super) fn windows<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    within(f64::deserialize(from)?, 0.1..=1_000.0).map(Some)
+}
+
 /// US dollars that may be spent.
 pub(super) fn usd<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     within(f64::deserialize(from)?, 0.0..=1_000_000.0).map(Some)

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::bounds::{self, Time, TimeOrNone};
 use super::hedge::Hedge;
+use super::learning::Learning;
 use super::limits;
 use super::profiles::Routes;
 use super::queue::Queue;
@@ -30,6 +31,7 @@ pub(super) struct File {
     pub(super) breaker: Option<Spanned<Breaker>>,
     pub(super) cooldown: Option<Cooldown>,
     pub(super) hedge: Option<Spanned<Hedge>>,
+    pub(super) learning: Learning,
     pub(super) queue: Queue,
     pub(super) routes: Routes,
     pub(super) state: State,

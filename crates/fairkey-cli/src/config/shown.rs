@@ -435,6 +435,7 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     let breaker = config.breaker.clone().unwrap_or_default();
     let cooldown = config.cooldown.clone().unwrap_or_default();
     let hedge = config.hedge.clone().unwrap_or_default();
+    let learning = config.learning.values();
     let queue = config.queue.over(QueueConfig::default());
     let state = config.state.as_ref().map(|path| path.display().to_string());
     let mut retries = section("retry")
@@ -503,6 +504,14 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .value("max_usd", hedge.max_micro_usd as f64 / 1e6)
             .value("min_headroom", hedge.min_headroom)
             .value("any_provider", hedge.any_provider)
+            .done(),
+        section("learning")
+            .value("enabled", config.learning.is_enabled())
+            .time("window", learning.window)
+            .value("patience", learning.patience)
+            .value("least_requests", learning.least_requests)
+            .time("forget", learning.forget)
+            .time("hint_cap", learning.hint_cap)
             .done(),
         section("queue")
             .value("length", queue.length)

@@ -5,7 +5,7 @@ mod clients;
 use std::time::Duration;
 
 use fairkey_client::{QueueConfig, RetryConfig};
-use fairkey_strategy::Limit;
+use fairkey_strategy::{CeilingsConfig, Limit};
 
 use super::*;
 
@@ -193,6 +193,57 @@ fn hedging_is_off_until_it_is_turned_on() {
         "line 1",
         "between 1 and 128",
     );
+}
+
+#[test]
+fn limits_are_learned_unless_that_is_turned_off() {
+    let config = parse("").unwrap();
+    assert_eq!(config.learning.config(), Some(CeilingsConfig::default()));
+    let config = parse("[learning]\nenabled = false\npatience = 8.0\n").unwrap();
+    assert_eq!(config.learning.config(), None);
+    let config = parse(
+        "[learning]\nwindow = \"10s\"\npatience = 8\nleast_requests = 3\nforget = \"2h\"\n\
+         hint_cap = \"1m\"\n",
+    );
+    let expected = CeilingsConfig {
+        window: Duration::from_secs(10),
+        patience: 8.0,
+        least_requests: 3,
+        forget: Duration::from_secs(7_200),
+        hint_cap: Duration::from_secs(60),
+    };
+    assert_eq!(config.unwrap().learning.config(), Some(expected));
+    for (setting, column, what) in [
+        ("window = \"0s\"", 10, "at least 1ms"),
+        ("patience = 0.0", 12, "between 0.1 and 1000"),
+        ("least_requests = 0", 18, "between 1 and 1000000"),
+        ("forget = \"soon\"", 10, ""),
+        ("hint_cap = 7", 12, ""),
+        ("ceiling = 7", 1, "ceiling"),
+    ] {
+        let place = format!("line 2 column {column}");
+        refused(&format!("[learning]\n{setting}\n"), &place, what);
+    }
+}
+
+#[test]
+fn the_schema_knows_every_setting_of_learning_with_its_default() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let table = &schema["properties"]["learning"]["properties"];
+    let default = CeilingsConfig::default();
+    assert_eq!(table["enabled"]["default"], true);
+    assert_eq!(table["patience"]["default"], default.patience);
+    assert_eq!(table["least_requests"]["default"], default.least_requests);
+    for (name, time) in [
+        ("window", default.window),
+        ("forget", default.forget),
+        ("hint_cap", default.hint_cap),
+    ] {
+        let says = table[name]["description"].as_str().unwrap();
+        let end = format!("Default {}.", duration_text(time));
+        assert!(says.ends_with(&end), "{name}: {says:?}, not {end:?}");
+    }
+    assert_eq!(table.as_object().unwrap().len(), 6);
 }
 
 #[test]

@@ -151,3 +151,54 @@ fn a_state_file_that_is_none_is_told_of_and_replaced() {
         .ends_with(0)
         .does_not_say("state file");
 }
+
+#[test]
+fn a_learned_limit_is_told_as_learned_and_how_old_it_is() {
+    let second = std::time::Duration::from_secs(1);
+    let limit = fairkey_mock::Limit::requests(10, second).hidden();
+    let mock = Mock::start(
+        MockOpenRouter::builder()
+            .now(std::time::SystemTime::UNIX_EPOCH + now())
+            .account(Account::new("rich").limit(limit))
+            .account(Account::new("poor").balance_usd(0.0))
+            .key(Key::new(GOOD).account("rich"))
+            .key(Key::new(POOR).account("poor")),
+    );
+    let stage = stage(&mock);
+    let config = stage.read("fairkey.toml");
+    stage.write(
+        "fairkey.toml",
+        format!("[learning]\nwindow = \"1s\"\n{config}"),
+    );
+    stage.prompts("in.jsonl", 40);
+    stage.run(["run", "in.jsonl", "-o", "1.jsonl"]).ends_with(0);
+
+    let said = stage.run(["keys"]).stdout;
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("account \"rich\" has used "));
+    let line = line.unwrap_or_else(|| panic!("no limit in {said}"));
+    assert!(
+        line.contains(" (learned ") && line.contains(" s ago)"),
+        "{line}"
+    );
+    let said = stage.run(["keys", "--json"]).stdout;
+    let keys: Value = serde_json::from_str(&said).unwrap();
+    let limits = |at: usize| keys[at]["limits"].as_array().unwrap().iter();
+    let is_told = |limit: &&Value| limit["dimension"] == "quota";
+    assert!(limits(0).any(|limit| !is_told(&limit)), "{said}");
+    for limit in limits(0).filter(|limit| !is_told(limit)) {
+        assert_eq!(limit["learned"]["told"], false, "{limit}");
+        assert!(limit["learned"]["age_seconds"].is_u64(), "{limit}");
+    }
+    // What an account says of itself is not learned from refusals.
+    assert!(limits(1).all(|limit| limit["learned"].is_null()), "{said}");
+
+    // Who does not learn has no such limit.
+    stage.write(
+        "fairkey.toml",
+        format!("[learning]\nenabled = false\n{config}"),
+    );
+    let said = stage.run(["keys"]).stdout;
+    assert!(!said.contains("learned"), "{said}");
+}

@@ -1,12 +1,13 @@
 //! How keys are shown.
 
+use std::fmt;
 use std::time::Duration;
 
 use fairkey_client::{KeyStanding, Out};
 use fairkey_core::{AccountId, KeyId};
 use fairkey_mock::Timestamp;
 use fairkey_openrouter::{KeyBudget, KeyInfo, ResetInterval};
-use fairkey_strategy::{LimitAccount, LimitOwner, LimitUse};
+use fairkey_strategy::{Learned, LimitAccount, LimitOwner, LimitUse};
 use serde_json::{Value, json};
 
 use super::Trouble;
@@ -21,6 +22,34 @@ pub(crate) struct Report {
     pub(super) balance: Balance,
     /// What this program has against it, or another one that shares its state file.
     pub(super) standing: Option<KeyStanding>,
+}
+
+/// A limit, and what was learned of it where nobody configured it.
+pub(crate) struct Limited {
+    pub(super) of: LimitUse,
+    pub(super) learned: Option<Learned>,
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.fmt(f)?;
+        match &self.learned {
+            Some(learned) => {
+                let how = if learned.is_told { "told" } else { "learned" };
+                write!(f, " ({how} {} ago)", ago(learned.age))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A time in its largest unit.
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        secs @ 0..120 => format!("{secs} s"),
+        secs @ 120..7_200 => format!("{} min", secs / 60),
+        secs => format!("{} h", secs / 3_600),
+    }
 }
 
 /// What is known about the balance of an account.
@@ -143,7 +172,7 @@ fn balance(balance: &Balance) -> String {
 }
 
 /// Returns the keys as text, in a table that is no wider than `width`.
-pub(super) fn table(reports: &[Report], limits: &[LimitUse], width: Option<usize>) -> String {
+pub(super) fn table(reports: &[Report], limits: &[Limited], width: Option<usize>) -> String {
     let mut rows = Table::new(&[
         "key",
         "account",
@@ -191,11 +220,11 @@ pub(super) fn table(reports: &[Report], limits: &[LimitUse], width: Option<usize
 }
 
 /// Says what is used of the limits, one line for each owner.
-fn limited(limits: &[LimitUse]) -> String {
+fn limited(limits: &[Limited]) -> String {
     let mut text = String::new();
-    for same in limits.chunk_by(|one, next| one.owner == next.owner) {
+    for same in limits.chunk_by(|one, next| one.of.owner == next.of.owner) {
         let each: Vec<String> = same.iter().map(ToString::to_string).collect();
-        let owner = &same[0].owner;
+        let owner = &same[0].of.owner;
         text.push_str(&format!("{owner} has used {}\n", each.join(", ")));
     }
     if !text.is_empty() {
@@ -205,27 +234,32 @@ fn limited(limits: &[LimitUse]) -> String {
 }
 
 /// Returns the limits that a key is under.
-fn limits_of(report: &Report, limits: &[LimitUse]) -> Value {
-    let is_its = |limit: &&LimitUse| match (&limit.owner, limit.owner.account()) {
+fn limits_of(report: &Report, limits: &[Limited]) -> Value {
+    let is_its = |limit: &&Limited| match (&limit.of.owner, limit.of.owner.account()) {
         (LimitOwner::Key(key), _) => *key == report.key,
         (_, Some(LimitAccount::Named(account))) => report.account.as_ref() == Some(account),
         (_, Some(LimitAccount::OfKey(key))) => *key == report.key,
         _ => false,
     };
     let each = limits.iter().filter(is_its).map(|limit| {
+        let learned = limit.learned.as_ref().map(
+            |learned| json!({ "age_seconds": learned.age.as_secs(), "told": learned.is_told }),
+        );
+        let limit = &limit.of;
         json!({
             "of": limit.owner.to_string(),
             "dimension": limit.dimension.as_str(),
             "used": limit.used,
             "limit": limit.limit.amount,
             "per_seconds": limit.limit.per.as_secs_f64(),
+            "learned": learned,
         })
     });
     each.collect()
 }
 
 /// Returns the keys as JSON.
-pub(super) fn json(reports: &[Report], limits: &[LimitUse]) -> String {
+pub(super) fn json(reports: &[Report], limits: &[Limited]) -> String {
     let each: Vec<Value> = reports
         .iter()
         .map(|report| {
