@@ -301,11 +301,7 @@ pub fn rows(windows: u32) -> Vec<Row> {
             ..row(full, &[(System::Known, unharmed)])
         },
         row(money, &[(System::Known, budget), (System::Untold, budget)]),
-        row(batch, &[(System::Known, in_time)]).only(&[
-            System::Known,
-            System::LeastInFlight,
-            System::ThreeStrikes,
-        ]),
+        row(batch, &[(System::Known, in_time)]).only(&[System::Known]),
     ]
 }
 
