@@ -45,6 +45,13 @@ def main(binary, python, node=None):
             "mock": server("mock", "--listen", "127.0.0.1:0"),
             "serve": server("serve", "--mock", "--listen", "127.0.0.1:0"),
         }
+        closed = server(
+            "serve",
+            *("--listen", "127.0.0.1:0", "--config", world("closed.toml")),
+            *("--base-url", plain["mock"] + "/api/v1"),
+            OPENROUTER_KEY_ACME="sk-or-v1-acme",
+            TEAM_A_TOKEN="tok-team-a",
+        )
         failed = []
         scripts = [(python, "python", script) for script in PYTHON]
         scripts += [(node, "node", script) for script in NODE if node]
@@ -55,6 +62,7 @@ def main(binary, python, node=None):
                 "FAIRKEY_REFUSING": refusing,
                 "FAIRKEY_MOCK": plain["mock"],
                 "FAIRKEY_SERVE": plain["serve"],
+                "FAIRKEY_CLOSED": closed,
             }
             print(f"-- {folder_of}/{script}", flush=True)
             path = HERE / folder_of / script

@@ -3,7 +3,8 @@
 import Anthropic from "@anthropic-ai/sdk";
 
 import {
-  bad, check, claude, counting, end, key, must, parameters, refused, refusing, servers, versions,
+  bad, check, claude, closed, counting, end, key, must, parameters, refused, refusing, servers, token,
+  versions,
 } from "./report.mjs";
 
 const messages = [{ role: "user", content: "What is a lease?" }];
@@ -86,4 +87,7 @@ await check("serve: a broken stream is an error", () =>
     const broken = { ...asked, model: "test/breaks", stream: true };
     for await (const _ of await client(bad.serve).messages.create(broken));
   }));
+await check("serve: a token opens", () => client(closed, { apiKey: token }).messages.create(asked));
+await check("serve: a wrong token is an authentication error", () =>
+  refused(Anthropic.AuthenticationError, () => client(closed).messages.create(asked)));
 end();

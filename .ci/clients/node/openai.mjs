@@ -3,7 +3,7 @@
 import OpenAI from "openai";
 
 import {
-  bad, check, counting, embedder, end, key, model, must, parameters, refused, refusing, servers,
+  bad, check, closed, counting, embedder, end, key, model, must, parameters, refused, refusing, servers, token,
   versions,
 } from "./report.mjs";
 
@@ -96,4 +96,7 @@ await check("serve: a broken stream is an error", () =>
     const asked = { model: "test/breaks", messages, stream: true };
     for await (const _ of await client(bad.serve).chat.completions.create(asked));
   }));
+await check("serve: a token opens", () => plain(client(closed, { apiKey: token })));
+await check("serve: a wrong token is an authentication error", () =>
+  refused(OpenAI.AuthenticationError, () => plain(client(closed))));
 end();

@@ -4,7 +4,8 @@ import { OpenRouter } from "@openrouter/sdk";
 import { OpenRouterError, UnauthorizedResponseError } from "@openrouter/sdk/models/errors";
 
 import {
-  bad, check, embedder, end, key, model, must, parameters, refused, refusing, servers, versions,
+  bad, check, closed, embedder, end, key, model, must, parameters, refused, refusing, servers, token,
+  versions,
 } from "./report.mjs";
 
 const messages = [{ role: "user", content: "What is a lease?" }];
@@ -103,4 +104,7 @@ await check("serve: too long a prompt is a bad request", async () => {
   const long = () => ask(client(bad.serve), { model: "test/long" });
   must((await refused(OpenRouterError, long, "context")).statusCode === 400);
 });
+await check("serve: a token opens", () => ask(client(closed, token)));
+await check("serve: a wrong token is an authentication error", () =>
+  refused(UnauthorizedResponseError, () => ask(client(closed))));
 end();

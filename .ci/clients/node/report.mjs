@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 export const servers = { mock: process.env.FAIRKEY_MOCK, serve: process.env.FAIRKEY_SERVE };
 export const refusing = process.env.FAIRKEY_REFUSING;
 export const bad = { mock: process.env.FAIRKEY_BAD_MOCK, serve: process.env.FAIRKEY_BAD_SERVE };
+export const closed = process.env.FAIRKEY_CLOSED;
+export const token = "tok-team-a";
 export const model = "openai/gpt-4o-mini";
 export const claude = "anthropic/claude-sonnet-4.5";
 export const embedder = "openai/text-embedding-3-small";

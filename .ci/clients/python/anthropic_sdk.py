@@ -184,4 +184,11 @@ report.check(
 report.check("serve: a broken stream is an error", a_broken_stream_is_an_error, client(BAD_SERVE))
 report.check("serve: a refusal with a time is waited for", waits_as_told, BAD_SERVE)
 report.check("serve: what was tried is not tried again", tries_no_more_than_it_is_told, BAD_SERVE)
+report.check("serve: a token opens", plain, client(CLOSED, TOKEN))
+report.check(
+    "serve: a wrong token is an authentication error",
+    refused,
+    anthropic.AuthenticationError,
+    lambda: ask(client(CLOSED)),
+)
 report.end()

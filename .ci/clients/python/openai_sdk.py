@@ -260,4 +260,11 @@ report.check("serve: a refusal with a time is waited for", waits_as_told, BAD_SE
 report.check("serve: what was tried is not tried again", tries_no_more_than_it_is_told, BAD_SERVE)
 for server, origin in {"mock": BAD_MOCK, "serve": BAD_SERVE}.items():
     report.check(f"{server}: too long a prompt is a bad request", too_long_is_a_bad_request, origin)
+report.check("serve: a token opens", plain, client(CLOSED, TOKEN))
+report.check(
+    "serve: a wrong token is an authentication error",
+    refused,
+    openai.AuthenticationError,
+    lambda: plain(client(CLOSED)),
+)
 report.end()

@@ -7,6 +7,7 @@ import sys
 MOCK = os.environ["FAIRKEY_MOCK"]
 SERVE = os.environ["FAIRKEY_SERVE"]
 REFUSING = os.environ["FAIRKEY_REFUSING"]
+CLOSED = os.environ["FAIRKEY_CLOSED"]
 BAD_MOCK = os.environ["FAIRKEY_BAD_MOCK"]
 BAD_SERVE = os.environ["FAIRKEY_BAD_SERVE"]
 
@@ -14,6 +15,7 @@ CHAT_MODEL = "openai/gpt-4o-mini"
 CLAUDE = "anthropic/claude-sonnet-4.5"
 EMBEDDER = "openai/text-embedding-3-small"
 KEY = "sk-or-v1-any"
+TOKEN = "tok-team-a"
 PARAMETERS = {
     "type": "object",
     "properties": {"word": {"type": "string"}},
