@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairkey_core::{Ask, Gate, Key, ManualClock, Outcome, Pool, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet, Limits, LimitsConfig,
+    BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet, Limits, LimitsConfig,
     MaxInFlight, PowerOfTwo, RoundRobin, SlidingWindowBreaker, WeightedLeastInFlight,
 };
 
@@ -19,6 +19,7 @@ fn main() {
         "power_of_two" => run(PowerOfTwo::new(), keys, rounds),
         "least_in_flight" => run(WeightedLeastInFlight::new(), keys, rounds),
         "headroom" => run(headroom(), keys, rounds),
+        "learning" => run(learning(), keys, rounds),
         _ => run(RoundRobin::new(), keys, rounds),
     }
 }
@@ -38,6 +39,13 @@ fn headroom() -> impl Strategy {
         every_account,
         ..LimitsConfig::default()
     })))
+}
+
+/// Under no limit, where limits are learned: nobody was refused yet.
+fn learning() -> impl Strategy {
+    let limits = Arc::new(Limits::new(LimitsConfig::default()));
+    let ceilings = Ceilings::new(CeilingsConfig::default(), Arc::clone(&limits));
+    Headroom::guarded(limits).gate(ceilings)
 }
 
 fn run(strategy: impl Strategy + 'static, keys: u64, rounds: u64) {

@@ -176,7 +176,7 @@ impl Strategy for Headroom {
     #[inline]
     fn pick<'a>(&self, turn: &mut Turn<'a>) -> Option<Candidate<'a>> {
         let affinity = turn.ask().affinity;
-        if self.limits.is_empty() && affinity.is_none() && self.slow_start.is_over() {
+        if !self.limits.is_limiting() && affinity.is_none() && self.slow_start.is_over() {
             return turn.least_loaded();
         }
         let view = View::of(&self.limits, turn.ask(), turn.now());

@@ -109,6 +109,8 @@ pub struct Limits {
     config: Mutex<LimitsConfig>,
     /// A bit for each kind of which any group has limits.
     in_use: AtomicU32,
+    /// 1 where any group has a limit: what is only counted ranks and bars nobody.
+    limiting: AtomicU32,
     planes: Box<[Plane; 3]>,
     models: Models,
     /// Room for a call of this size is in every group that is not tight.
@@ -170,6 +172,7 @@ impl Limits {
         Self {
             config: Mutex::new(config),
             in_use: AtomicU32::new(0),
+            limiting: AtomicU32::new(0),
             planes: Box::new([
                 plane(Group::Key, KEY as usize),
                 plane(Group::Account, ACCOUNT as usize),
@@ -201,6 +204,15 @@ impl Limits {
     pub fn is_empty(&self) -> bool {
         // Relaxed: a limit that is set while calls begin counts those after it.
         self.in_use.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns whether any group has a limit, or had one. Where accounts are only counted, as
+    /// [`Ceilings`](crate::Ceilings) do from the start, none has.
+    #[must_use]
+    #[inline]
+    pub fn is_limiting(&self) -> bool {
+        // Relaxed: as above.
+        self.limiting.load(Ordering::Relaxed) != 0
     }
 
     /// Sets, changes or lifts one limit of a group that `key` belongs to: one that the other side
@@ -351,6 +363,21 @@ impl Limits {
     }
 
     fn set_locked(
+        &self,
+        config: &LimitsConfig,
+        key: Candidate<'_>,
+        group: LimitGroup<'_>,
+        dimension: Dimension,
+        limit: Option<Limit>,
+    ) -> Result<(), LimitError> {
+        if limit.is_some() {
+            self.limiting.store(1, Ordering::Relaxed);
+        }
+        self.place_locked(config, key, group, dimension, limit)
+    }
+
+    /// Sets or lifts a limit, and says to nobody that there is one.
+    fn place_locked(
         &self,
         config: &LimitsConfig,
         key: Candidate<'_>,

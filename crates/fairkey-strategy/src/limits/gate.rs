@@ -25,7 +25,7 @@ impl Gate for Limits {
     }
 
     fn narrow(&self, turn: &mut Turn<'_>) {
-        if self.is_empty() {
+        if !self.is_limiting() {
             return;
         }
         let need = self.need(turn.ask());

@@ -94,7 +94,7 @@ impl Limits {
     ) {
         for limit in [Some(Limit::per(MOST, window)), None] {
             // Of more models than there is place for, what they use is not counted.
-            let _ = self.set_locked(config, key, group, dimension, limit);
+            let _ = self.place_locked(config, key, group, dimension, limit);
         }
     }
 

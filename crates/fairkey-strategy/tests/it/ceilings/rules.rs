@@ -103,6 +103,27 @@ fn warmed_up(config: LimitsConfig) -> Rig {
 }
 
 #[test]
+fn what_is_only_counted_limits_nobody_until_something_is_learned() {
+    let rig = Rig::new(LimitsConfig::default());
+    rig.calls(40);
+    assert!(!rig.limits.is_empty() && !rig.limits.is_limiting());
+    let call = rig.call(0).unwrap();
+    rig.refuse(call, |_| ());
+    assert!(rig.limits.is_limiting());
+    let other = Rig::new(LimitsConfig::default());
+    (other.key("a1", |key| {
+        let limit = Some(Limit::per_minute(1));
+        let group = LimitGroup::Account;
+        other.limits.set(key, group, Dimension::Requests, limit)
+    }))
+    .unwrap();
+    assert!(other.limits.is_limiting());
+    let first = other.call(0);
+    assert!(first.is_some());
+    assert!(other.call(0).is_none(), "it bars from the first call on");
+}
+
+#[test]
 fn without_a_refusal_nothing_is_limited() {
     let rig = Rig::new(LimitsConfig::default());
     assert_eq!(rig.calls(5_000), 5_000);
