@@ -224,7 +224,7 @@ impl Admission {
             Ok(place) => place,
             Err(refused) => return Err(Refusal::Overloaded { refused, now }),
         };
-        self.pump_for_newcomer();
+        self.pump_for_newcomer(ticket);
         let mut last = None;
         loop {
             let Ok(said) = tokio::time::timeout_at(limit, place.waiter.event()).await else {

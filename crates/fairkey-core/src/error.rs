@@ -15,6 +15,10 @@ pub struct Unavailable {
     /// [`Scope::Local`], falls back for [`Scope::Model`], gives up for [`Scope::Key`] without a
     /// time. `None` where nobody bars: every key was tried already, or the strategy declined.
     pub by: Option<Scope>,
+    /// Whether there is a key that nothing bars but limits that are used up for now
+    /// ([`Denied::by_limit`](crate::Denied::by_limit)): then calls are served, as fast as the limits
+    /// allow. Else every key is barred by failures, or nobody bars.
+    pub by_limit: bool,
 }
 
 impl fmt::Display for Unavailable {

@@ -34,6 +34,11 @@ pub struct Denied {
     /// where that only bounds how long a probe is waited for; where `until` is `None`, at all. A
     /// refusal of [`Scope::Local`] need not say so.
     pub may_open_sooner: bool,
+    /// Whether a limit bars that is used up for now: what is behind it works, as fast as the limit
+    /// allows. Else something has failed, and nobody knows what comes after it. Who waits is told
+    /// by it whether what was served of late tells how it goes on. True of [`Scope::Local`], unless
+    /// said otherwise; else false.
+    pub by_limit: bool,
 }
 
 impl Denied {
@@ -44,6 +49,7 @@ impl Denied {
             by,
             until: Some(until),
             may_open_sooner: false,
+            by_limit: matches!(by, Scope::Local),
         }
     }
 
@@ -56,6 +62,15 @@ impl Denied {
         }
     }
 
+    /// Says that it is a limit that bars, used up for now.
+    #[must_use]
+    pub const fn of_limit(self) -> Self {
+        Self {
+            by_limit: true,
+            ..self
+        }
+    }
+
     /// Returns a refusal that no passing of time ends.
     #[must_use]
     pub const fn for_good(by: Scope) -> Self {
@@ -63,6 +78,7 @@ impl Denied {
             by,
             until: None,
             may_open_sooner: false,
+            by_limit: matches!(by, Scope::Local),
         }
     }
 }

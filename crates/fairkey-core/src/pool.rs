@@ -333,6 +333,7 @@ fn refuse(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothin
         Some(denied) => Unavailable {
             retry_at: denied.until,
             by: Some(denied.by),
+            by_limit: denied.by_limit,
         },
         None => soonest(core, keys, ask, now, why),
     };
@@ -347,15 +348,19 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothi
     let mut best = Unavailable {
         retry_at: None,
         by: None,
+        by_limit: false,
     };
+    let mut by_limit = false;
     let usable = |key: &Candidate<'_>| is_allowed(ask, *key) && !is_tried(ask, *key);
     for key in keys.iter().filter(usable) {
         // Until when the key is closed, and by whom: the gate that opens last.
         let (mut until, mut by) = (Some(now), None);
+        let mut limits_only = true;
         for gate in &core.gates {
             let Err(denied) = gate.check(&At { key, ask, now }) else {
                 continue;
             };
+            limits_only &= denied.by_limit;
             let later = match (denied.until, until) {
                 (_, None) => false,
                 (None, Some(_)) => true,
@@ -371,12 +376,14 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothi
             return Unavailable {
                 retry_at: Some(now),
                 by: Some(Scope::Local),
+                by_limit: true,
             };
         }
         if by.is_none() {
             // The strategy declined it, or it was refused when it was entered.
             continue;
         }
+        by_limit |= limits_only;
         let sooner = match (until, best.retry_at) {
             (Some(new), Some(old)) => new < old,
             (Some(_), None) => true,
@@ -386,10 +393,12 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothi
             best = Unavailable {
                 retry_at: until,
                 by,
+                by_limit: false,
             };
         }
     }
     if let Some(denied) = why.refused {
+        by_limit |= denied.by_limit;
         let sooner = match (denied.until, best.retry_at) {
             (Some(new), Some(old)) => new < old,
             (Some(_), None) => true,
@@ -399,10 +408,11 @@ fn soonest(core: &Core, keys: &KeySet, ask: &Ask<'_>, now: Timestamp, why: Nothi
             best = Unavailable {
                 retry_at: denied.until,
                 by: Some(denied.by),
+                by_limit: false,
             };
         }
     }
-    best
+    Unavailable { by_limit, ..best }
 }
 
 /// Builds a [`Pool`].

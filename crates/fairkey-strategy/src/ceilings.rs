@@ -405,7 +405,7 @@ impl Gate for Ceilings {
             None
         };
         match of_account.max(of_free) {
-            Some(until) => Err(Denied::until(Scope::Account, until)),
+            Some(until) => Err(Denied::until(Scope::Account, until).of_limit()),
             None => Ok(()),
         }
     }
@@ -419,7 +419,7 @@ impl Gate for Ceilings {
                     turn,
                     |word| hold.closed().word(word),
                     |index| match hold.look(index, now) {
-                        Some(until) => Err(Denied::until(Scope::Account, until)),
+                        Some(until) => Err(Denied::until(Scope::Account, until).of_limit()),
                         None => Ok(()),
                     },
                 );

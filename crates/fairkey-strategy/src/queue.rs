@@ -77,8 +77,8 @@ pub struct Queue<L, T> {
     parked: BTreeSet<u64>,
     /// Lines by when they are worth another look.
     openings: BTreeSet<(Timestamp, u64)>,
-    /// Calls by when they rise to the next class.
-    ages: BTreeSet<(Timestamp, u64)>,
+    /// Calls by when they rise to the next class, by the class that they count as.
+    ages: [BTreeSet<(Timestamp, u64)>; LEVELS],
     held: Option<Held>,
     yardstick: Yardstick,
 }
@@ -147,7 +147,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             line_ids: HashMap::new(),
             parked: BTreeSet::new(),
             openings: BTreeSet::new(),
-            ages: BTreeSet::new(),
+            ages: <_>::default(),
             held: None,
             yardstick: Yardstick::default(),
         }
@@ -284,7 +284,8 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         class.pass = before.max(behind).saturating_add(stride);
         self.floor = self.floor.max(before);
         self.yardstick.note(cost);
-        let units = self.yardstick.measure(cost);
+        let estimated = self.yardstick.measure(cost);
+        let units = self.yardstick.charge(estimated);
         // Before the tenant leaves: of what it has had, it depends whether it is remembered.
         let weight = self.tenants.charge(tenant, level, units);
         self.take(number)?;
@@ -293,6 +294,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             level,
             weight,
             units,
+            estimated,
         })
     }
 
@@ -307,7 +309,9 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             level,
             weight,
             units: was,
+            estimated,
         } = charge;
+        self.yardstick.compare(estimated, units);
         self.tenants.correct(tenant, level, weight, was, units);
     }
 
@@ -334,7 +338,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         }
         self.tenants.leave(lane.tenant);
         if let Some(at) = self.rises_at(lane.level, item.class, item.since) {
-            self.ages.remove(&(at, number));
+            self.ages[lane.level].remove(&(at, number));
         }
         if self.held.as_ref().is_some_and(|held| held.number == number) {
             self.held = None;
@@ -429,7 +433,19 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             return class;
         };
         let rises = now.since(since).as_nanos() / ageing.max(YOUNGEST).as_nanos();
-        class.saturating_sub(usize::try_from(rises).unwrap_or(usize::MAX))
+        let highest = class.saturating_sub(usize::try_from(rises).unwrap_or(usize::MAX));
+        let mut level = class;
+        while level > highest && self.may_rise(level) {
+            level -= 1;
+        }
+        level
+    }
+
+    /// Whether somebody waits of a class above, before whom others may rise. Else there is nothing
+    /// to rise for, and those who have waited long would only go before the other tenants of their
+    /// own class.
+    fn may_rise(&self, level: usize) -> bool {
+        self.classes[..level].iter().any(|waiting| *waiting > 0)
     }
 
     /// Returns when a call rises from the class that it counts as.
@@ -444,7 +460,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             return;
         };
         if let Some(at) = self.rises_at(item.lane.level, item.class, item.since) {
-            self.ages.insert((at, number));
+            self.ages[item.lane.level].insert((at, number));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::{Cost, Scope, Timestamp};
-use fairkey_strategy::queue::{Next, Pass, Rest, Then};
+use fairkey_strategy::queue::{Next, Pass, Rest, Then, Ticket};
 
 use super::held::{Held, Permit};
 use super::waiter::{News, Waiter};
@@ -29,12 +29,12 @@ impl Admission {
     /// Hands what is free to those who wait, in order. Called whenever something may have become
     /// free; cheap where nobody waits.
     pub(crate) fn pump(self: &Arc<Self>) {
-        self.hand_out(false);
+        self.hand_out(None);
     }
 
-    /// Does the same for somebody who came, while nothing became free.
-    pub(super) fn pump_for_newcomer(self: &Arc<Self>) {
-        self.hand_out(true);
+    /// Looks for something for one who came: what is free, and was not when it first asked.
+    pub(super) fn pump_for_newcomer(self: &Arc<Self>, ticket: Ticket) {
+        self.hand_out(Some(ticket));
     }
 
     /// Does the same after something has changed for models that were out.
@@ -43,7 +43,7 @@ impl Admission {
         self.pump();
     }
 
-    fn hand_out(self: &Arc<Self>, newcomer: bool) {
+    fn hand_out(self: &Arc<Self>, newcomer: Option<Ticket>) {
         if self.state().queue.is_empty() {
             return self.attend();
         }
@@ -57,7 +57,7 @@ impl Admission {
             if self.baton.give_back() {
                 break;
             }
-            newcomer = false;
+            newcomer = None;
         }
         self.attend();
     }
@@ -72,14 +72,17 @@ impl Admission {
     }
 
     /// Asks those who wait, in order.
-    fn pass(self: &Arc<Self>, newcomer: bool) {
+    fn pass(self: &Arc<Self>, newcomer: Option<Ticket>) {
         let now = self.pool.now();
-        let mut pass = self.state().queue.begin(now);
-        if newcomer {
-            pass = pass.for_newcomer();
-        }
-        let is_served = self.ask_all(&mut pass, |state, pass| state.queue.next(pass));
-        if is_served {
+        let mut pass = {
+            let queue = &mut self.state().queue;
+            match newcomer {
+                Some(ticket) => queue.begin_for(ticket, now),
+                None => queue.begin(now),
+            }
+        };
+        let is_over = self.ask_all(&mut pass, |state, pass| state.queue.next(pass));
+        if is_over && newcomer.is_none() {
             let state = &mut *self.state();
             if pass.is_cut_short() || state.queue.has_rest() {
                 let rest = state.rest.get_or_insert_with(|| RestOf {
@@ -120,7 +123,7 @@ impl Admission {
                 }
             }
             while !self.baton.give_back() {
-                self.pass(false);
+                self.pass(None);
             }
         } else {
             rest.at = now + REST_EVERY;
@@ -179,7 +182,14 @@ impl Admission {
                 permit.give_back_quietly();
                 let closed = matches!(unavailable.by, Some(Scope::Model | Scope::Provider));
                 let until = unavailable.retry_at;
-                let then = self.state().queue.refused(pass, number, until, closed);
+                let then = {
+                    let queue = &mut self.state().queue;
+                    // Where nobody bars, nothing is said of the line.
+                    if unavailable.by.is_some() {
+                        queue.note_bar(pass, number, unavailable.by_limit);
+                    }
+                    queue.refused(pass, number, until, closed)
+                };
                 waiter.tell(News::Refused(unavailable));
                 if then == Then::Look {
                     self.look(pass, number, waiter, until);

@@ -61,6 +61,7 @@ impl Gate for TestGate {
                 by: scope,
                 until,
                 may_open_sooner: false,
+                by_limit: false,
             });
         }
     }

@@ -7,6 +7,7 @@ mod cancel;
 mod catalog;
 mod catalog_files;
 mod correlation;
+mod door;
 mod estimates;
 mod fallbacks;
 mod faults;

@@ -284,6 +284,7 @@ fn a_gate_may_close_a_whole_ask() {
     let refused = Unavailable {
         retry_at: Some(until),
         by: Some(Scope::Model),
+        by_limit: false,
     };
     assert_eq!(pool.select(&out).map(drop), Err(refused));
     assert_eq!(

@@ -84,6 +84,7 @@ fn what_a_call_held_is_free_when_observers_hear_of_its_end() {
     waiter.got.lock().unwrap().push(Err(Unavailable {
         retry_at: None,
         by: None,
+        by_limit: false,
     }));
     drop(next);
     assert_eq!(pool.in_flight(), 0);

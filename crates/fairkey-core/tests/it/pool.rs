@@ -98,6 +98,7 @@ fn what_was_tried_is_not_offered_again() {
     let nobody = Unavailable {
         retry_at: None,
         by: None,
+        by_limit: false,
     };
     assert_eq!(pick(&pool, &Ask::new().with_tried(&tried)), Err(nobody));
     assert_eq!(nobody.to_string(), "no key is left to try");

@@ -36,6 +36,7 @@ fn pool_with(bars: &[[Option<Option<u64>>; 3]]) -> (Pool, ManualClock) {
                         by,
                         until,
                         may_open_sooner: false,
+                        by_limit: by == Scope::Local,
                     },
                 );
             }
@@ -54,9 +55,15 @@ fn pool_with(bars: &[[Option<Option<u64>>; 3]]) -> (Pool, ManualClock) {
 fn check(bars: &[[Option<Option<u64>>; 3]], retry_at: Option<u64>, by: Option<Scope>) {
     let (pool, _) = pool_with(bars);
     let retry_at = retry_at.map(seconds);
+    let is_limited = |bars: &[_; 3]| matches!(bars, [None, None, Some(_)]);
+    let by_limit = bars.iter().any(is_limited);
     assert_eq!(
         pool.select(&Ask::new()).map(drop),
-        Err(Unavailable { retry_at, by })
+        Err(Unavailable {
+            retry_at,
+            by,
+            by_limit
+        })
     );
 }
 
@@ -95,6 +102,33 @@ fn a_key_opens_when_its_last_gate_does_and_the_first_such_key_counts() {
 }
 
 #[test]
+fn a_pool_of_which_one_key_is_used_up_by_limits_alone_is_not_failing() {
+    let limit = Denied::until(Scope::Account, seconds(20)).of_limit();
+    let failure = Denied::until(Scope::Account, seconds(15));
+    for (bars, by_limit) in [
+        (vec![("k0", limit), ("k1", failure)], true),
+        (vec![("k0", failure), ("k1", failure)], false),
+        // Used up, and failing, too: when the limit opens, nobody knows what comes.
+        (vec![("k0", limit), ("k0", failure), ("k1", failure)], false),
+        (
+            vec![("k0", limit), ("k1", Denied::for_good(Scope::Local))],
+            true,
+        ),
+    ] {
+        let gates = [(); 2].map(|()| Arc::new(SpyGate::new()));
+        for (key, denied) in &bars {
+            gates[usize::from(*denied == failure)].bar(key, *denied);
+        }
+        let pool = behind(Pool::builder(), &gates)
+            .keys(keys_of(&plain_keys(2)))
+            .build()
+            .unwrap();
+        let refused = pool.select(&Ask::new()).unwrap_err();
+        assert_eq!(refused.by_limit, by_limit, "{bars:?}");
+    }
+}
+
+#[test]
 fn keys_that_were_tried_are_not_waited_for() {
     let (pool, _) = pool_with(&[[Some(Some(20)), None, None], [None, Some(Some(30)), None]]);
     let mut tried = Tried::new();
@@ -108,7 +142,8 @@ fn keys_that_were_tried_are_not_waited_for() {
         refused,
         Unavailable {
             retry_at: None,
-            by: None
+            by: None,
+            by_limit: false
         }
     );
 }
@@ -121,7 +156,8 @@ fn a_strategy_that_declines_is_nobody_who_bars() {
         refused,
         Unavailable {
             retry_at: None,
-            by: None
+            by: None,
+            by_limit: false
         }
     );
 }
@@ -182,9 +218,9 @@ fn what_is_refused_when_it_is_entered_is_waited_for_until_the_time_that_is_named
     // "At once" would make a caller that waits ask a thousand times a second.
     for (until, retry_at) in [(Some(20), Some(seconds(20))), (None, None)] {
         let pool = pool_of(3).gate(Short(until)).build().unwrap();
-        let by = Some(Scope::Account);
-        let refused = pool.select(&Ask::new()).map(drop);
-        assert_eq!(refused, Err(Unavailable { retry_at, by }));
+        let refused = pool.select(&Ask::new()).unwrap_err();
+        assert_eq!(refused.retry_at, retry_at);
+        assert_eq!(refused.by, Some(Scope::Account));
     }
     // Beside keys that a gate closes: whatever is sooner.
     for (closed, retry_at, by) in [(15, 15, Scope::Key), (40, 21, Scope::Account)] {
@@ -198,6 +234,7 @@ fn what_is_refused_when_it_is_entered_is_waited_for_until_the_time_that_is_named
         let expected = Unavailable {
             retry_at: Some(seconds(retry_at)),
             by: Some(by),
+            by_limit: false,
         };
         assert_eq!(pool.select(&Ask::new()).map(drop), Err(expected));
     }
@@ -208,6 +245,7 @@ fn a_strategy_that_takes_everything_out_of_the_turn_is_nobody_who_bars() {
     let nobody = Unavailable {
         retry_at: None,
         by: None,
+        by_limit: false,
     };
     let empty = strategy(|turn| {
         turn.retain(|_| false);
@@ -254,7 +292,8 @@ proptest! {
                 let refused = selected.unwrap_err();
                 prop_assert_eq!(refused.retry_at, Some(seconds(at)));
                 clock.advance_to(seconds(at) - Duration::from_nanos(1));
-                prop_assert_eq!(pool.select(&Ask::new()).map(drop), Err(refused));
+                let still = pool.select(&Ask::new()).unwrap_err();
+                prop_assert_eq!((still.retry_at, still.by), (refused.retry_at, refused.by));
                 clock.advance_to(seconds(at));
                 prop_assert_eq!(pool.select(&Ask::new()).map(drop), Ok(()));
             }

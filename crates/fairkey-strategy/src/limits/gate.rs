@@ -143,9 +143,9 @@ pub(super) fn denied(kind: u32, bar: Bar) -> Denied {
             Dimension::Credit | Dimension::Quota => scope(kind),
             _ => Scope::Local,
         };
-        return Denied::for_good(scope);
+        return Denied::for_good(scope).of_limit();
     }
-    let denied = Denied::until(scope(kind), Timestamp::from_nanos(bar.until));
+    let denied = Denied::until(scope(kind), Timestamp::from_nanos(bar.until)).of_limit();
     if bar.or_sooner {
         denied.or_sooner()
     } else {

@@ -119,7 +119,7 @@ impl Plane {
                 if cell.is_none_or(|(cell, place)| cell.admits(now, need, &place)) {
                     Ok(())
                 } else {
-                    Err(Denied::for_good(self.group.scope()))
+                    Err(Denied::for_good(self.group.scope()).of_limit())
                 }
             },
         );

@@ -26,8 +26,8 @@ pub struct QueueConfig {
     /// counts as 1. A class of which nobody waits leaves its part to the others. Default 70, 20,
     /// 10.
     pub weights: PerClass<u32>,
-    /// After this long in the queue a call counts as of the next class up, and so on. `None`:
-    /// never; zero counts as 1 ms. Default 60 s.
+    /// After this long in the queue a call counts as of the next class up, while somebody waits of
+    /// a class above, and so on. `None`: never; zero counts as 1 ms. Default 60 s.
     pub ageing: Option<Duration>,
     /// How many calls may be served past one that does not fit, since it is larger. After that,
     /// what is free is left free until it fits, or for [`hold`](Self::hold). 0: nobody passes.

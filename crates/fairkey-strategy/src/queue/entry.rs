@@ -70,6 +70,8 @@ pub struct Charge {
     pub(super) level: usize,
     pub(super) weight: u64,
     pub(super) units: u64,
+    /// As it was estimated.
+    pub(super) estimated: u64,
 }
 
 /// Why a call may not wait.

@@ -16,7 +16,10 @@ const SLACK: u32 = 16;
 impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     /// Returns how long a call would wait, as far as it can be told from how fast its line was
     /// served in the last minute; `None` where that is not known: fewer than ten were, or within
-    /// less than a second.
+    /// less than a second, or failures have barred it ([`note_bar`](Self::note_bar)).
+    ///
+    /// After failures it starts anew, after eight seconds, and not while the line is served ever
+    /// faster: in the first minute, a quarter more in the second half of the time than in the first.
     ///
     /// The line is served at a rate of `r`. The call's class gets its part `c` of that by weight,
     /// among classes of which somebody waits, and its tenant the part `t`, among tenants of whom

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use fairkey_core::Timestamp;
 
-use super::entry::LEVELS;
+use super::entry::{LEVELS, Ticket};
 use super::line::Size;
 use super::{Held, LaneKey, Queue};
 
@@ -21,7 +21,11 @@ pub struct Pass {
     /// Where somebody smaller waits, who may be asked next.
     smaller: Option<u64>,
     refused: Vec<u64>,
-    looks: bool,
+    /// Whether it asks those who wait in order, and not about one who came.
+    is_usual: bool,
+    /// That it is for one who came, while nothing came free: that there is nothing for a call does
+    /// not tell then whether it is too large. Who is to be asked about alone.
+    newcomer: Option<Option<u64>>,
     refusals: u32,
     /// Since somebody was served.
     refusals_since: u32,
@@ -80,7 +84,8 @@ impl Pass {
             blocked: HashMap::new(),
             smaller: None,
             refused: Vec::new(),
-            looks: true,
+            is_usual: true,
+            newcomer: None,
             refusals: 0,
             refusals_since: 0,
             any_served: false,
@@ -100,14 +105,6 @@ impl Pass {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
-    }
-
-    /// Makes it one for somebody who came, while nothing came free: that there is nothing for a
-    /// call does not tell then whether it is too large.
-    #[must_use]
-    pub fn for_newcomer(mut self) -> Self {
-        self.looks = false;
-        self
     }
 
     /// Returns those who were refused before.
@@ -132,10 +129,13 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     /// whose time has come.
     pub fn begin(&mut self, now: Timestamp) -> Pass {
         for _ in 0..RISES {
-            let Some((at, number)) = self.ages.first().copied().filter(|(at, _)| *at <= now) else {
+            let may = (1..LEVELS).filter(|level| self.may_rise(*level));
+            let first = may.filter_map(|level| Some((*self.ages[level].first()?, level)));
+            let due = first.filter(|((at, _), _)| *at <= now).min();
+            let Some(((at, number), level)) = due else {
                 break;
             };
-            self.ages.remove(&(at, number));
+            self.ages[level].remove(&(at, number));
             self.rise(number);
         }
         while let Some((at, line)) = self.openings.first().copied().filter(|(at, _)| *at <= now) {
@@ -151,10 +151,38 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         Pass::new(now)
     }
 
+    /// Begins to ask about one who came, while nothing came free. Nobody else has to be asked
+    /// about; nor has the newcomer where one of its line goes before it that is no larger: there
+    /// was nothing for that one. Only one that is smaller or due sooner than those before it is
+    /// asked about in the usual order, so that it is noted [whom it passes](QueueConfig::bypass).
+    pub fn begin_for(&mut self, ticket: Ticket, now: Timestamp) -> Pass {
+        let number = ticket.number;
+        let (mut alone, mut is_behind) = (false, true);
+        if let Some(item) = self.items.get(&number)
+            && let Some(line) = self.lines.get(&item.lane.line)
+        {
+            let first = self.lanes.get(&item.lane).and_then(|lane| lane.first());
+            let smallest = line.by_size.first().map(|(_, place)| place);
+            alone = line.by_size.len() == 1;
+            is_behind = first != Some(&item.place) && smallest != Some(&item.place);
+        }
+        let mut pass = if alone || is_behind {
+            Pass::new(now)
+        } else {
+            self.begin(now)
+        };
+        pass.newcomer = Some(alone.then_some(number));
+        pass.is_usual = !alone && !is_behind;
+        pass
+    }
+
     /// Returns who is next. To be answered by [`serve`](Self::serve) or
     /// [`refused`](Self::refused), perhaps after calls have come and gone meanwhile.
     pub fn next(&mut self, pass: &mut Pass) -> Option<Next<T>> {
-        let number = self.find(pass)?;
+        let number = match &mut pass.newcomer {
+            Some(newcomer) if !pass.is_usual => newcomer.take()?,
+            _ => self.find(pass)?,
+        };
         self.next_of(number, pass.now)
     }
 
@@ -209,11 +237,22 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             pass.smaller = Some(id);
         }
         let by_rest = line.is_some_and(|line| line.parked);
-        let first = pass.looks && !pass.any_served;
+        let first = pass.newcomer.is_none() && !pass.any_served;
         if passed >= bypass && first && self.held.is_none() && !by_rest {
             Then::Look
         } else {
             Then::GoOn
+        }
+    }
+
+    /// Notes what has barred a call that was refused: limits alone (`by_limit`), or failures. A line
+    /// that failures bar has no [forecast](Self::forecast), until limits alone do or one of it is
+    /// served, and for a few seconds more.
+    pub fn note_bar(&mut self, pass: &Pass, number: u64, by_limit: bool) {
+        if let Some(item) = self.items.get(&number)
+            && let Some(line) = self.lines.get_mut(&item.lane.line)
+        {
+            line.rate.bar(by_limit, pass.now);
         }
     }
 

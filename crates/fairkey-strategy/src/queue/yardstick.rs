@@ -23,6 +23,19 @@ pub(super) struct Yardstick {
     tokens: u64,
     units: u64,
     requests: u64,
+    bias: Bias,
+}
+
+/// What calls cost over what was estimated, of the last few hundred.
+///
+/// Estimates are mostly too high, by many times where they bound what may be billed. Charged as
+/// they are, the calls under way would weigh more than all that was used before: whoever comes
+/// then would be lifted to what is given back later.
+#[derive(Debug, Default)]
+struct Bias {
+    estimated: u128,
+    actual: u128,
+    calls: u32,
 }
 
 impl Yardstick {
@@ -44,6 +57,37 @@ impl Yardstick {
         };
         // Nothing is for nothing: whoever waits is served some time.
         units.max(1)
+    }
+
+    /// What an estimate is to be charged with: as much as those before were wrong.
+    pub(super) fn charge(&self, estimated: u64) -> u64 {
+        let Bias {
+            estimated: all,
+            actual,
+            ..
+        } = self.bias;
+        match u128::from(estimated)
+            .saturating_mul(actual)
+            .checked_div(all)
+        {
+            Some(units) => u64::try_from(units).unwrap_or(u64::MAX).max(1),
+            None => estimated,
+        }
+    }
+
+    /// Hears what a call cost, and what was estimated.
+    pub(super) fn compare(&mut self, estimated: u64, actual: u64) {
+        let bias = &mut self.bias;
+        bias.estimated += u128::from(estimated);
+        bias.actual += u128::from(actual);
+        bias.calls += 1;
+        if bias.calls >= 256 {
+            *bias = Bias {
+                estimated: bias.estimated / 2,
+                actual: bias.actual / 2,
+                calls: bias.calls / 2,
+            };
+        }
     }
 
     /// Hears of a cost.

@@ -13,6 +13,7 @@ fn so_many_calls_at_a_time_and_not_one_more() {
         let full = Unavailable {
             retry_at: None,
             by: Some(Scope::Local),
+            by_limit: true,
         };
         assert_eq!(rig.select(0).map(drop), Err(full));
         drop(leases.pop());

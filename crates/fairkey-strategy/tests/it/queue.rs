@@ -94,7 +94,8 @@ impl Reference {
         });
     }
 
-    /// Lets those rise that have waited for a minute, in the order of when that was.
+    /// Lets those rise that have waited for a minute, while somebody waits of a class above, in the
+    /// order of when that was.
     fn age(&mut self, now: Timestamp) {
         loop {
             let rises = |it: &Waiting| {
@@ -102,7 +103,8 @@ impl Reference {
                 it.since + Duration::from_secs(60) * u32::try_from(steps).unwrap()
             };
             let next = (self.waiting.iter().enumerate())
-                .filter(|(_, it)| it.level > 0 && rises(it) <= now)
+                .filter(|(_, it)| rises(it) <= now)
+                .filter(|(_, it)| self.waiting.iter().any(|other| other.came.class < it.level))
                 .min_by_key(|(_, it)| (rises(it), it.number));
             let Some((at, _)) = next else { return };
             // It is in the upper class before it has left the lower.
