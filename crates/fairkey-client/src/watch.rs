@@ -92,8 +92,8 @@ impl Watch {
     /// Takes bytes that pass. Take all news before the next.
     pub(crate) fn push(&mut self, chunk: &Bytes) {
         match self {
-            Self::Chat { reader, .. } => reader.push(chunk),
-            Self::Events { reader, .. } => reader.push(chunk),
+            Self::Chat { reader, .. } => reader.push_bytes(chunk.clone()),
+            Self::Events { reader, .. } => reader.push_bytes(chunk.clone()),
             Self::Json { copy, .. } => {
                 if copy.len() + chunk.len() > JSON_BYTES {
                     *self = Self::Blind { ended: false };
@@ -118,7 +118,7 @@ impl Watch {
     pub(crate) fn news(&mut self) -> Option<News> {
         match self {
             Self::Chat { reader, content } => loop {
-                let item = reader.next()?;
+                let item = reader.skim()?;
                 match item {
                     StreamItem::Done => return Some(News::Done),
                     StreamItem::Fault(fault) => return Some(News::Fault(fault)),

@@ -10,12 +10,13 @@ mod splice;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use fairkey_core::{Outcome, Retry, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
-    ChatRequest, ChatResponse, ChatStreamReader, Fault, KeyInfo, RetryHint, SseParser, StreamItem,
-    parse_reset_stamp, parse_retry_after,
+    Cause, ChatRequest, ChatResponse, ChatStreamReader, Fault, KeyInfo, RetryHint, SseParser,
+    StreamItem, parse_reset_stamp, parse_retry_after,
 };
 
 /// A target: its name, which is also the folder of its seeds, and its body.
@@ -45,13 +46,17 @@ pub use splice::splice;
 const LIMIT: usize = 64;
 
 /// A parser gives the same events for the whole input, for every two halves of it, and for its
-/// bytes one by one.
+/// bytes one by one, whether they are copied or not.
 pub fn sse(input: &[u8]) {
-    fn events(parts: &[&[u8]]) -> Vec<String> {
+    fn events(parts: &[&[u8]], copies: bool) -> Vec<String> {
         let mut parser = SseParser::new(LIMIT);
         let mut events = Vec::new();
         for part in parts {
-            parser.push(part);
+            if copies {
+                parser.push(part);
+            } else {
+                parser.push_bytes(Bytes::copy_from_slice(part));
+            }
             while let Some(event) = parser.next() {
                 events.push(format!("{event:?}"));
             }
@@ -61,18 +66,19 @@ pub fn sse(input: &[u8]) {
         events.push(format!("{rest:?}"));
         events
     }
-    let whole = events(&[input]);
+    let whole = events(&[input], true);
+    assert_eq!(events(&[input], false), whole, "without a copy");
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
-    assert_eq!(events(&bytes), whole, "byte by byte");
+    assert_eq!(events(&bytes, true), whole, "byte by byte");
     // Quadratic: long inputs are cut at their beginning only.
     for at in 0..input.len().min(512) {
         let (left, right) = input.split_at(at);
-        assert_eq!(events(&[left, right]), whole, "cut at {at}");
+        assert_eq!(events(&[left, right], at % 2 == 0), whole, "cut at {at}");
     }
 }
 
 /// A reader gives the same items however the bytes are cut, ends exactly once, and never says
-/// `Done` of a stream that is cut off before its finish.
+/// `Done` of a stream that is cut off before its finish. Skimmed, a stream tells the same.
 pub fn chat_stream(input: &[u8]) {
     fn items(parts: &[&[u8]]) -> (Vec<String>, bool) {
         let mut reader = ChatStreamReader::with_limit(4096);
@@ -105,6 +111,42 @@ pub fn chat_stream(input: &[u8]) {
     assert_eq!(items(&bytes).0, whole, "byte by byte");
     let (left, right) = input.split_at(input.len() / 2);
     assert_eq!(items(&[left, right]).0, whole, "in halves");
+    let full = told(input, false);
+    // What a look over a chunk does not find wrong, such as a number too large for any type.
+    let is_odd =
+        |item: &StreamItem| matches!(item, StreamItem::Fault(it) if it.cause() == Cause::Malformed);
+    if !full.0.as_ref().is_some_and(is_odd) {
+        assert_eq!(told(input, true), full, "skimmed");
+    }
+}
+
+/// What is known of a stream at its end.
+fn told(input: &[u8], skims: bool) -> (Option<StreamItem>, impl PartialEq + std::fmt::Debug) {
+    let mut reader = ChatStreamReader::with_limit(4096);
+    let mut last = None;
+    let next = |reader: &mut ChatStreamReader| match skims {
+        true => reader.skim(),
+        false => reader.next(),
+    };
+    for part in input.split_inclusive(|byte| *byte == b'\n') {
+        reader.push_bytes(Bytes::copy_from_slice(part));
+        while let Some(item) = next(&mut reader) {
+            last = Some(item);
+        }
+    }
+    reader.finish();
+    while let Some(item) = next(&mut reader) {
+        last = Some(item);
+    }
+    let rest = (
+        reader.has_content(),
+        reader.finish_reason().cloned(),
+        reader.usage().cloned(),
+        reader.provider().map(str::to_owned),
+        reader.model().map(str::to_owned),
+        reader.id().map(str::to_owned),
+    );
+    (last, rest)
 }
 
 /// Reading faults is total, and tells nobody a key. The first two bytes choose the status.

@@ -74,9 +74,11 @@ impl SseMessage {
 #[derive(Debug)]
 pub struct SseParser {
     limit: usize,
+    /// A chunk that is read where it lies. Where it has bytes left, `buffer` has none.
+    chunk: Bytes,
     /// What has come and is in no finished line yet.
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end.
+    /// How much of what is unread is known to hold no line end.
     scanned: usize,
     /// The last line ended with CR: an LF that follows belongs to it.
     after_cr: bool,
@@ -148,6 +150,7 @@ impl SseParser {
     pub fn new(limit_bytes: usize) -> Self {
         Self {
             limit: limit_bytes,
+            chunk: Bytes::new(),
             buffer: BytesMut::new(),
             scanned: 0,
             after_cr: false,
@@ -164,7 +167,43 @@ impl SseParser {
     /// The bound is on lines and events, not on `chunk`: take all events before pushing more.
     pub fn push(&mut self, chunk: &[u8]) {
         if !self.failed {
+            self.buffer
+                .extend_from_slice(&std::mem::take(&mut self.chunk));
             self.buffer.extend_from_slice(chunk);
+        }
+    }
+
+    /// The same without a copy, where nothing unread is left: events are slices of `chunk`, and
+    /// keep all of it alive.
+    pub fn push_bytes(&mut self, chunk: Bytes) {
+        if !self.failed && self.unread().is_empty() {
+            self.chunk = chunk;
+        } else {
+            self.push(&chunk);
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        if self.buffer.is_empty() {
+            &self.chunk
+        } else {
+            &self.buffer
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        if self.buffer.is_empty() {
+            self.chunk.advance(bytes);
+        } else {
+            self.buffer.advance(bytes);
+        }
+    }
+
+    fn split_to(&mut self, bytes: usize) -> Bytes {
+        if self.buffer.is_empty() {
+            self.chunk.split_to(bytes)
+        } else {
+            self.buffer.split_to(bytes).freeze()
         }
     }
 
@@ -204,7 +243,7 @@ impl SseParser {
             return None;
         }
         let _ = self.skip_bom();
-        let rest = self.buffer.split().freeze();
+        let rest = self.split_to(self.unread().len());
         let rest = if self.after_cr && rest.first() == Some(&b'\n') {
             rest.slice(1..)
         } else {
@@ -221,6 +260,7 @@ impl SseParser {
 
     fn fail(&mut self, error: SseError) -> SseError {
         self.failed = true;
+        self.chunk = Bytes::new();
         self.buffer = BytesMut::new();
         self.data = Data::None;
         error
@@ -229,11 +269,12 @@ impl SseParser {
     /// Skips a byte order mark at the start; false: not enough bytes to know.
     fn skip_bom(&mut self) -> bool {
         if self.at_start {
-            if self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+            let unread = self.unread();
+            if unread.len() < BOM.len() && BOM.starts_with(unread) {
                 return false;
             }
-            if self.buffer.starts_with(BOM) {
-                self.buffer.advance(BOM.len());
+            if unread.starts_with(BOM) {
+                self.advance(BOM.len());
             }
             self.at_start = false;
         }
@@ -242,17 +283,17 @@ impl SseParser {
 
     /// Takes the next finished line, without its end.
     fn line(&mut self) -> Result<Option<Bytes>, SseError> {
-        if self.after_cr && !self.buffer.is_empty() {
-            if self.buffer[0] == b'\n' {
-                self.buffer.advance(1);
+        if self.after_cr
+            && let Some(first) = self.unread().first()
+        {
+            if *first == b'\n' {
+                self.advance(1);
             }
             self.after_cr = false;
         }
-        let found = self.buffer[self.scanned..]
-            .iter()
-            .position(|b| matches!(b, b'\n' | b'\r'));
-        let Some(found) = found else {
-            self.scanned = self.buffer.len();
+        let unread = self.unread();
+        let Some(found) = memchr::memchr2(b'\n', b'\r', &unread[self.scanned..]) else {
+            self.scanned = unread.len();
             return if self.scanned > self.limit {
                 Err(self.too_long())
             } else {
@@ -264,9 +305,9 @@ impl SseParser {
         if end > self.limit {
             return Err(self.too_long());
         }
-        let line = self.buffer.split_to(end).freeze();
-        self.after_cr = self.buffer[0] == b'\r';
-        self.buffer.advance(1);
+        let line = self.split_to(end);
+        self.after_cr = self.unread()[0] == b'\r';
+        self.advance(1);
         Ok(Some(line))
     }
 
@@ -275,7 +316,7 @@ impl SseParser {
         if line.is_empty() {
             return Ok(self.dispatch());
         }
-        let colon = line.iter().position(|b| *b == b':');
+        let colon = memchr::memchr(b':', line);
         let value = match colon {
             Some(colon) => {
                 let skip = if line.get(colon + 1) == Some(&b' ') {

@@ -7,6 +7,7 @@
 
 mod events;
 mod frames;
+mod plain;
 mod tokens;
 mod told;
 
@@ -16,6 +17,7 @@ use crate::fault::Fault;
 use crate::response::{ChatChunk, FinishReason};
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::frames::{DONE, Frame, Frames};
+use crate::stream::plain::Plain;
 use crate::stream::told::{Told, keep_first, reads};
 
 pub use events::{EventFormat, EventItem, EventStreamReader};
@@ -89,9 +91,21 @@ impl ChatStreamReader {
         reason = "`None` does not end it: more can be pushed"
     )]
     pub fn next(&mut self) -> Option<StreamItem> {
+        self.step(false)
+    }
+
+    /// Returns the next item that is more than content, for who watches a stream that passes: once
+    /// content has come, chunks that bring more of it, and tell nothing else that is new, are
+    /// looked over and left out. Everything else is as with [`next`](Self::next).
+    pub fn skim(&mut self) -> Option<StreamItem> {
+        self.step(true)
+    }
+
+    fn step(&mut self, skims: bool) -> Option<StreamItem> {
         loop {
             let item = match self.frames.next()? {
                 Frame::Comment => Some(StreamItem::Comment),
+                Frame::Message(message) if skims && self.is_more(&message) => None,
                 Frame::Message(message) => self.read(message),
                 Frame::Broken(error) => Some(self.fail(Fault::malformed(&error.to_string()))),
                 Frame::End => Some(self.end()),
@@ -109,6 +123,19 @@ impl ChatStreamReader {
         } else {
             self.fail(Fault::truncated())
         }
+    }
+
+    /// Tells whether an event is a chunk that tells nothing that would be noted.
+    fn is_more(&self, message: &SseMessage) -> bool {
+        let told = &self.told;
+        told.has_content
+            && self.has_choices
+            && message.event.is_none()
+            && Plain::read(&message.data).is_some_and(|plain| {
+                (told.id.is_some() || !plain.has_id)
+                    && (told.model.is_some() || !plain.has_model)
+                    && (told.provider.is_some() || !plain.has_provider)
+            })
     }
 
     fn read(&mut self, message: SseMessage) -> Option<StreamItem> {

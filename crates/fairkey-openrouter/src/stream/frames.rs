@@ -1,5 +1,7 @@
 //! The frames of a stream until its end, common to all readers: [`Frames`].
 
+use bytes::Bytes;
+
 use crate::sse::{SseError, SseEvent, SseMessage, SseParser};
 
 /// The data of the event that ends most streams.
@@ -43,6 +45,12 @@ impl Frames {
     pub(super) fn push(&mut self, chunk: &[u8]) {
         if self.state == State::Reading {
             self.parser.push(chunk);
+        }
+    }
+
+    pub(super) fn push_bytes(&mut self, chunk: Bytes) {
+        if self.state == State::Reading {
+            self.parser.push_bytes(chunk);
         }
     }
 

@@ -29,6 +29,12 @@ macro_rules! reads {
                 self.frames.push(chunk);
             }
 
+            /// The same without a copy, where nothing unread is left: what is taken keeps all of
+            /// `chunk` alive.
+            pub fn push_bytes(&mut self, chunk: bytes::Bytes) {
+                self.frames.push_bytes(chunk);
+            }
+
             /// Says that the body has ended, in whatever way: what is missing now is missing for
             /// good.
             pub fn finish(&mut self) {

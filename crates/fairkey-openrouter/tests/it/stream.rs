@@ -249,3 +249,26 @@ fn the_bytes_of_a_chunk_come_as_they_were() {
     assert_eq!(raw, odd);
     assert_eq!(chunk.text(), "A");
 }
+
+#[test]
+fn who_skims_hears_of_everything_but_more_content() {
+    let read = |events: &[&str]| {
+        let mut reader = ChatStreamReader::new();
+        reader.push_bytes(stream(events).into());
+        let items: Vec<_> = std::iter::from_fn(|| reader.skim()).collect();
+        (items, reader)
+    };
+    let (items, reader) = read(&[ROLE, TEXT, TEXT, TEXT, STOP, USAGE, DONE]);
+    assert_eq!(items.len(), 5, "{items:?}");
+    assert_eq!(items[4], StreamItem::Done);
+    assert_eq!(reader.usage().unwrap().total_tokens, 5);
+    assert_eq!(reader.finish_reason(), Some(&FinishReason::Stop));
+    let failed = r#"{"id":"gen-1","choices":[],"error":{"code":502,"message":"x"}}"#;
+    for broken in [failed, "{\"choices\":[", "nothing"] {
+        let (items, _) = read(&[ROLE, TEXT, TEXT, broken, TEXT]);
+        assert!(
+            matches!(items[..], [_, _, StreamItem::Fault(_)]),
+            "{items:?}"
+        );
+    }
+}
