@@ -180,13 +180,14 @@ pub(crate) struct AskArgs {
     pub(crate) upstream: UpstreamArgs,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Clients of OpenAI and of OpenRouter take http://127.0.0.1:4210/api/v1 as their base URL, those of
 Anthropic http://127.0.0.1:4210/api, with any key; where the configuration has [[clients]], with the
 token of one of them. When it accepts, it prints \"listening on http://ADDR\" to standard output, and
-answers GET /healthz. It ends on Ctrl-C and on SIGTERM, when calls under way have ended; the second
-signal leaves at once.
+answers GET /healthz and /readyz. SIGHUP reads the configuration again, and so does a change of one
+of its files. On Ctrl-C and SIGTERM it takes no more calls, and ends when those under way have; the
+second signal leaves at once, and says what was cut off.
 
 Examples:
     fairkey serve --mock
@@ -207,9 +208,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) drain: bool,
     /// How long calls under way may take to end after the first signal.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = config::duration)]
+    /// Default: what the configuration says, else 30s.
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
     #[arg(allow_hyphen_values = true)]
-    pub(crate) grace: Duration,
+    pub(crate) grace: Option<Duration>,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
 }

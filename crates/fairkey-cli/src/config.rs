@@ -12,11 +12,13 @@ pub(crate) mod gateway;
 mod hedge;
 mod learning;
 mod limits;
+mod outline;
 mod places;
 mod position;
 mod profiles;
 mod queue;
 mod secret;
+mod service;
 mod shown;
 mod size;
 
@@ -44,8 +46,10 @@ use self::secret::Secret;
 pub(crate) use self::clients::Client;
 pub(crate) use self::duration::{duration, text as duration_text};
 pub(crate) use self::file::{Retry, StrategyName};
+pub(crate) use self::outline::{Changes, Outline};
 pub(crate) use self::queue::Queue;
 pub(crate) use self::secret::{Oddity, SecretFrom, tidy};
+pub(crate) use self::service::Admin;
 pub(crate) use self::shown::Shown;
 
 /// What a file may say, for editors: a JSON Schema.
@@ -55,12 +59,16 @@ pub(crate) const SCHEMA: &str = include_str!("config/schema.json");
 const DEFAULT_FILE: &str = "fairkey.toml";
 
 /// The configuration as it holds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     /// The file, where there is one.
     pub(crate) path: Option<PathBuf>,
     /// Where in it each setting stands.
     pub(crate) places: Places,
+    /// What it says, to be compared with what it says later.
+    pub(crate) outline: Outline,
+    /// The files that secrets are in.
+    pub(crate) files: Vec<PathBuf>,
     /// The keys, in the order of the file.
     pub(crate) keys: Vec<Key>,
     /// Where the secret of each is.
@@ -96,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) clients: Vec<Client>,
     /// Their tokens, as far as they are known: nothing that is printed shows them.
     pub(crate) tokens: TokenSecrets,
+    /// Where operators are served, if anywhere.
+    pub(crate) admin: Option<Admin>,
     /// What the user should know about the file.
     pub(crate) warnings: Vec<String>,
 }
@@ -231,6 +241,7 @@ impl Config {
         config.profiles = profiles::read(routes, text, &mut config.warnings).map_err(wrong)?;
         config.path = Some(path.to_owned());
         config.places = Places::of(text);
+        config.outline = Outline::of(text);
         Ok(config)
     }
 
@@ -307,6 +318,7 @@ impl Config {
         }
         config.gateway = gateway::read(file.gateway, dir, !file.clients.is_empty())?;
         config.add_clients(file.clients, dir, sources)?;
+        config.add_admin(file.admin, dir, sources)?;
         Ok(config)
     }
 
@@ -423,8 +435,10 @@ impl Config {
     ) -> Result<ApiKey, Wrong> {
         let at = secret.span().start;
         let secret = secret.into_inner();
-        if let SecretFrom::Env(name, _) = secret.from() {
-            self.variables.push(name);
+        match secret.from() {
+            SecretFrom::Env(name, _) => self.variables.push(name),
+            SecretFrom::File(path) => self.files.push(dir.join(path)),
+            SecretFrom::Literal => {}
         }
         secret
             .fetch(what, dir, sources, &mut self.warnings)

@@ -78,13 +78,11 @@ async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
 }
 
 /// SIGHUP, which asks a service to read its configuration again.
-#[expect(dead_code, reason = "nothing is read again yet")]
 pub(crate) struct Hangup {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,
 }
 
-#[expect(dead_code, reason = "nothing is read again yet")]
 impl Hangup {
     pub(crate) fn new() -> io::Result<Self> {
         #[cfg(unix)]

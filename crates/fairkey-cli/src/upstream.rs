@@ -117,6 +117,9 @@ pub(crate) struct Upstream {
     /// What a gateway before it is to be, and who may use it.
     pub(crate) gateway: config::gateway::Gateway,
     pub(crate) clients: Vec<TenantConfig>,
+    /// The configuration, and the keys, as they were at the start.
+    pub(crate) config: Config,
+    pub(crate) key_list: Vec<Key>,
     base_url: Option<String>,
     /// Serves as long as it is held.
     mock: Option<MockOpenRouter>,
@@ -133,12 +136,7 @@ impl Upstream {
         let mut mock = None;
         let keys = if args.mock {
             config.state = None;
-            // Its money is not worth a file, and its keys have names of their own.
-            config.gateway.spend = None;
-            for client in &mut config.clients {
-                client.tenant.keys.clear();
-                client.tenant.accounts.clear();
-            }
+            suit_the_mock(&mut config);
             let scenario = demo(args.seed.unwrap_or(0), &purpose);
             let key = |(label, account, secret): &(String, String, String)| {
                 Key::new(label.as_str(), secret.as_str()).account(account.as_str())
@@ -155,22 +153,11 @@ impl Upstream {
             mock = Some(started);
             keys
         } else {
-            let variables = std::env::vars_os();
-            let ring = Keyring::collect(
-                std::mem::take(&mut config.keys),
-                variables,
-                &config.variables,
-            );
-            config
-                .warnings
-                .iter()
-                .chain(&ring.warnings)
-                .for_each(|text| terminal::warn(text));
-            ring.keys
+            let (keys, warnings) = keys(&config)?;
+            let all = config.warnings.iter().chain(&warnings);
+            all.for_each(|text| terminal::warn(text));
+            keys
         };
-        if keys.is_empty() {
-            return Err(keyring::NO_KEY.to_owned());
-        }
         if let Some(base_url) = &args.base_url {
             if let Some(hint) = base_url::check(base_url)? {
                 terminal::warn(&hint);
@@ -179,21 +166,10 @@ impl Upstream {
         }
         redaction::hide(keys.iter().map(|key| key.secret().clone()));
         redaction::hide(config.management_keys.values().cloned());
-        let is_key = |token: &ApiKey| keys.iter().any(|key| key.secret().is_same(token));
-        if config.tokens.iter().any(is_key) {
-            return Err(
-                "a client's token is one of the keys: give the client a token of its own"
-                    .to_owned(),
-            );
-        }
-        redaction::hide(config.tokens.drain(..));
-        let of_environment = std::env::var(keyring::MANAGEMENT_VARIABLE).ok();
-        let of_environment = of_environment.filter(|_| mock.is_none());
-        let of_environment = of_environment.map(|text| ApiKey::new(tidy(&text).0));
-        redaction::hide(of_environment.clone());
-        let management_keys = config.management_keys.values().chain(&of_environment);
-        keyring::keep_apart(&keys, management_keys)?;
-        let count = keys.len();
+        redaction::hide(config.tokens.iter().cloned());
+        check_tokens(&config, &keys)?;
+        keyring::keep_apart(&keys, config.management_keys.values())?;
+        let (count, key_list) = (keys.len(), keys.clone());
         let retry = config.retry.over(purpose.retry(args.mock));
         let mut builder = builder(&config, keys, &purpose, retry.clone(), args)?;
         if let Some(state) = &config.state {
@@ -215,18 +191,20 @@ impl Upstream {
         let accounts = accounts.len() - usize::from(lonely > 0) + lonely;
         Ok(Self {
             client,
-            management_keys: config.management_keys,
+            management_keys: config.management_keys.clone(),
             keys: count,
+            key_list,
             retry,
             accounts,
             remembers: config.state.is_some(),
-            profiles: config.profiles,
-            gateway: config.gateway,
-            clients: (config.clients.into_iter())
-                .map(|client| client.tenant)
+            profiles: config.profiles.clone(),
+            gateway: config.gateway.clone(),
+            clients: (config.clients.iter())
+                .map(|client| client.tenant.clone())
                 .collect(),
-            base_url: config.base_url,
+            base_url: config.base_url.clone(),
             mock,
+            config,
         })
     }
 
@@ -295,6 +273,50 @@ impl Upstream {
         // Dropped, it closes its port at once: nobody waits for what it still does.
         drop(self.mock);
     }
+}
+
+/// Leaves out what a configuration says of other keys than the mock's.
+pub(crate) fn suit_the_mock(config: &mut Config) {
+    // Its money is not worth a file, and its keys have names of their own.
+    config.gateway.spend = None;
+    for client in &mut config.clients {
+        client.tenant.keys.clear();
+        client.tenant.accounts.clear();
+    }
+}
+
+/// Refuses a token that is a key at the same time.
+///
+/// # Errors
+///
+/// Says so.
+pub(crate) fn check_tokens(config: &Config, keys: &[Key]) -> Result<(), String> {
+    let is_key = |token: &ApiKey| keys.iter().any(|key| key.secret().is_same(token));
+    if config.tokens.iter().any(is_key) {
+        let message = "a client's token is one of the keys: give the client a token of its own";
+        return Err(message.to_owned());
+    }
+    Ok(())
+}
+
+/// Returns the keys of the configuration and of the environment, and what the user should know about
+/// them.
+///
+/// # Errors
+///
+/// Where there is none, or one administers at the same time.
+pub(crate) fn keys(config: &Config) -> Result<(Vec<Key>, Vec<String>), String> {
+    let variables = std::env::vars_os();
+    let ring = Keyring::collect(config.keys.clone(), variables, &config.variables);
+    if ring.keys.is_empty() {
+        return Err(keyring::NO_KEY.to_owned());
+    }
+    let of_environment = std::env::var(keyring::MANAGEMENT_VARIABLE).ok();
+    let of_environment = of_environment.map(|text| ApiKey::new(tidy(&text).0));
+    redaction::hide(of_environment.clone());
+    let management_keys = config.management_keys.values().chain(&of_environment);
+    keyring::keep_apart(&ring.keys, management_keys)?;
+    Ok((ring.keys, ring.warnings))
 }
 
 /// Builds a client as any command would, and throws it away.

@@ -297,8 +297,12 @@ fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
 
 /// Reads a body whole, as far as allowed.
 async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Failure> {
-    let limit = shared.settings().max_body_bytes;
-    let read = Body::new(body).collect_bounded(limit).await;
+    let settings = shared.settings();
+    let (limit, limits) = (settings.max_body_bytes, &settings.limits);
+    let read = Body::new(body).collect_bounded(limit);
+    let Ok(read) = tokio::time::timeout(limits.body_time, read).await else {
+        return Err(limits.body_too_slow());
+    };
     read.map_err(|error| {
         if error.is_too_large() {
             too_large(limit as u64)

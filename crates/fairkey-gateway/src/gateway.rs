@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use fairkey_client::Client;
 use fairkey_core::{SystemWallClock, WallClock, mix};
 use fairkey_openrouter::profile::Profiles;
 
+use crate::admin::Admin;
 use crate::catalogue::Catalogue;
 use crate::homes::Homes;
 use crate::lifecycle::Lifecycle;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Catalogue,
     pub(crate) accounts: Accounts,
     pub(crate) guard: Guard,
+    /// Where there is a listener for operators.
+    pub(crate) admin: OnceLock<Admin>,
     tenants: RwLock<Arc<Tenants>>,
     pub(crate) spend: Option<Arc<SpendStore>>,
     pub(crate) wall: Arc<dyn WallClock>,
@@ -245,6 +248,7 @@ impl GatewayBuilder {
             admins: Arc::new(Lifecycle::new()),
             base_url,
             guard,
+            admin: OnceLock::new(),
             tenants: RwLock::new(Arc::new(self.tenants)),
             spend: self.spend,
             wall: self.wall,

@@ -47,6 +47,7 @@ mod spend;
 mod tenant;
 
 pub use access_log::AccessLog;
+pub use admin::{AdminConfig, Reloading};
 pub use endpoint::Operation;
 pub use gateway::{Bookkeeper, Gateway, GatewayBuilder};
 pub use guard::{Admitted, Cors, Guard, GuardError, Origins};

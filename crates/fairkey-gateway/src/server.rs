@@ -36,7 +36,7 @@ use self::refusal::Refusal;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
 use crate::gateway::{Gateway, Shared};
-use crate::lifecycle::Stage;
+use crate::lifecycle::{Lifecycle, Stage};
 use crate::{ServerLimits, Settings};
 
 /// How long accepting rests after an error that nothing could be done about.
@@ -50,6 +50,7 @@ const MOST_NAMED: usize = 100;
 #[must_use = "without it nobody can end the server"]
 pub struct Serving {
     local: ListenAddr,
+    face: Face,
     shared: Arc<Shared>,
     connections: Arc<Connections>,
     task: JoinHandle<()>,
@@ -87,7 +88,6 @@ pub(crate) enum Face {
     /// The gateway's callers.
     Calls,
     /// Its operators.
-    #[expect(dead_code, reason = "their listener is to come")]
     Admin,
 }
 
@@ -155,6 +155,16 @@ impl Gateway {
     }
 }
 
+impl Face {
+    /// Returns whose beginning and end it shares.
+    pub(crate) fn lifecycle(self, shared: &Shared) -> &Arc<Lifecycle> {
+        match self {
+            Self::Calls => &shared.lifecycle,
+            Self::Admin => &shared.admins,
+        }
+    }
+}
+
 impl Serving {
     pub(crate) fn start(shared: &Arc<Shared>, listener: Listener, face: Face) -> Self {
         let connections = Arc::new(Connections::default());
@@ -166,6 +176,7 @@ impl Serving {
         };
         Self {
             local,
+            face,
             shared: Arc::clone(shared),
             connections,
             task: tokio::spawn(accepting.run(listener)),
@@ -195,7 +206,7 @@ impl Serving {
     /// when they have. What has not after `within` is cut off, and told of. Connections that are
     /// made meanwhile are still answered: 503, and `/readyz` likewise.
     pub async fn shutdown(self, within: Duration) -> Drained {
-        let lifecycle = &self.shared.lifecycle;
+        let lifecycle = Arc::clone(self.face.lifecycle(&self.shared));
         lifecycle.advance(Stage::Draining);
         let end = Instant::now() + within;
         let drained = if timeout_at(end, lifecycle.idle()).await.is_ok() {
@@ -218,7 +229,7 @@ impl Serving {
     }
 
     fn cut(&self) -> Drained {
-        let lifecycle = &self.shared.lifecycle;
+        let lifecycle = self.face.lifecycle(&self.shared);
         let requests = lifecycle.numbers(MOST_NAMED).into_iter();
         Drained {
             cut: lifecycle.count(),
@@ -284,7 +295,8 @@ struct Accepting {
 
 impl Accepting {
     async fn run(self, listener: Listener) {
-        let mut stage = self.shared.lifecycle.watch();
+        let lifecycle = Arc::clone(self.face.lifecycle(&self.shared));
+        let mut stage = lifecycle.watch();
         let mut protocol = Protocol::new(self.shared.settings());
         let mut refusal = Refusal::new();
         loop {
@@ -324,9 +336,9 @@ impl Accepting {
                 face: self.face,
                 peer,
                 limits: protocol.settings.limits.clone(),
-                stage: self.shared.lifecycle.watch(),
+                stage: lifecycle.watch(),
             };
-            let server = if self.shared.lifecycle.is_open() {
+            let server = if lifecycle.is_open() {
                 &protocol.open
             } else {
                 &protocol.draining

@@ -1,23 +1,26 @@
 //! `fairkey serve`.
 
+mod reload;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairkey_core::SystemWallClock;
 use fairkey_gateway::{
-    ANYBODY, Departure, Drained, Gateway, ListenAddr, Listener, SpendConfig, SpendStore,
-    TenantConfig, TenantError, Tenants,
+    AdminConfig, Drained, Gateway, ListenAddr, Listener, Serving, SpendConfig, SpendStore,
+    TenantError, Tenants, Tls, TokenHash,
 };
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
+use self::reload::Reloader;
 use crate::args::ServeArgs;
-use crate::config::gateway;
+use crate::config::{Config, gateway};
 use crate::exit::Exit;
-use crate::signals::Signals;
+use crate::signals::{Hangup, Signals};
 use crate::upstream::{Purpose, Upstream};
 use crate::{config, files, table, terminal};
-
-/// How many connections it should be able to hold, of callers and to the upstream together.
-const CONNECTIONS: usize = 8_192;
 
 /// Serves until a signal comes.
 pub(crate) async fn serve(args: ServeArgs) -> Exit {
@@ -52,31 +55,115 @@ fn cut(drained: &Drained) -> String {
 async fn run(args: &ServeArgs) -> Result<Drained, String> {
     let mut signals =
         Signals::of_an_end().map_err(|error| format!("signals cannot be heard: {error}"))?;
-    files::raise_limit(CONNECTIONS);
+    let mut hangup = Hangup::new().map_err(|error| format!("signals cannot be heard: {error}"))?;
     let upstream = Upstream::open(&args.upstream, Purpose::Gateway).await?;
+    files::raise_limit(upstream.gateway.settings.limits.connections);
     let listen = args.listen.as_ref().unwrap_or(&upstream.gateway.listen);
     if upstream.clients.is_empty() && gateway::is_reachable(listen) {
         return Err(gateway::open_to_all(listen));
     }
     upstream.warn();
     let cannot_listen = |error: std::io::Error| format!("cannot listen on {listen}: {error}");
-    let listener = Listener::bind(listen).await.map_err(cannot_listen)?;
+    let tls = upstream.gateway.tls.as_ref();
+    let tls = tls.map(|(cert, key)| Tls::from_pem_files(cert, key));
+    let tls = tls.transpose().map_err(|error| error.to_string())?;
+    let listener = bind(listen, tls.as_ref()).await.map_err(cannot_listen)?;
     let spend = spend(&upstream);
     let gateway = build(args, &upstream, &spend)?;
     let serving = gateway.serve_on(listener).map_err(cannot_listen)?;
+    let (ask, mut asked) = mpsc::channel::<Asked>(1);
+    let admin = administer(&gateway, &upstream.config, ask).await?;
     let watch = upstream.watch();
     terminal::say(&format!("serving {}", upstream.describe()));
+    if let Some(admin) = &admin {
+        terminal::say(&format!("operators: {}", url(admin.local(), false)));
+    }
     // Whoever started it may read only this line, or nothing; it serves all the same.
-    let local = match serving.local() {
-        ListenAddr::Tcp(addr) => format!("http://{addr}"),
-        local @ ListenAddr::Unix(_) => local.to_string(),
-    };
+    let local = url(serving.local(), tls.is_some());
     let _ = terminal::print(&format!("listening on {local}\n"));
     upstream.fetch_prices();
-    tokio::select! {
-        () = signals.next() => {}
-        () = gateway.draining() => {}
+    let mut reloader = Reloader::new(args, &gateway, tls, &upstream);
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            () = gateway.draining() => break,
+            () = hangup.next() => {
+                let _ = reloader.reload("SIGHUP");
+            }
+            Some(reply) = asked.recv() => {
+                // Whoever asked may have left.
+                let _ = reply.send(reloader.reload("an operator asked"));
+            }
+            () = reloader.changed() => {
+                let _ = reloader.reload(reload::FILE);
+            }
+        }
     }
+    let drained = drain(&gateway, serving, reloader.grace(), &mut signals).await;
+    if let Some(admin) = admin {
+        let _ = admin.abort().await;
+    }
+    drop(watch);
+    spend.flush();
+    upstream.close();
+    Ok(drained)
+}
+
+/// Whoever asked for a reload, and waits for what comes of it.
+type Asked = oneshot::Sender<Result<Value, String>>;
+
+async fn bind(listen: &ListenAddr, tls: Option<&Tls>) -> std::io::Result<Listener> {
+    let listener = Listener::bind(listen).await?;
+    Ok(match tls {
+        Some(tls) => listener.with_tls(tls.clone()),
+        None => listener,
+    })
+}
+
+/// Serves operators, where that is configured.
+async fn administer(
+    gateway: &Gateway,
+    config: &Config,
+    ask: mpsc::Sender<Asked>,
+) -> Result<Option<Serving>, String> {
+    let Some(configured) = &config.admin else {
+        return Ok(None);
+    };
+    let mut admin = AdminConfig::new().log(terminal::say).reload(move || {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let gone = || "the gateway is shutting down".to_owned();
+            let (reply, replied) = oneshot::channel();
+            ask.send(reply).await.map_err(|_| gone())?;
+            replied.await.map_err(|_| gone())?
+        })
+    });
+    if let Some(token) = &configured.token {
+        admin = admin.token(TokenHash::of(token.expose()));
+    }
+    let listen = &configured.listen;
+    let serving = bind(listen, None)
+        .await
+        .and_then(|listener| gateway.serve_admin(listener, admin))
+        .map_err(|error| format!("cannot serve operators on {listen}: {error}"))?;
+    Ok(Some(serving))
+}
+
+fn url(local: &ListenAddr, is_tls: bool) -> String {
+    match local {
+        ListenAddr::Tcp(addr) if is_tls => format!("https://{addr}"),
+        ListenAddr::Tcp(addr) => format!("http://{addr}"),
+        ListenAddr::Unix(_) => local.to_string(),
+    }
+}
+
+/// Takes no more calls, and waits for those under way.
+async fn drain(
+    gateway: &Gateway,
+    serving: Serving,
+    grace: Duration,
+    signals: &mut Signals,
+) -> Drained {
     // No call is taken from here on, whatever else there is to do.
     gateway.drain();
     match gateway.in_flight() {
@@ -84,23 +171,16 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
         calls => terminal::say(&format!(
             "draining: {} under way, for {} at most; the second signal ends at once",
             table::count(calls as u64, "call"),
-            config::duration_text(args.grace),
+            config::duration_text(grace),
         )),
     }
-    let grace = async {
-        tokio::select! {
-            () = gateway.idle() => {}
-            () = tokio::time::sleep(args.grace) => {}
-            // The second signal leaves at once.
-            () = signals.next() => {}
-        }
-    };
-    grace.await;
-    let drained = serving.abort().await;
-    drop(watch);
-    spend.flush();
-    upstream.close();
-    Ok(drained)
+    tokio::select! {
+        () = gateway.idle() => {}
+        () = tokio::time::sleep(grace) => {}
+        // The second signal leaves at once.
+        () = signals.next() => {}
+    }
+    serving.abort().await
 }
 
 /// Opens what keeps what clients spend; in memory, where no file is named.
@@ -119,11 +199,7 @@ fn build(
     spend: &Arc<SpendStore>,
 ) -> Result<Gateway, String> {
     let own = &upstream.gateway;
-    let mut settings = own.settings.clone();
-    settings.pass_unknown_paths |= args.pass_unknown_paths;
-    if args.drain {
-        settings.departure = Departure::drain();
-    }
+    let settings = reload::settings(args, &upstream.config);
     let tenants = tenants(upstream).map_err(|error| error.to_string())?;
     spend.restore(&tenants);
     let seed = args.upstream.seed;
@@ -143,9 +219,7 @@ fn build(
 /// The clients, or everybody where there are none.
 fn tenants(upstream: &Upstream) -> Result<Tenants, TenantError> {
     if upstream.clients.is_empty() {
-        let mut anybody = TenantConfig::new(ANYBODY);
-        anybody.class = upstream.gateway.class;
-        return Tenants::open(anybody);
+        return reload::open(&upstream.config);
     }
     Tenants::new(upstream.clients.iter().cloned())
 }

@@ -61,7 +61,7 @@ struct Limits {
 }
 
 /// One client, as it holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) tenant: TenantConfig,
     /// Where its tokens are.
@@ -69,7 +69,7 @@ pub(crate) struct Client {
 }
 
 /// Where a token is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum TokenFrom {
     Secret(SecretFrom),
     /// Its hash is in the configuration, which nobody can turn back.

@@ -16,6 +16,7 @@ use super::limits;
 use super::profiles::Routes;
 use super::queue::Queue;
 use super::secret::Secret;
+use super::service;
 use super::{clients, gateway};
 
 #[derive(Deserialize, Default)]
@@ -37,6 +38,7 @@ pub(super) struct File {
     pub(super) state: State,
     pub(super) gateway: gateway::Table,
     pub(super) clients: Vec<clients::Table>,
+    pub(super) admin: service::Table,
 }
 
 #[derive(Deserialize, Default)]
@@ -138,7 +140,7 @@ impl From<Timeouts> for Deadlines {
 }
 
 /// How calls are tried again, as far as it is said.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Clone, Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retry {
     #[serde(deserialize_with = "bounds::attempts")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fairkey_core::Class;
 use fairkey_gateway::{Departure, ListenAddr, Operation, Origins, Settings};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use toml::Spanned;
 
-use super::bounds::Time;
+use super::bounds::{Time, TimeOrNone};
+use super::service::{self, Limits, Tls};
 use super::size::{self, Size};
 use super::{Wrong, duration};
 
@@ -34,10 +36,14 @@ pub(super) struct Table {
     head_timeout: Option<Time>,
     class: Option<ClassName>,
     spend: Option<Spanned<PathBuf>>,
+    grace: Option<TimeOrNone>,
+    watch: Option<TimeOrNone>,
+    tls: Option<Tls>,
+    limits: Option<Spanned<Limits>>,
 }
 
 /// What the gateway is to be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     pub(crate) listen: ListenAddr,
     /// Names that stand for this machine where no token is asked for.
@@ -50,6 +56,12 @@ pub(crate) struct Gateway {
     pub(crate) class: Class,
     /// Where is kept what clients spend; `None`: in memory only.
     pub(crate) spend: Option<PathBuf>,
+    /// How long calls under way may take to end.
+    pub(crate) grace: Option<Duration>,
+    /// How often files are looked at; zero: never.
+    pub(crate) watch: Duration,
+    /// A certificate and its key.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Gateway {
@@ -62,6 +74,9 @@ impl Default for Gateway {
             settings: Settings::default(),
             class: Class::Normal,
             spend: None,
+            grace: None,
+            watch: service::watch(None),
+            tls: None,
         }
     }
 }
@@ -205,6 +220,14 @@ pub(super) fn read(table: Table, dir: &Path, has_clients: bool) -> Result<Gatewa
     if let Some(Time(time)) = table.head_timeout {
         settings.limits.head_time = time;
     }
+    if let Some(limits) = table.limits {
+        let at = limits.span().start;
+        let checked = limits.into_inner().over(settings);
+        checked.map_err(|message| Wrong { at, message })?;
+    }
+    gateway.grace = table.grace.map(|TimeOrNone(time)| time);
+    gateway.watch = service::watch(table.watch);
+    gateway.tls = table.tls.map(|tls| tls.files(dir));
     if let Some(class) = table.class {
         gateway.class = class.into();
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::bounds::{self, Time, TimeOrNone};
 
 /// What the table says, as far as it says anything.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Clone, Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Learning {
     enabled: Option<bool>,

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::position::Position;
 
 /// The line of every setting of a file, by its path: `retry.attempts`, `keys.0.id`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Places(HashMap<String, usize>);
 
 impl Places {

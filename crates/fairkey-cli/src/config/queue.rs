@@ -9,7 +9,7 @@ use super::bounds::{self, Time, TimeOrNone};
 use super::duration;
 
 /// How calls wait, as far as it is said.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Clone, Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Queue {
     #[serde(deserialize_with = "bounds::waiting")]
@@ -29,7 +29,7 @@ pub(crate) struct Queue {
 }
 
 /// One value for each class, as far as it is said.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Classes<T> {
     interactive: Option<T>,
@@ -65,7 +65,7 @@ impl<T> Classes<T> {
 }
 
 /// How many calls may wait.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting(usize);
 
 impl<'de> Deserialize<'de> for Waiting {
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Waiting {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Weight(u32);
 
 impl<'de> Deserialize<'de> for Weight {
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for Weight {
 }
 
 /// A time, or none: the text `"none"`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wait(Option<Duration>);
 
 impl<'de> Deserialize<'de> for Wait {

@@ -12,6 +12,7 @@ mod ledger;
 mod memory;
 mod mock;
 mod models;
+mod operation;
 mod outputs;
 mod profiles;
 mod program;

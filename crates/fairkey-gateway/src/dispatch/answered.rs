@@ -1,14 +1,16 @@
 //! What the pool made of a call, and what the caller is told: [`Answered`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fairkey_client::{CallError, CallErrorKind, LeasedBody, Served};
+use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Served};
 use fairkey_openrouter::Fault;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, Collected, Limited};
 
 use super::{Inbound, failed, respond};
+use crate::admin::Decided;
 use crate::gateway::Shared;
 use crate::headers::{self, X_SHOULD_RETRY};
 use crate::homes::Home;
@@ -92,6 +94,31 @@ impl Call {
         self.shared.accounts.open(call, self.permit.take())
     }
 
+    /// Keeps how it was decided, where there are operators to look at it.
+    fn note(
+        &self,
+        key: Option<&str>,
+        status: Option<u16>,
+        attempts: &[Attempt],
+        waited: Duration,
+        error: Option<&CallError>,
+    ) {
+        let Some(admin) = self.shared.admin.get() else {
+            return;
+        };
+        let decided = Decided {
+            request_id: &self.id,
+            operation: self.operation.as_str(),
+            at: self.shared.wall.since_epoch(),
+            key,
+            status,
+            waited,
+            attempts,
+            error,
+        };
+        admin.decisions.note(&self.shared.client, &decided);
+    }
+
     /// Says that attempts were made and nothing came of them. What was refused has cost nothing;
     /// what was not answered may have.
     fn give_up(&mut self, error: &CallError) {
@@ -114,6 +141,7 @@ impl Answered {
             Ok(response) => response,
             Err(error) => {
                 call.give_up(&error);
+                call.note(None, None, error.attempts(), error.waited(), Some(&error));
                 return Self::fail(call, Failure::of_call(&error), &error, None);
             }
         };
@@ -125,6 +153,13 @@ impl Answered {
                 headers: HeaderMap::new(),
             }));
         };
+        call.note(
+            Some(served.key.as_str()),
+            Some(response.status().as_u16()),
+            &served.attempts,
+            served.waited,
+            served.error.as_ref(),
+        );
         if let Some(error) = &served.error
             && let Some(failure) = instead(&response, &served, error)
         {

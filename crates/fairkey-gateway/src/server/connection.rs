@@ -72,10 +72,7 @@ impl Connection {
             let (shared, face, peer) = (Arc::clone(&self.shared), self.face, self.peer);
             // From here on, so that a call counts whose answer has not begun.
             let number = shared.number();
-            let live = match face {
-                Face::Calls => shared.lifecycle.enter(number, &activity),
-                Face::Admin => shared.admins.enter(number, &activity),
-            };
+            let live = face.lifecycle(&shared).enter(number, &activity);
             async move {
                 let id = shared.request_id(number);
                 let response = match face {
