@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use fairkey_core::{Ask, Gate, Key, ManualClock, Outcome, Pool, Strategy};
 use fairkey_strategy::{
-    BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet, Limits, LimitsConfig,
-    MaxInFlight, PowerOfTwo, RoundRobin, SlidingWindowBreaker, WeightedLeastInFlight,
+    BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet,
+    Limits, LimitsConfig, MaxInFlight, PowerOfTwo, RoundRobin, SlidingWindowBreaker,
+    WeightedLeastInFlight,
 };
 
 fn main() {

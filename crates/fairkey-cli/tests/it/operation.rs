@@ -126,7 +126,7 @@ fn a_secret_file_that_is_written_anew_is_read_without_a_signal() {
     assert!(chat(&addr).starts_with("HTTP/1.1 200"));
     // The mock names keys in the order in which it first hears of them.
     let events = mock.server.log().events();
-    let last = events.iter().filter_map(|event| event.key()).last();
+    let last = events.iter().filter_map(|event| event.key()).next_back();
     assert_eq!(last, Some("key-2"), "the secret is another one");
     serve.signal("TERM");
     serve.end().ends_with(0);
