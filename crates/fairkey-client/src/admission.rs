@@ -276,6 +276,11 @@ impl Admission {
         None
     }
 
+    /// Returns how many calls of a class wait now.
+    pub(crate) fn waiting_of(&self, class: Class) -> usize {
+        self.state().queue.waiting_of(class)
+    }
+
     /// Returns how many calls wait now.
     pub(crate) fn waiting(&self) -> usize {
         self.state().queue.len()

@@ -384,6 +384,12 @@ impl Client {
         self.core.admission.pump_all();
     }
 
+    /// Returns how many calls of a class wait for a key now.
+    #[must_use]
+    pub fn waiting(&self, class: fairkey_core::Class) -> usize {
+        self.core.admission.waiting_of(class)
+    }
+
     /// Returns what the client has done so far.
     #[must_use]
     pub fn stats(&self) -> ClientStats {

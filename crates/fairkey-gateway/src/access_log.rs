@@ -107,7 +107,7 @@ impl<'a> Line<'a> {
             status: call.status,
             reason: call.reason.map(crate::reply::Reason::as_str),
             end: call.end.map(end),
-            key: served.map(|attempt| attempt.key.as_str()),
+            key: call.key_label(),
             account: served.and_then(|attempt| Some(attempt.account.as_ref()?.as_str())),
             attempts: call.attempts.len(),
             fault: fault.map(|fault| fault.scope.as_str()),

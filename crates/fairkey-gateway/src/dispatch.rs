@@ -18,6 +18,7 @@ use fairkey_core::Cost;
 use fairkey_transport::Body;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::endpoint::{Endpoint, Treatment};
@@ -25,8 +26,9 @@ use crate::gateway::Shared;
 use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
 use crate::limits::check_framing;
 use crate::relay::Outbound;
+use crate::report::Report;
 use crate::server::Peer;
-use crate::{Admitted, Failure, Format, Operation, Permit, Reason, Tenant};
+use crate::{Admitted, Failure, Format, MetricsText, Operation, Permit, Reason, Tenant};
 
 /// One request, as far as it is known by its head.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ struct Inbound {
     parts: Parts,
     /// Who asks.
     tenant: Arc<Tenant>,
+    report: Report,
 }
 
 impl Inbound {
@@ -76,6 +79,12 @@ impl Inbound {
             Some(store) => permit.recorded_by(store),
             None => permit,
         })
+    }
+
+    /// Takes a place, and a request, out of its tenant's limits, for a call that costs nothing.
+    fn visit(&self, shared: &Shared) -> Result<Permit, Failure> {
+        let now = shared.client.pool().now();
+        self.tenant.admit_free(now, shared.wall.since_epoch())
     }
 
     /// Returns whether the body is one that is read before it is sent.
@@ -122,12 +131,20 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let endpoint = Endpoint::of(&parts.method, path, parts.uri.query());
+    if endpoint.is_none() {
+        match path {
+            "/healthz" => return named(health(), &id),
+            "/readyz" => return named(ready(shared), &id),
+            "/metrics" if shared.settings().metrics => {
+                let metrics = metrics(shared, &parts, &id);
+                return named(metrics, &id);
+            }
+            _ => {}
+        }
+    }
+    let report = shared.reports.open(id.clone(), parts.method.clone());
     let mut cors = None;
-    let mut response = if path == "/healthz" && endpoint.is_none() {
-        health()
-    } else if path == "/readyz" && endpoint.is_none() {
-        ready(shared)
-    } else if !shared.lifecycle.is_open() {
+    let mut response = if !shared.lifecycle.is_open() {
         refuse(endpoint, &parts, &id)
     } else {
         match admit(shared, &parts) {
@@ -143,17 +160,48 @@ pub(crate) async fn answer(
             Ok(Admitted::Preflight(response)) => response.map(Outbound::full),
             Ok(Admitted::Request(allowed)) => {
                 cors = allowed;
-                pass(shared, endpoint, parts, body, &id).await
+                pass(shared, endpoint, parts, body, &id, &report).await
             }
         }
     };
+    let reason = response.extensions_mut().remove::<Reason>();
+    let bytes = response.body().size_hint().exact();
+    report.answered(response.status().as_u16(), reason, bytes);
     if let Some(cors) = cors {
         cors.apply(response.headers_mut());
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    named(response, &id)
+}
+
+/// Tells the caller the name of the request.
+fn named(mut response: Response<Outbound>, id: &str) -> Response<Outbound> {
+    if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_FAIRKEY_REQUEST_ID, id);
     }
     response
+}
+
+/// Says what is counted, to whoever may reach the listener at all.
+fn metrics(shared: &Shared, parts: &Parts, id: &str) -> Response<Outbound> {
+    match shared.guard.admit(parts) {
+        Err(failure) => failed(&failure, Format::Chat, id),
+        // Prometheus is no web page: none may read it, whatever its origin.
+        Ok(Admitted::Preflight(_) | Admitted::Request(Some(_))) => {
+            let message = "metrics are not for web pages";
+            failed(
+                &Failure::new(Reason::ForeignOrigin, message),
+                Format::Chat,
+                id,
+            )
+        }
+        Ok(Admitted::Request(None)) => {
+            let text = crate::metrics::now(shared);
+            let mut response = health().map(|_| Outbound::full(text.into()));
+            let media = HeaderValue::from_static(MetricsText::CONTENT_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+            response
+        }
+    }
 }
 
 /// Looks at a head before anything is made of it. The flag says whether where its body ends is in
@@ -173,6 +221,7 @@ async fn pass(
     parts: Parts,
     body: Incoming,
     id: &str,
+    report: &Report,
 ) -> Response<Outbound> {
     let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
     // Who is unknown does not hear which paths there are.
@@ -181,6 +230,10 @@ async fn pass(
         Ok(tenant) => Arc::clone(tenant),
         Err(failure) => return failed(&failure, format, id),
     };
+    let operation = endpoint
+        .as_ref()
+        .map_or(Operation::Other, |it| it.operation);
+    report.of(operation, &tenant);
     let Some(endpoint) = endpoint else {
         return failed(&no_such_path(&parts), format, id);
     };
@@ -192,6 +245,7 @@ async fn pass(
         endpoint,
         parts,
         tenant,
+        report: report.clone(),
     };
     match treat(shared, inbound, body).await {
         Ok(response) => response,
@@ -292,7 +346,9 @@ fn no_such_path(parts: &Parts) -> Failure {
 
 /// Makes the answer of a failure.
 fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
-    failure.to_response(format, id).map(Outbound::full)
+    let mut response = failure.to_response(format, id).map(Outbound::full);
+    response.extensions_mut().insert(failure.reason());
+    response
 }
 
 /// Reads a body whole, as far as allowed.
@@ -318,7 +374,7 @@ fn too_large(limit: u64) -> Failure {
 }
 
 /// Makes an answer from its head and a body.
-fn respond(status: StatusCode, mut headers: HeaderMap, body: Outbound) -> Response<Outbound> {
+fn respond<B>(status: StatusCode, mut headers: HeaderMap, body: B) -> Response<B> {
     headers::to_caller(&mut headers);
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -13,7 +13,10 @@ use crate::catalogue::Catalogue;
 use crate::homes::Homes;
 use crate::lifecycle::Lifecycle;
 use crate::relay::{Accounts, Ended};
-use crate::{Guard, GuardError, Origins, Settings, SpendStore, Tenants};
+use crate::report::Reports;
+use crate::{
+    AccessLog, Guard, GuardError, Metrics, MetricsConfig, Origins, Settings, SpendStore, Tenants,
+};
 
 /// An OpenRouter gateway: everything but the sockets.
 ///
@@ -37,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) catalogue: Catalogue,
     pub(crate) accounts: Accounts,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) guard: Guard,
     /// Where there is a listener for operators.
     pub(crate) admin: OnceLock<Admin>,
@@ -98,6 +102,8 @@ pub struct GatewayBuilder {
     hosts: Vec<String>,
     spend: Option<Arc<SpendStore>>,
     wall: Arc<dyn WallClock>,
+    metrics: MetricsConfig,
+    access_log: Option<AccessLog>,
 }
 
 /// Hears how each call ended, and what it used.
@@ -124,6 +130,8 @@ impl Gateway {
             hosts: Vec::new(),
             spend: None,
             wall: Arc::new(SystemWallClock),
+            metrics: MetricsConfig::default(),
+            access_log: None,
         }
     }
 
@@ -131,6 +139,13 @@ impl Gateway {
     #[must_use]
     pub fn tenants(&self) -> Arc<Tenants> {
         self.shared.tenants()
+    }
+
+    /// Returns what is counted, and what is so at this moment, as the text that Prometheus reads:
+    /// what `GET /metrics` answers where [`Settings::metrics`] is set.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        crate::metrics::now(&self.shared)
     }
 
     /// Takes other tenants for the calls that come from now on: see [`Tenants::reload`].
@@ -222,6 +237,18 @@ impl GatewayBuilder {
         self
     }
 
+    /// Bounds what is counted. Default: [`MetricsConfig::default`].
+    pub fn metrics(mut self, config: MetricsConfig) -> Self {
+        self.metrics = config;
+        self
+    }
+
+    /// Writes a line for each request that is over. Default: nothing does.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.access_log = Some(log);
+        self
+    }
+
     /// Sets the time of day, by which budgets begin anew. Default: the machine's.
     pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
         self.wall = Arc::new(clock);
@@ -237,7 +264,10 @@ impl GatewayBuilder {
         } else {
             Guard::with_tokens(self.origins)
         };
+        let metrics = Metrics::new(self.metrics);
+        let reports = Reports::new(metrics, self.access_log, self.client.clone());
         let shared = Shared {
+            reports: Arc::new(reports),
             homes: Homes::new(self.settings.remembered),
             catalogue: Catalogue::new(&self.settings),
             accounts: Accounts::new(self.client.clone(), self.listeners),

@@ -20,6 +20,7 @@
 //! | `spend` | what was spent, by tenant, key and model, over restarts |
 //! | `guard` | who may ask at all: `Host` and `Origin` |
 //! | `limits` | bounds against abuse, and shapes that could be read in two ways |
+//! | `report` | what is learned of one request, until it is over |
 //! | `record` | one request that is over, as metrics and the access log hear of it |
 //! | `metrics` | counts, and their text for Prometheus |
 //! | `access_log` | one line of JSON for each request |
@@ -41,6 +42,7 @@ mod metrics;
 mod record;
 mod relay;
 mod reply;
+mod report;
 mod server;
 mod settings;
 mod spend;

@@ -2,6 +2,7 @@
 //!
 //! | module | has |
 //! | --- | --- |
+//! | `now` | what is so at this moment: calls under way, states of keys, use of limits |
 //! | `names` | labels as small numbers, a bounded many of them |
 //! | `series` | the counts of one tenant, key, model and operation |
 //! | `text` | the exposition format |
@@ -12,6 +13,7 @@
 //! is told of them is summed up when somebody asks.
 
 mod names;
+mod now;
 mod series;
 mod text;
 
@@ -23,6 +25,7 @@ use std::time::Duration;
 use fairkey_core::Scope;
 
 use self::names::{ByNumber, Names};
+pub(crate) use self::now::now;
 use self::series::{DURATIONS, Histogram, SECONDS_TO_FIRST, Series, TOKENS, Total};
 pub use self::text::MetricsText;
 use crate::End;
@@ -95,12 +98,10 @@ impl Metrics {
 
     /// Counts a request that is over.
     pub fn record(&self, call: &CallRecord<'_>) {
-        let served = call.attempts.last();
         let labels = place(
             self.operations.number(call.operation),
             self.tenants.number(call.tenant),
-            self.keys
-                .number(served.map_or("", |attempt| attempt.key.as_str())),
+            self.keys.number(call.key_label().unwrap_or("")),
             self.models.number(call.model.unwrap_or("")),
         );
         self.with_series(labels, |series| series.record(call));

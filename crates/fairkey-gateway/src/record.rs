@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fairkey_client::Attempt;
+use fairkey_core::KeyId;
 
 use crate::End;
 use crate::reply::Reason;
@@ -32,6 +33,8 @@ pub struct CallRecord<'a> {
     pub end: Option<End>,
     /// Every attempt; the last one served.
     pub attempts: &'a [Attempt],
+    /// The key that served where only one could, and there are no attempts.
+    pub key: Option<&'a KeyId>,
     /// How long it waited for keys.
     pub queued: Duration,
     /// From the head of the request to the first content of the answer.
@@ -48,7 +51,13 @@ pub struct CallRecord<'a> {
     pub bytes_out: u64,
 }
 
-impl CallRecord<'_> {
+impl<'a> CallRecord<'a> {
+    /// Returns the label of the key that served, or that was the last to be tried.
+    pub(crate) fn key_label(&self) -> Option<&'a str> {
+        let served = self.attempts.last().map(|attempt| &attempt.key);
+        served.or(self.key).map(KeyId::as_str)
+    }
+
     /// Returns the status as a class: `2xx`.
     #[must_use]
     pub const fn status_class(&self) -> &'static str {

@@ -21,7 +21,8 @@ use fairkey_client::LeasedBody;
 use fairkey_transport::{Body, BoxError};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::Departure;
+use crate::report::Report;
+use crate::{Departure, Permit};
 
 pub(crate) use self::account::{Account, Accounts};
 pub use self::account::{End, Ended};
@@ -40,7 +41,7 @@ pub(crate) enum Outbound {
     /// A stream that has not begun.
     Waiting(Box<Waiting>),
     /// An answer that is nobody's lease.
-    Plain(Body),
+    Plain(Box<Plain>),
 }
 
 impl Outbound {
@@ -61,19 +62,15 @@ impl HttpBody for Outbound {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relay(relay) => relay.poll_frame(cx),
             Self::Waiting(waiting) => waiting.poll_frame(cx),
-            Self::Plain(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
+            Self::Plain(plain) => plain.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Plain(body) => body.is_end_stream(),
             // The end is told by a poll, at which the call is accounted for.
-            Self::Relay(_) | Self::Waiting(_) => false,
+            Self::Relay(_) | Self::Waiting(_) | Self::Plain(_) => false,
         }
     }
 
@@ -82,10 +79,57 @@ impl HttpBody for Outbound {
             Self::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Plain(body) => body.size_hint(),
+            Self::Plain(plain) => plain.body.size_hint(),
             Self::Relay(relay) => relay.size_hint(),
             Self::Waiting(_) => SizeHint::default(),
         }
+    }
+}
+
+/// An answer that is nobody's lease, with the place in its tenant's limits that it holds.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    body: Body,
+    _permit: Permit,
+    report: Report,
+    end: Option<End>,
+    passed: u64,
+}
+
+impl Plain {
+    pub(crate) fn new(body: Body, permit: Permit, report: Report) -> Self {
+        Self {
+            body,
+            _permit: permit,
+            report,
+            end: None,
+            passed: 0,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.end = Some(End::Whole),
+            Some(Err(_)) => self.end = Some(End::Broken),
+            Some(Ok(frame)) => {
+                self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        // Whoever knows its length does not ask whether there is more.
+        let is_whole = self.body.is_end_stream();
+        let end = match self.end {
+            Some(end) => end,
+            None if is_whole => End::Whole,
+            None => End::Left,
+        };
+        self.report.ended(end, None, None, self.passed);
     }
 }
 
@@ -98,6 +142,8 @@ pub(crate) struct Relay {
     stream: Option<Stream>,
     account: Option<Account>,
     departure: Departure,
+    /// Bytes that were passed on.
+    passed: u64,
 }
 
 impl Relay {
@@ -112,6 +158,7 @@ impl Relay {
             stream,
             account: Some(account),
             departure,
+            passed: 0,
         }
     }
 
@@ -122,9 +169,13 @@ impl Relay {
             };
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => match (&mut self.stream, frame.into_data()) {
-                    (None, Ok(chunk)) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                    (None, Ok(chunk)) => {
+                        self.passed += chunk.len() as u64;
+                        return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
                     (Some(stream), Ok(chunk)) => {
                         if let Some(passed) = stream.push(chunk) {
+                            self.passed += passed.len() as u64;
                             return Poll::Ready(Some(Ok(Frame::data(passed))));
                         }
                     }
@@ -156,7 +207,7 @@ impl Relay {
     fn end(&mut self, end: End) {
         let body = self.body.take();
         if let (Some(body), Some(account)) = (body, self.account.take()) {
-            account.end(end, body.cost());
+            account.end(end, body.cost(), self.passed);
         }
     }
 
@@ -176,9 +227,9 @@ impl Drop for Relay {
             return;
         };
         if body.is_whole() {
-            account.end(End::Whole, body.cost());
+            account.end(End::Whole, body.cost(), self.passed);
             return;
         }
-        departing::leave(body, account, self.departure);
+        departing::leave(body, account, self.departure, self.passed);
     }
 }

@@ -43,6 +43,9 @@ pub struct Settings {
     /// How many jobs, files and generations are remembered with the key that they belong to; the
     /// oldest go first. Default 65,536.
     pub remembered: usize,
+    /// Whether `GET /metrics` is answered, to everybody who reaches the listener: it names tenants,
+    /// keys and models, and what they cost. Default: false.
+    pub metrics: bool,
     /// Bounds against abuse. Of its bounds, that on bodies is not used here: see
     /// [`max_body_bytes`](Self::max_body_bytes).
     pub limits: ServerLimits,
@@ -61,6 +64,7 @@ impl Default for Settings {
             catalogue_max_age: Duration::from_secs(300),
             catalogue_max_bytes: 32 << 20,
             remembered: 65_536,
+            metrics: false,
             limits: ServerLimits::default(),
         }
     }

@@ -323,7 +323,23 @@ impl Tenant {
         now: Timestamp,
         wall: Duration,
     ) -> Result<Permit, Failure> {
-        Permit::take(self, estimate, now, wall)
+        let reserved_usd = match estimate.micro_usd {
+            0 => self.config.limits.unpriced_micro_usd,
+            known => known,
+        };
+        Permit::take(self, estimate, reserved_usd, now, wall)
+    }
+
+    /// Takes a request and a place out of the tenant's limits, for a call that uses no tokens and
+    /// no money: the look at a job, a file that is fetched.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    pub fn admit_free(self: &Arc<Self>, now: Timestamp, wall: Duration) -> Result<Permit, Failure> {
+        let mut permit = Permit::take(self, Cost::ONE, 0, now, wall)?;
+        permit.refused();
+        Ok(permit)
     }
 
     /// Returns how many calls it has under way.

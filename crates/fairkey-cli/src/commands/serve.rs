@@ -2,14 +2,15 @@
 
 mod reload;
 
+use std::fs::OpenOptions;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_core::SystemWallClock;
 use fairkey_gateway::{
-    AdminConfig, Drained, Gateway, ListenAddr, Listener, Serving, SpendConfig, SpendStore,
-    TenantError, Tenants, Tls, TokenHash,
+    AccessLog, AdminConfig, Drained, Gateway, ListenAddr, Listener, Serving, SpendConfig,
+    SpendStore, TenantError, Tenants, Tls, TokenHash,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -210,10 +211,30 @@ fn build(
         .origins(own.origins.clone())
         .spend(Arc::clone(spend))
         .seed(seed.unwrap_or_else(|| RandomState::new().hash_one(())));
+    let builder = match access_log(&own.access_log)? {
+        Some(log) => builder.access_log(log),
+        None => builder,
+    };
     let hosts = own.hosts.iter();
     Ok(hosts
         .fold(builder, |builder, host| builder.host(host))
         .build())
+}
+
+/// Opens what each request is written down to.
+fn access_log(to: &gateway::AccessLogTo) -> Result<Option<AccessLog>, String> {
+    let wall = Arc::new(SystemWallClock);
+    let opened = match to {
+        gateway::AccessLogTo::Nowhere => return Ok(None),
+        gateway::AccessLogTo::Stderr => AccessLog::new(std::io::stderr(), wall),
+        gateway::AccessLogTo::File(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.and_then(|file| AccessLog::new(file, wall))
+                .map_err(|error| std::io::Error::other(format!("{}: {error}", path.display())))
+        }
+    };
+    let opened = opened.map(Some);
+    opened.map_err(|error| format!("the access log cannot be written: {error}"))
 }
 
 /// The clients, or everybody where there are none.

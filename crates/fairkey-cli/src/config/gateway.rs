@@ -40,6 +40,8 @@ pub(super) struct Table {
     watch: Option<TimeOrNone>,
     tls: Option<Tls>,
     limits: Option<Spanned<Limits>>,
+    metrics: Option<bool>,
+    access_log: Option<Spanned<String>>,
 }
 
 /// What the gateway is to be.
@@ -62,21 +64,35 @@ pub(crate) struct Gateway {
     pub(crate) watch: Duration,
     /// A certificate and its key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) access_log: AccessLogTo,
+}
+
+/// Where a line for each request goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AccessLogTo {
+    #[default]
+    Nowhere,
+    Stderr,
+    File(PathBuf),
 }
 
 impl Default for Gateway {
     fn default() -> Self {
+        let mut settings = Settings::default();
+        // There are no clients, then.
+        settings.metrics = true;
         Self {
             listen: ListenAddr::Tcp(LISTEN),
             hosts: Vec::new(),
             origins: Origins::none(),
             origins_text: Vec::new(),
-            settings: Settings::default(),
+            settings,
             class: Class::Normal,
             spend: None,
             grace: None,
             watch: service::watch(None),
             tls: None,
+            access_log: AccessLogTo::Nowhere,
         }
     }
 }
@@ -230,6 +246,23 @@ pub(super) fn read(table: Table, dir: &Path, has_clients: bool) -> Result<Gatewa
     gateway.tls = table.tls.map(|tls| tls.files(dir));
     if let Some(class) = table.class {
         gateway.class = class.into();
+    }
+    // Whoever reaches a gateway without tokens may do more than read them.
+    settings.metrics = table.metrics.unwrap_or(!has_clients);
+    if let Some(to) = table.access_log {
+        let at = to.span().start;
+        gateway.access_log = match to.get_ref().as_str() {
+            "off" => AccessLogTo::Nowhere,
+            "stderr" => AccessLogTo::Stderr,
+            path if Path::new(path).file_name().is_some() => AccessLogTo::File(dir.join(path)),
+            _ => {
+                let message = "the access log goes to \"stderr\", to a file, or is \"off\"";
+                return Err(Wrong {
+                    at,
+                    message: message.to_owned(),
+                });
+            }
+        };
     }
     if let Some(path) = table.spend {
         if path.get_ref().file_name().is_none() {

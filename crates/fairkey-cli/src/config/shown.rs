@@ -549,6 +549,11 @@ fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
         .map(|(operation, it)| (operation.as_str().to_owned(), gateway::leaving(*it)))
         .collect();
     let departures = Some(Value::Object(departures)).filter(is_said);
+    let access_log = match &own.access_log {
+        gateway::AccessLogTo::Nowhere => "off".to_owned(),
+        gateway::AccessLogTo::Stderr => "stderr".to_owned(),
+        gateway::AccessLogTo::File(path) => path.display().to_string(),
+    };
     let spend = own.spend.as_ref().map(|path| path.display().to_string());
     section
         .value("listen", own.listen.to_string())
@@ -563,6 +568,8 @@ fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
         .time("head_timeout", settings.limits.head_time)
         .value("class", own.class.to_string())
         .maybe("spend", spend.map(Into::into), "in memory only")
+        .value("metrics", settings.metrics)
+        .value("access_log", access_log)
         .done()
 }
 

@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 
-use fairkey_mock::MockOpenRouter;
+use fairkey_mock::{MockOpenRouter, On, Step};
 use serde_json::Value;
 
 use crate::program::{Mock, Running, Stage};
@@ -18,7 +19,8 @@ const MESSAGE: &str = r#"{"model":"anthropic/claude-sonnet-4.5","max_tokens":50,
 pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) mock: Mock,
-    serve: Option<Running>,
+    /// Locked, so that several threads may ask at once.
+    serve: Mutex<Option<Running>>,
     url: String,
 }
 
@@ -61,7 +63,7 @@ impl World {
         let mut world = Self {
             stage,
             mock,
-            serve: None,
+            serve: Mutex::new(None),
             url: String::new(),
         };
         world.open();
@@ -78,12 +80,12 @@ impl World {
             .strip_prefix("listening on http://")
             .unwrap()
             .to_owned();
-        self.serve = Some(serve);
+        *self.serve.get_mut().unwrap() = Some(serve);
     }
 
     /// Ends it by a signal; returns all it said.
     pub(crate) fn end(&mut self, signal: &str) -> String {
-        let serve = self.serve.take().unwrap();
+        let serve = self.serve.get_mut().unwrap().take().unwrap();
         serve.signal(signal);
         format!("{:?}", serve.end())
     }
@@ -115,6 +117,19 @@ impl World {
     pub(crate) fn chat_as(&self, token: &str) -> Answer {
         let header = format!("authorization: Bearer {token}");
         self.ask("POST /v1/chat/completions", &header, CHAT)
+    }
+
+    /// Begins a call whose answer is not waited for.
+    fn begin(&self, token: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.url).unwrap();
+        let text = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{CHAT}",
+            self.url,
+            CHAT.len()
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
     }
 
     /// A call of a model whose price no list has: it is let through while anything is left.
@@ -263,4 +278,167 @@ fn the_configuration_of_clients_is_shown_without_a_token() {
         .run(["config", "check", "--config", "again.toml", "--json"]);
     check.ends_with(0);
     assert!(check.stdout.contains("team-a"), "{check:?}");
+}
+
+/// Returns the value of a sample.
+fn sample(text: &str, start: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.starts_with(start))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+#[test]
+fn every_request_is_counted_and_written_down_once_without_a_secret_or_a_prompt() {
+    let mut world = World::start(&format!(
+        "[gateway]\nmetrics = true\naccess_log = \"access.log\"\n{}",
+        team("models = [\"openai/*\"]")
+    ));
+    assert_eq!(world.chat().status, 200);
+    let stream = CHAT.replace("\"messages\"", "\"stream\":true,\"messages\"");
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let chat = "POST /v1/chat/completions";
+    assert_eq!(world.ask(chat, &bearer, &stream).status, 200);
+    assert_eq!(world.chat_as("tok-canary-wrong").status, 401);
+    let other = CHAT.replace("openai/", "canary-free/");
+    assert_eq!(world.ask(chat, &bearer, &other).status, 403);
+    let preset = CHAT.replace("\"messages\"", "\"preset\":\"p\",\"messages\"");
+    let refused = world.ask(chat, &bearer, &preset);
+    assert_eq!(refused.header("x-fairkey-error"), Some("model_not_allowed"));
+    assert_eq!(
+        world.ask("GET /v1/prompt-canary-path", &bearer, "").status,
+        404
+    );
+    assert_eq!(world.ask("GET /v1/models", &bearer, "").status, 200);
+    assert_eq!(world.ask("GET /v1/videos/unknown", &bearer, "").status, 404);
+
+    let metrics = world.ask("GET /metrics", "x: y", "").body;
+    for (start, expected) in [
+        (
+            r#"fairkey_requests_total{operation="chat",tenant="team-a",status="2xx"}"#,
+            2.0,
+        ),
+        (
+            r#"fairkey_requests_total{operation="chat",tenant="team-a",status="4xx"}"#,
+            2.0,
+        ),
+        (
+            r#"fairkey_requests_total{operation="none",tenant="",status="4xx"}"#,
+            1.0,
+        ),
+        (
+            r#"fairkey_requests_total{operation="catalogue",tenant="team-a",status="2xx"}"#,
+            1.0,
+        ),
+        (
+            r#"fairkey_requests_total{operation="videos",tenant="team-a",status="4xx"}"#,
+            1.0,
+        ),
+        (r#"fairkey_failures_total{reason="model_not_allowed"}"#, 2.0),
+        (
+            r#"fairkey_attempts_total{key="k",account="acme",outcome="ok"}"#,
+            2.0,
+        ),
+        (r#"fairkey_key_up{key="k",account="acme"}"#, 1.0),
+        (r#"fairkey_key_in_flight{key="k"}"#, 0.0),
+        (r#"fairkey_waiting{class="batch"}"#, 0.0),
+        (r#"fairkey_tenant_in_flight{tenant="team-a"}"#, 0.0),
+        ("fairkey_build_info{version=", 1.0),
+    ] {
+        assert_eq!(
+            sample(&metrics, start),
+            Some(expected),
+            "{start} in {metrics}"
+        );
+    }
+    let spent = r#"fairkey_spend_usd_total{tenant="team-a",key="k",model="openai/gpt-4o-mini"}"#;
+    assert!(
+        sample(&metrics, spent).is_some_and(|usd| usd > 0.0),
+        "{metrics}"
+    );
+
+    let said = world.end("TERM");
+    let log = world.stage.read("access.log");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 8, "{log}");
+    let first = &lines[0];
+    for (field, expected) in [
+        ("tenant", "team-a"),
+        ("operation", "chat"),
+        ("model", "openai/gpt-4o-mini"),
+        ("key", "k"),
+        ("end", "whole"),
+    ] {
+        assert_eq!(first[field], expected, "{first}");
+    }
+    assert!(
+        first["tokens"].as_u64() > Some(0) && first["usd"].as_f64() > Some(0.0),
+        "{first}"
+    );
+    assert!(first["bytes_out"].as_u64() > Some(100), "{first}");
+    assert!(lines[1]["stream"] == true && lines[1]["first_content_ms"].is_number());
+    assert_eq!(lines[2]["reason"], "unauthorized");
+    for secret in ["tok-canary", "sk-or-v1", "prompt-canary"] {
+        let all = format!("{log}{metrics}{said}");
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+}
+
+#[test]
+fn metrics_of_clients_are_nobodys_business_unless_the_file_says_so() {
+    let world = World::start(&team(""));
+    let answer = world.ask("GET /metrics", "x: y", "");
+    assert_eq!(answer.status, 401, "{answer:?}");
+    let world = World::start("");
+    assert_eq!(world.ask("GET /metrics", "x: y", "").status, 200);
+    let page = world.ask("GET /metrics", "origin: https://evil.example", "");
+    assert_eq!(page.status, 403);
+}
+
+#[test]
+fn class_and_weight_of_a_client_decide_who_waits() {
+    // One call at a time, and the first one stays until all others wait.
+    let clients = ["slow", "fast"].map(|id| {
+        let class = if id == "slow" { "batch" } else { "interactive" };
+        format!(
+            "[[clients]]\nid = \"{id}\"\ntoken = \"tok-of-{id}-0123456789\"\nclass = \"{class}\"\n"
+        )
+    });
+    let account = "[[accounts]]\nid = \"acme\"\nlimits = { in_flight = 1 }\n";
+    let stall = On::path("/chat/completions");
+    let mock = MockOpenRouter::open().script(stall, [Step::stall_before_head()]);
+    let more = format!("{account}[gateway]\nmetrics = true\n{}", clients.join(""));
+    let world = World::before(mock, &more);
+    let waiting = |class: &str, calls: f64| {
+        let start = format!("fairkey_waiting{{class=\"{class}\"}}");
+        while sample(&world.ask("GET /metrics", "x: y", "").body, &start) != Some(calls) {
+            std::thread::yield_now();
+        }
+    };
+    let ended = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let call = |id: &'static str| {
+            let (world, ended) = (&world, &ended);
+            scope.spawn(move || {
+                let answer = world.chat_as(&format!("tok-of-{id}-0123456789"));
+                assert_eq!(answer.status, 200, "{answer:?}");
+                ended.lock().unwrap().push(id);
+            });
+        };
+        let first = world.begin("tok-of-slow-0123456789");
+        while !world.seen().contains("POST") {
+            std::thread::yield_now();
+        }
+        call("slow");
+        call("slow");
+        waiting("batch", 2.0);
+        call("fast");
+        waiting("interactive", 1.0);
+        // It leaves, and its place is free.
+        drop(first);
+    });
+    let ended = ended.into_inner().unwrap();
+    let fast = ended.iter().position(|id| *id == "fast").unwrap();
+    assert!(fast < 2, "the one in a hurry is not the last: {ended:?}");
 }

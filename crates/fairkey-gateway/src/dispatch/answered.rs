@@ -15,6 +15,7 @@ use crate::gateway::Shared;
 use crate::headers::{self, X_SHOULD_RETRY};
 use crate::homes::Home;
 use crate::relay::{Account, End, Ended, Outbound, Relay, Stream};
+use crate::report::Report;
 use crate::{BrokenStream, Departure, Failure, Format, Operation, Permit, Reason};
 
 /// The most of a refusal that is read again, to be told as an event.
@@ -33,6 +34,7 @@ pub(super) struct Call {
     format: Format,
     /// Goes on to the account when a key has answered.
     permit: Option<Permit>,
+    report: Report,
 }
 
 /// What came of a call.
@@ -69,6 +71,7 @@ impl Call {
             operation: inbound.operation(),
             format: inbound.format(),
             permit: Some(permit),
+            report: inbound.report.clone(),
         }
     }
 
@@ -91,7 +94,7 @@ impl Call {
             end: End::Whole,
             cost: None,
         };
-        self.shared.accounts.open(call, self.permit.take())
+        (self.shared.accounts).open(call, self.permit.take(), self.report.clone())
     }
 
     /// Keeps how it was decided, where there are operators to look at it.
@@ -163,7 +166,7 @@ impl Answered {
         if let Some(error) = &served.error
             && let Some(failure) = instead(&response, &served, error)
         {
-            call.account(&served, &response).end(End::Failed, None);
+            call.account(&served, &response).end(End::Failed, None, 0);
             return Self::fail(call, failure, error, Some(&served));
         }
         Self::Passes(Box::new(Passing {
@@ -174,6 +177,7 @@ impl Answered {
     }
 
     fn fail(call: Call, failure: Failure, error: &CallError, served: Option<&Served>) -> Self {
+        (call.report).tried(error.attempts().to_vec(), error.waited());
         let mut headers = HeaderMap::new();
         headers::add_effort(&mut headers, error.attempts().len(), error.waited());
         if let Some(served) = served {
@@ -214,7 +218,10 @@ impl Answered {
                 let format = passing.call.format();
                 (passing.into_failure().await, format)
             }
-            Self::Failed(failing) => (failing.failure, failing.call.format()),
+            Self::Failed(failing) => {
+                failing.call.report.failed(failing.failure.reason());
+                (failing.failure, failing.call.format())
+            }
         };
         Outbound::full(failure.to_event(format, &BrokenStream::default()))
     }
@@ -253,7 +260,7 @@ impl Passing {
         }
         let Self {
             call,
-            served,
+            mut served,
             response,
         } = self;
         let (mut parts, body) = response.into_parts();
@@ -265,18 +272,28 @@ impl Passing {
         if let Some(error) = &served.error {
             tell_retry(&mut parts.headers, error);
         }
+        let is_stream = stream.is_some();
         let relay = Relay::new(body, stream, account, call.departure());
         let body = Outbound::Relay(Box::new(relay));
         let mut response = respond(parts.status, parts.headers, body);
         headers::add_served(response.headers_mut(), &served);
+        if is_stream {
+            // The client returns a stream when its first content is there.
+            call.report.content();
+        }
+        let attempts = std::mem::take(&mut served.attempts);
+        call.report.tried(attempts, served.waited);
         response
     }
 
     /// Reads an answer that is no stream, where one was asked for.
     async fn into_failure(mut self) -> Failure {
         let account = self.call.account(&self.served, &self.response);
+        let attempts = std::mem::take(&mut self.served.attempts);
+        self.call.report.tried(attempts, self.served.waited);
+        self.call.report.failed(Reason::UpstreamFailed);
         let (parts, body) = self.response.into_parts();
-        account.end(End::Failed, body.cost());
+        account.end(End::Failed, body.cost(), 0);
         if parts.status.is_success() {
             let message = "the upstream answered without a stream, although one was asked for";
             return Failure::new(Reason::UpstreamFailed, message);

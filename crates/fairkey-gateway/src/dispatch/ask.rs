@@ -81,6 +81,16 @@ impl Asked {
         for model in others.chain(peek.models.iter().map(String::as_str)) {
             inbound.tenant.check_model(Some(model))?;
         }
+        // What a preset makes of the model is known at OpenRouter only.
+        let models = &inbound.tenant.config().models;
+        if !models.is_any() && splice::find(&self.body, ["preset"]).is_ok_and(|[it]| it.is_some()) {
+            let message = format!(
+                "client \"{}\" may not name a preset, which may stand for any model; it may use \
+                 {models}",
+                inbound.tenant.id()
+            );
+            return Err(Failure::new(Reason::ModelNotAllowed, message));
+        }
         // A speech is bytes, whatever it says of streaming.
         self.stream = peek.stream && inbound.operation() != Operation::Speech;
         Ok(())

@@ -29,6 +29,8 @@ pub(super) async fn infer(
     }
     let body = read(shared, body).await?;
     let asked = Asked::of(shared, &inbound, body)?;
+    let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
+    inbound.report.asks(model, asked.stream, bytes);
     let permit = inbound.permit(shared, &asked.body)?;
     let mut request = inbound.upstream(shared, asked.body)?;
     request.extensions_mut().insert(asked.options);
@@ -72,6 +74,7 @@ pub(super) async fn upload(
         // A form is not looked into: for us it names no model.
         inbound.tenant.check_model(None)?;
     }
+    inbound.report.asks(None, false, body.size_hint().lower());
     let permit = inbound.permit(shared, b"")?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let body = Body::new(Limited::new(body, limit));

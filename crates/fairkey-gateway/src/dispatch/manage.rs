@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use super::{Inbound, read, respond};
 use crate::gateway::Shared;
-use crate::relay::Outbound;
+use crate::relay::{Outbound, Plain};
 use crate::{Failure, Reason};
 
 /// Passes an administrative call on with the management key, where there is one. A key of the pool
@@ -26,10 +26,22 @@ pub(super) async fn manage(
         );
         return Err(Failure::new(Reason::AdministrationRefused, message));
     };
+    // Whose routes nobody has named may do what costs, not what changes keys.
+    if !shared.tenants().is_open() && inbound.tenant.config().routes.is_any() {
+        let message = format!(
+            "client \"{}\" may not administer: that has to be among its routes by name, as \
+             \"administration\"",
+            inbound.tenant.id()
+        );
+        return Err(Failure::new(Reason::AdministrationRefused, message));
+    }
+    let permit = inbound.visit(shared)?;
     let body = read(shared, body).await?;
     let request = inbound.upstream(shared, Body::full(body))?;
     let sent = shared.client.send_with(&key, request).await;
     let sent = sent.map_err(|error| Failure::of_call(&error))?;
     let (parts, body) = sent.into_parts();
-    Ok(respond(parts.status, parts.headers, Outbound::Plain(body)))
+    let body = Plain::new(body, permit, inbound.report.clone());
+    let body = Outbound::Plain(Box::new(body));
+    Ok(respond(parts.status, parts.headers, body))
 }

@@ -22,7 +22,7 @@ use fairkey_openrouter::splice::peek;
 use crate::gateway::Shared;
 use crate::headers::X_FAIRKEY_KEY;
 use crate::homes::Home;
-use crate::relay::Outbound;
+use crate::relay::{Outbound, Plain};
 use crate::{Failure, Reason};
 
 /// The most of an answer in which a name is looked for.
@@ -47,6 +47,10 @@ pub(super) async fn create(
         let peek = peek(&body).ok();
         let model = peek.as_ref().and_then(|peek| peek.model.as_deref());
         inbound.tenant.check_model(model)?;
+        let named = model.map(Arc::from);
+        inbound
+            .report
+            .asks(named.as_ref(), false, body.len() as u64);
         let permit = inbound.permit(shared, &body)?;
         let mut request = inbound.upstream(shared, body.clone())?;
         request.extensions_mut().insert(inbound.options());
@@ -80,6 +84,7 @@ pub(super) async fn owned(
     body: Incoming,
     name: &str,
 ) -> Result<Response<Outbound>, Failure> {
+    let permit = inbound.visit(shared)?;
     let body = read(shared, body).await?;
     let home = shared.homes.of(name);
     let is_known = home.is_some();
@@ -97,6 +102,7 @@ pub(super) async fn owned(
         };
         let is_found = response.status() != StatusCode::NOT_FOUND;
         last = Some(response);
+        inbound.report.served_by(&home.key);
         if is_found && !is_known {
             shared.homes.remember(name, home);
         }
@@ -104,10 +110,17 @@ pub(super) async fn owned(
             break;
         }
     }
-    last.ok_or_else(|| {
+    let response = last.ok_or_else(|| {
         let message = "the key that has made this is gone, and so is its account";
         Failure::new(Reason::NoKey, message)
-    })
+    })?;
+    Ok(response.map(|body| match body {
+        Told::Passes(body) => {
+            let plain = Plain::new(body, permit, inbound.report.clone());
+            Outbound::Plain(Box::new(plain))
+        }
+        Told::Whole(bytes) => Outbound::full(bytes),
+    }))
 }
 
 /// Returns the keys that may know a thing: its own and its siblings, or one of each account.
@@ -136,12 +149,18 @@ fn candidates(shared: &Shared, home: Option<Home>) -> Vec<Home> {
     all
 }
 
+/// The body of an answer of one key.
+enum Told {
+    Whole(Bytes),
+    Passes(Body),
+}
+
 /// Asks one key. `None`: it is gone.
 async fn ask(
     shared: &Shared,
     home: &Home,
     request: Request<Body>,
-) -> Result<Option<Response<Outbound>>, Failure> {
+) -> Result<Option<Response<Told>>, Failure> {
     let sent = shared.client.send_by(home.key.as_str(), request).await;
     let (parts, body) = match sent {
         Ok(response) => response.into_parts(),
@@ -155,9 +174,9 @@ async fn ask(
         if let Some(failure) = Failure::instead_of(&AttemptFault::from(&fault)) {
             return Err(failure);
         }
-        Outbound::full(bytes)
+        Told::Whole(bytes)
     } else {
-        Outbound::Plain(body)
+        Told::Passes(body)
     };
     let mut response = respond(parts.status, parts.headers, body);
     if let Ok(key) = home.key.as_str().parse() {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::gateway::Bookkeeper;
+use crate::report::Report;
 use crate::{Departure, Operation, Permit, Used};
 
 /// How a call ended that had reached a key.
@@ -89,7 +90,7 @@ impl Accounts {
     }
 
     /// Opens the account of a call.
-    pub(crate) fn open(&self, call: Ended, mut permit: Option<Permit>) -> Account {
+    pub(crate) fn open(&self, call: Ended, mut permit: Option<Permit>, report: Report) -> Account {
         if let Some(permit) = &mut permit {
             permit.sent();
             permit.served_by(call.key.clone(), call.model.clone());
@@ -98,6 +99,7 @@ impl Accounts {
             accounts: self.clone(),
             call,
             permit,
+            report,
         }
     }
 }
@@ -118,11 +120,12 @@ pub(crate) struct Account {
     call: Ended,
     /// What was taken out of the tenant's limits.
     permit: Option<Permit>,
+    report: Report,
 }
 
 impl Account {
-    /// Closes it.
-    pub(crate) fn end(mut self, end: End, cost: Option<Cost>) {
+    /// Closes it; `bytes` of the answer were passed on.
+    pub(crate) fn end(mut self, end: End, cost: Option<Cost>, bytes: u64) {
         self.call.end = end;
         self.call.cost = cost;
         if let Some(permit) = &mut self.permit {
@@ -137,13 +140,16 @@ impl Account {
                 (End::Broken | End::Left | End::Drained, None) => {}
             }
         }
+        let generation = self.call.generation.as_deref();
+        self.report.ended(end, cost, generation, bytes);
         for listener in &self.accounts.inner.listeners {
             listener.ended(&self.call);
         }
     }
 
     /// Closes it for a call that was left, whose cost is asked for where nobody has said it.
-    pub(crate) fn left(mut self, end: End, cost: Option<Cost>) {
+    pub(crate) fn left(mut self, end: End, cost: Option<Cost>, bytes: u64) {
+        self.report.over();
         if let Some(permit) = &mut self.permit {
             permit.release_place();
         }
@@ -157,13 +163,13 @@ impl Account {
                 let task = async move {
                     let cost = ask(&self.accounts.inner.client, &self.call.key, &generation).await;
                     drop(permit);
-                    self.end(end, cost);
+                    self.end(end, cost, bytes);
                 };
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(task);
                 }
             }
-            _ => self.end(end, cost),
+            _ => self.end(end, cost, bytes),
         }
     }
 }

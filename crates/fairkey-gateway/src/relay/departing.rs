@@ -14,21 +14,26 @@ use super::{Account, End};
 use crate::Departure;
 
 /// Leaves an answer, or reads it to its end for what it says of its usage.
-pub(super) fn leave(body: LeasedBody, account: Account, departure: Departure) {
+pub(super) fn leave(body: LeasedBody, account: Account, departure: Departure, passed: u64) {
     match (departure, tokio::runtime::Handle::try_current()) {
         (Departure::Drain { within, bytes }, Ok(runtime)) => {
-            runtime.spawn(drain(body, account, within, bytes));
+            runtime.spawn(drain(body, account, (within, bytes), passed));
         }
         _ => {
             let cost = body.cost();
             // Closes the connection upstream, or resets its stream, and lets the key go.
             drop(body);
-            account.left(End::Left, cost);
+            account.left(End::Left, cost, passed);
         }
     }
 }
 
-async fn drain(mut body: LeasedBody, account: Account, within: Duration, most: u64) {
+async fn drain(
+    mut body: LeasedBody,
+    account: Account,
+    (within, most): (Duration, u64),
+    passed: u64,
+) {
     let read = async {
         let mut left = most;
         while let Some(Ok(frame)) = body.frame().await {
@@ -42,7 +47,7 @@ async fn drain(mut body: LeasedBody, account: Account, within: Duration, most: u
     let _ = timeout(within, read).await;
     let cost = body.cost();
     drop(body);
-    account.left(End::Drained, cost);
+    account.left(End::Drained, cost, passed);
 }
 
 /// A call that goes on for a while when nobody waits for its answer any more. What then comes of it

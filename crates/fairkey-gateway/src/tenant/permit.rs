@@ -148,14 +148,11 @@ impl Permit {
     pub(super) fn take(
         tenant: &Arc<Tenant>,
         estimate: Cost,
+        reserved_usd: u64,
         now: Timestamp,
         wall: Duration,
     ) -> Result<Self, Failure> {
         let limits = &tenant.config().limits;
-        let reserved_usd = match estimate.micro_usd {
-            0 => limits.unpriced_micro_usd,
-            known => known,
-        };
         let mut counts = tenant.state().lock();
         if let Err(refused) = counts.check(limits, estimate, reserved_usd, now, wall) {
             drop(counts);

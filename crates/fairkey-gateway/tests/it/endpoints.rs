@@ -35,7 +35,8 @@ async fn every_base_url_of_every_sdk_leads_to_the_upstream() {
                 assert_eq!(answer.status, 200, "{path}: {answer:?}");
                 assert!(["a", "b"].contains(&answer.header("x-fairkey-key")));
                 assert_eq!(answer.header("x-fairkey-attempts"), "1");
-                assert_eq!(answer.header("x-fairkey-queue-ms"), "0");
+                // Seldom more than 0, and by how much hangs on the machine.
+                assert!(answer.header("x-fairkey-queue-ms").parse::<u64>().is_ok());
                 assert!(answer.header("x-fairkey-request-id").starts_with("req-"));
                 assert!(answer.header("x-generation-id").starts_with("gen-"));
             }

@@ -6,6 +6,7 @@ use fairkey_core::Class;
 use fairkey_gateway::{Budget, Departure, Operation, Per, Rate, TokenHash};
 
 use super::*;
+use crate::config::gateway::AccessLogTo;
 
 const SHA: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -26,6 +27,8 @@ comment_after = "5s"
 head_timeout = "3s"
 class = "interactive"
 spend = "spend.log"
+metrics = false
+access_log = "access.log"
 "#,
     )
     .unwrap();
@@ -44,7 +47,26 @@ spend = "spend.log"
     assert_eq!(settings.limits.head_time, Duration::from_secs(3));
     assert_eq!(gateway.class, Class::Interactive);
     assert_eq!(gateway.spend.as_deref(), Some(Path::new("spend.log")));
+    assert!(!settings.metrics);
+    let log = AccessLogTo::File("access.log".into());
+    assert_eq!(gateway.access_log, log);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn metrics_are_told_where_no_token_is_asked_for_unless_the_file_says_so() {
+    let client = "[[clients]]\nid = \"a\"\ntoken = \"tok-0123456789abcdef\"\n";
+    for (text, expected) in [
+        (String::new(), true),
+        (client.to_owned(), false),
+        (format!("[gateway]\nmetrics = true\n{client}"), true),
+    ] {
+        assert_eq!(
+            parse(&text).unwrap().gateway.settings.metrics,
+            expected,
+            "{text}"
+        );
+    }
 }
 
 #[test]
@@ -146,6 +168,7 @@ fn a_gateway_that_cannot_be_is_refused_with_its_place_and_a_cure() {
         ("comment_after = \"0s\"", 17, "at least 1ms"),
         ("class = \"urgent\"", 9, "expected one of"),
         ("spend = \"/\"", 9, "names no file"),
+        ("access_log = \"/\"", 14, "to a file"),
         ("spent = \"x\"", 1, "`spent`"),
     ] {
         let place = format!("line 2 column {at}");
