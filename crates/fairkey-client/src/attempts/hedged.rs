@@ -1,6 +1,5 @@
 //! One attempt, and a second one beside it where its first content is late.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use fairkey_core::{AccountTenure, KeyId, Scope, Tenure};
@@ -45,11 +44,11 @@ pub(super) async fn run(
     let model = ledger.models.name().cloned();
     let body = ledger.models.body(job.body.bytes());
     let asked = ledger.asked(&job.options);
-    let primary = attempt(core, job, body, asked.clone(), ledger.left(), held);
+    // In boxes: an attempt is large, and there would be a place for it wherever it is awaited.
+    let mut primary = Box::pin(attempt(core, job, body, asked.clone(), ledger.left(), held));
     let (Some(hedging), Some(model)) = (hedging, model) else {
         return (first, primary.await);
     };
-    let mut primary = pin!(primary);
     let began = Instant::now();
     let early = match hedging.late_after(&model) {
         Some(late) => timeout(late, primary.as_mut()).await.ok(),
@@ -74,8 +73,7 @@ pub(super) async fn run(
     core.counters.hedges.up();
     ledger.hedge(held.lease.key(), core.admission.pool.now());
     let body = ledger.models.body(job.body.bytes());
-    let hedge = attempt(core, job, body, asked, ledger.left(), held);
-    let mut hedge = pin!(hedge);
+    let mut hedge = Box::pin(attempt(core, job, body, asked, ledger.left(), held));
     let (is_hedge, result) = tokio::select! {
         biased;
         result = primary.as_mut() => (false, result),
