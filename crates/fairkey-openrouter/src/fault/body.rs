@@ -31,6 +31,7 @@ struct Probe<'a> {
 struct ChoiceProbe<'a> {
     #[serde(borrow)]
     finish_reason: Option<Cow<'a, str>>,
+    message: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
 }
 
@@ -76,22 +77,16 @@ pub(super) fn in_body(body: &[u8]) -> Option<Fault> {
 
 /// See [`Fault::in_chat_body`].
 pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
-    #[derive(Deserialize)]
-    struct Chat<'a> {
-        #[serde(borrow)]
-        choices: Option<Vec<ChatChoice<'a>>>,
-    }
-    #[derive(Deserialize)]
-    struct ChatChoice<'a> {
-        #[serde(borrow)]
-        finish_reason: Option<Cow<'a, str>>,
-        message: Option<&'a RawValue>,
-    }
-    if let Some(fault) = in_body(body) {
+    let body = trim(body);
+    // Read once, where nothing is wrong.
+    let probe = serde_json::from_slice::<Probe<'_>>(body);
+    if !probe.as_ref().is_ok_and(Probe::is_clean)
+        && let Some(fault) = in_body(body)
+    {
         return Some(fault);
     }
     // Repeated members are the one thing that fails here; such an answer is left to the reader.
-    let choices = serde_json::from_slice::<Chat<'_>>(trim(body)).ok()?.choices;
+    let choices = probe.ok()?.choices;
     let Some(first) = choices.as_deref().and_then(|choices| choices.first()) else {
         return Some(Fault::malformed("the answer has no choices"));
     };
