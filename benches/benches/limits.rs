@@ -166,6 +166,18 @@ fn table() {
         let gated = pool(keys, Under::Account, true, ManualClock::new());
         let label = format!("headroom, all limits of accounts and 3 gates, {keys} keys");
         row(&label, measured(&gated), None, None);
+        // Nothing idle: the first draw is not the best, and all are looked at.
+        let busy = pool(keys, Under::Account, false, ManualClock::new());
+        let mut ask = Ask::new();
+        ask.cost = COST;
+        let held: Vec<_> = (0..keys).map(|_| busy.select(&ask)).collect();
+        let label = format!("headroom, all limits of accounts, {keys} keys, all busy");
+        let floors = match keys {
+            8 => (Some(60.0), None),
+            _ => (None, Some(25_000.0)),
+        };
+        row(&label, measured(&busy), floors.0, floors.1);
+        drop(held);
     }
     let on_time = pool(8, Under::Account, false, MonotonicClock::new());
     row(

@@ -1,10 +1,10 @@
 //! One strategy behind three gates at eight keys, selected and settled a million times: for
-//! callgrind and other profilers. `select_loop [STRATEGY] [KEYS] [ROUNDS]`.
+//! callgrind and other profilers. `limits` stands behind none. `select_loop [STRATEGY] [KEYS] [ROUNDS]`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::{Ask, Gate, Key, ManualClock, Outcome, Pool, Strategy};
+use fairkey_core::{Ask, Cost, Gate, Key, ManualClock, Outcome, Pool, Strategy};
 use fairkey_strategy::{
     BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet,
     Limits, LimitsConfig, MaxInFlight, PowerOfTwo, RoundRobin, SlidingWindowBreaker,
@@ -21,6 +21,8 @@ fn main() {
         "least_in_flight" => run(WeightedLeastInFlight::new(), keys, rounds),
         "headroom" => run(headroom(), keys, rounds),
         "learning" => run(learning(), keys, rounds),
+        "limits" => limits(keys, rounds, false),
+        "limits_busy" => limits(keys, rounds, true),
         _ => run(RoundRobin::new(), keys, rounds),
     }
 }
@@ -48,6 +50,41 @@ fn learning() -> impl Strategy {
     let ceilings = Ceilings::new(CeilingsConfig::default(), Arc::clone(&limits));
     Headroom::guarded(limits).gate(ceilings)
 }
+
+/// Under five limits of each account, four keys to each: headroom alone, with costs that are known
+/// at the end; where `busy`, with a call under way on every key, so that none is the best at first
+/// sight.
+fn limits(keys: u64, rounds: u64, busy: bool) {
+    let key = |n| Key::new(format!("key-{n}"), format!("sk-or-v1-{n}"));
+    let pool = Pool::builder()
+        .strategy(headroom())
+        .keys((0..keys).map(|n| key(n).account(format!("account-{}", n / 4))))
+        .clock(ManualClock::new())
+        .seed(1)
+        .build()
+        .expect("the keys are all different");
+    let mut ask = Ask::new().with_model("openai/gpt-4o-mini");
+    ask.cost = COST;
+    let held = if busy { keys } else { 0 };
+    let _held: Vec<_> = (0..held).map(|_| pool.select(&ask)).collect();
+    for n in 0..rounds {
+        let mut lease = pool
+            .select(std::hint::black_box(&ask))
+            .expect("a key is free");
+        lease.note_actual(Cost {
+            tokens: 600 + n % 400,
+            ..COST
+        });
+        std::hint::black_box(lease).finish(Outcome::Success);
+    }
+    println!("{rounds} calls, {} in flight", pool.in_flight());
+}
+
+const COST: Cost = Cost {
+    requests: 1,
+    tokens: 900,
+    micro_usd: 500,
+};
 
 fn run(strategy: impl Strategy + 'static, keys: u64, rounds: u64) {
     let pool = Pool::builder()
