@@ -109,11 +109,6 @@ impl Exchange {
         &self.key
     }
 
-    /// Returns the model that is asked for.
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.asked.model.as_deref()
-    }
-
     pub(crate) fn held(&self) -> Option<&Held> {
         self.held.as_ref()
     }

@@ -8,11 +8,9 @@ use crate::Client;
 use crate::exchange::Exchange;
 
 /// Returns who asks to slow down, and by what, if a fault does that. A provider does not: it is
-/// full for everybody, and no limit of ours.
-fn asks_to_slow_down<'a>(
-    fault: &Fault,
-    model: Option<&'a str>,
-) -> Option<(LimitGroup<'a>, Excess)> {
+/// full for everybody, and no limit of ours. Neither does the guard of a busy model, unless it
+/// names its limit: whether it counts us or everybody is not known.
+fn asks_to_slow_down(fault: &Fault) -> Option<(LimitGroup<'static>, Excess)> {
     use fairkey_core::{FaultKind, Scope};
     if fault.kind() != FaultKind::Throttled {
         return None;
@@ -22,7 +20,6 @@ fn asks_to_slow_down<'a>(
         (Scope::Account, Cause::AdmissionControl) => Some((LimitGroup::Account, Excess::Calls)),
         (Scope::Account, Cause::InFlightBudget) => Some((LimitGroup::Account, Excess::Money)),
         (Scope::Account, Cause::FreePerMinute) => Some((LimitGroup::FreeModels, Excess::Unsaid)),
-        (Scope::Model, Cause::SharedCapacity) => Some((LimitGroup::Model(model?), Excess::Unsaid)),
         _ => None,
     }
 }
@@ -32,7 +29,7 @@ impl Exchange {
     /// instead of `outcome`: that the account is open again, as far as they are concerned.
     pub(crate) fn learn(&self, fault: &Fault, outcome: Outcome) -> Option<Outcome> {
         let (ceilings, held) = (self.core.ceilings.as_ref()?, self.held()?);
-        let (group, excess) = asks_to_slow_down(fault, self.model())?;
+        let (group, excess) = asks_to_slow_down(fault)?;
         let told = fault.rate_limit();
         if told.is_some_and(|told| told.limit.is_some() && told.unit.is_some()) {
             // It is told, and nothing is to be guessed. A number alone, of nobody knows what in

@@ -154,7 +154,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     /// Begins to ask about one who came, while nothing came free. Nobody else has to be asked
     /// about; nor has the newcomer where one of its line goes before it that is no larger: there
     /// was nothing for that one. Only one that is smaller or due sooner than those before it is
-    /// asked about in the usual order, so that it is noted [whom it passes](QueueConfig::bypass).
+    /// asked about in the usual order, so that it is noted [whom it passes](super::QueueConfig::bypass).
     pub fn begin_for(&mut self, ticket: Ticket, now: Timestamp) -> Pass {
         let number = ticket.number;
         let (mut alone, mut is_behind) = (false, true);
