@@ -36,8 +36,8 @@ impl Scenario {
     ///
     /// - `north-a` and `north-b` share the account `north`, `south` and `west` have one each; every
     ///   account lets 40 calls a second in, and answers 429 above that.
-    /// - After 150 calls `north-b` is revoked.
-    /// - After 200 calls `south` runs out of credit; after 320, or 6 seconds at the latest, it is
+    /// - After 30 calls `north-b` is revoked.
+    /// - After 150 calls `south` runs out of credit; after 320, or 6 seconds at the latest, it is
     ///   topped up.
     /// - 3 % of the calls meet a provider that is full (no key can cure that), 2 % a 502, 1 % a
     ///   reset before the head and 1 % one in the body, 1 % a bare error in a 200 and 1 % an error
@@ -66,8 +66,8 @@ impl Scenario {
             .fault_rate(FaultKind::ErrorIn200, 0.01)
             .fault_rate(FaultKind::ChoiceError, 0.01)
             .any_model(true)
-            .after_calls(150, Action::revoke_key("north-b"))
-            .after_calls(200, Action::set_balance("south", 0.0))
+            .after_calls(30, Action::revoke_key("north-b"))
+            .after_calls(150, Action::set_balance("south", 0.0))
             .after_calls(320, Action::set_balance("south", 25.0))
             .at(Duration::from_secs(6), Action::set_balance("south", 25.0));
         let mut scenario = Self {
