@@ -42,6 +42,9 @@ const MOCK_COOLDOWN: CooldownConfig = CooldownConfig {
     ..CooldownConfig::DEFAULT
 };
 
+/// For the same reason, the window in which limits are learned.
+const MOCK_WINDOW: Duration = Duration::from_secs(1);
+
 /// For the same reason, the longest backoff.
 const MOCK_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -279,6 +282,7 @@ impl Upstream {
 pub(crate) fn suit_the_mock(config: &mut Config) {
     // Its money is not worth a file, and its keys have names of their own.
     config.gateway.spend = None;
+    config.learning.usually_in(MOCK_WINDOW);
     for client in &mut config.clients {
         client.tenant.keys.clear();
         client.tenant.accounts.clear();

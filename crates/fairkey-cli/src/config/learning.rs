@@ -1,5 +1,7 @@
 //! `[learning]`: limits that nobody configured, learned from refusals.
 
+use std::time::Duration;
+
 use fairkey_strategy::CeilingsConfig;
 use serde::Deserialize;
 
@@ -34,6 +36,11 @@ impl Learning {
                 .hint_cap
                 .map_or(default.hint_cap, |TimeOrNone(time)| time),
         }
+    }
+
+    /// Learns in windows of that length, where nobody says otherwise.
+    pub(crate) fn usually_in(&mut self, window: Duration) {
+        self.window.get_or_insert(Time(window));
     }
 
     /// Returns whether limits are learned.
