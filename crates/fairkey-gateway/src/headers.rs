@@ -15,6 +15,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use fairkey_client::Served;
+use fairkey_transport::strip_hop_by_hop;
 
 /// The label of the key that served the answer.
 pub(crate) const X_FAIRKEY_KEY: HeaderName = HeaderName::from_static("x-fairkey-key");
@@ -26,19 +27,6 @@ pub(crate) const X_FAIRKEY_QUEUE_MS: HeaderName = HeaderName::from_static("x-fai
 pub(crate) const X_FAIRKEY_REQUEST_ID: HeaderName = HeaderName::from_static("x-fairkey-request-id");
 /// Whether an SDK shall try again by itself.
 pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-
-/// Of one connection.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// Of the caller's way to us.
 const NOT_UPSTREAM: [HeaderName; 14] = [
@@ -70,6 +58,7 @@ const NOT_TO_CALLERS: [HeaderName; 6] = [
 
 /// Takes off a request what does not travel. `is_read`: the answer has to be read on its way.
 pub(crate) fn upstream(mut headers: HeaderMap, is_read: bool) -> HeaderMap {
+    // First of all: a caller could name there what is added later, such as the key.
     strip_hop_by_hop(&mut headers);
     for name in &NOT_UPSTREAM {
         headers.remove(name);
@@ -103,25 +92,6 @@ pub(crate) fn add_effort(headers: &mut HeaderMap, attempts: usize, waited: std::
     headers.insert(X_FAIRKEY_ATTEMPTS, HeaderValue::from(attempts));
     let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     headers.insert(X_FAIRKEY_QUEUE_MS, HeaderValue::from(millis));
-}
-
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // What `Connection` names belongs to the connection, too.
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in &named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
 }
 
 fn strip_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {

@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
 
 use crate::request_body::{Payload, RequestBody};
-use crate::{TransportError, TransportErrorKind};
+use crate::{TransportError, TransportErrorKind, strip_hop_by_hop};
 
 /// Scheme, host and port: what a connection belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +105,10 @@ impl Outgoing {
             ));
         }
         let mut headers = parts.headers;
-        strip_connection_headers(&mut headers);
+        strip_hop_by_hop(&mut headers);
+        // Ours to say.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::HOST);
         for (name, value) in &mut headers {
             // HTTP/2 then never puts the value into a compression table, and Debug hides it.
             if SECRETS.contains(name) {
@@ -182,32 +185,6 @@ const SECRETS: [HeaderName; 3] = [
     header::COOKIE,
     HeaderName::from_static("x-api-key"),
 ];
-
-/// What belongs to one connection, or is ours to say, and is taken off every request.
-const CONNECTION_HEADERS: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-fn strip_connection_headers(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&CONNECTION_HEADERS) {
-        headers.remove(name);
-    }
-}
 
 fn origin_of(uri: &Uri) -> Result<Origin, TransportError> {
     let tls = match uri.scheme_str() {
