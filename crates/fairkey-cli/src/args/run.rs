@@ -1,0 +1,80 @@
+//! The arguments of `run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fairkey_batch::{Concurrency, Format};
+
+use super::UpstreamArgs;
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Input: JSON lines (lines of an OpenAI batch file; bodies of chat requests; {\"prompt\": \"…\"} with any
+other fields of a chat request), or plain text with one prompt a line. Blank lines are skipped. A
+line that is no request becomes an error in the results, and the rest still runs.
+
+Output: lines in the shape of OpenAI's batch results, in the order of the input. Without -o they go
+to a new file beside the input: prompts.jsonl gives prompts.results.jsonl, and the next time
+prompts.results-2.jsonl.
+
+Examples:
+    fairkey run examples/prompts.jsonl --mock
+    fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
+    zcat big.jsonl.gz | fairkey run - > answers.jsonl
+
+Exit codes: 0 every row answered, 1 some rows failed, 2 usage or configuration, 3 stopped early,
+130 interrupted. The first Ctrl-C finishes what is in flight, the second leaves at once.")]
+pub(crate) struct RunArgs {
+    /// The file of prompts; - is standard input.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// Where the results go; - is standard output. Default: a new file beside the input, or
+    /// standard output where the input is standard input.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace OUT if it exists.
+    #[arg(long, requires = "output")]
+    pub(crate) overwrite: bool,
+    /// How lines are read: auto, jsonl or text. auto goes by the name of the file (.jsonl,
+    /// .ndjson, .txt), and then by the first line.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) format: Format,
+    /// How many rows are in flight at most. auto: as many as the upstream takes, up to 256.
+    #[arg(
+        long,
+        value_name = "N|auto",
+        default_value = "auto",
+        allow_negative_numbers = true
+    )]
+    pub(crate) concurrency: Concurrency,
+    /// The model of lines that name none, or a route of the configuration.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The route of lines that name no model.
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) route: Option<String>,
+    /// The system message of lines that have none.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// The most tokens of an answer, for lines that say nothing about it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) max_tokens: Option<u64>,
+    /// Write results as they come, not in the order of the input.
+    #[arg(long)]
+    pub(crate) unordered: bool,
+    /// How long to go on without a single answer while attempts fail or every key is out.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) patience: Duration,
+    /// Print the summary as JSON: to standard output, or to standard error where the results go
+    /// to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print warnings and errors only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
