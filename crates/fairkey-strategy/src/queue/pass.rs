@@ -183,7 +183,13 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             Some(newcomer) if !pass.is_usual => newcomer.take()?,
             _ => self.find(pass)?,
         };
-        self.next_of(number, pass.now)
+        let line = self.items.get(&number)?.lane.line;
+        let next = self.next_of(number, pass.now);
+        if matches!(next, Some(Next::Late(_))) && pass.blocked.contains_key(&line) {
+            // It was to be asked as the smallest of its line: now another one is that.
+            pass.smaller = Some(line);
+        }
+        next
     }
 
     /// Notes that there is nothing for a call, until a time where one is known. `closed`: nor for

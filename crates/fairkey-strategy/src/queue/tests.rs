@@ -236,6 +236,26 @@ fn who_has_waited_long_rises_and_counts_as_of_its_class_all_the_same() {
 }
 
 #[test]
+fn the_next_smallest_is_asked_about_where_the_smallest_is_late() {
+    let mut queue = queue(QueueConfig::default());
+    let at = NOW + Duration::from_secs(1);
+    push(&mut queue, entry(Class::Interactive, None, 40), 0, NOW);
+    let late = Entry {
+        limit: Some(at),
+        ..entry(Class::Batch, None, 2)
+    };
+    push(&mut queue, late, 1, NOW);
+    push(&mut queue, entry(Class::Interactive, None, 3), 2, NOW);
+    let mut pass = queue.begin(at);
+    let Some(Next::Ask(first, 0)) = queue.next(&mut pass) else {
+        panic!("who came first");
+    };
+    queue.refused(&mut pass, first, None, false);
+    assert_eq!(queue.next(&mut pass), Some(Next::Late(1)));
+    assert!(matches!(queue.next(&mut pass), Some(Next::Ask(_, 2))));
+}
+
+#[test]
 fn tenants_are_forgotten_when_they_are_many_and_numbers_are_not_used_again() {
     let config = QueueConfig {
         tenants: 10,
