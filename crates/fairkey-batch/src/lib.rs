@@ -20,7 +20,7 @@ pub use caller::{
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
-pub use output::{MemoryOutput, Output, OutputError, Sink, WriterThread};
+pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
 pub use progress::{Notice, Progress, Snapshot};
 pub use reader::{Format, ReadConfig, ReaderThread, RowReader};
 pub use row::{BadLine, Request, Row};

@@ -10,13 +10,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::thread::{Sink, WriterThread};
 
-/// Takes whole lines, in the order in which they shall stand.
+/// The result of one row, as a line of OpenAI's batch results: what every output gets, whatever it
+/// makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResultLine {
+    /// The row's place in the input, from 0.
+    pub index: u64,
+    /// Whether it has an answer in it, and no error.
+    pub answered: bool,
+    /// The line: one object of JSON, its end (`\n`) included.
+    pub bytes: Vec<u8>,
+}
+
+impl ResultLine {
+    /// Makes one of its parts.
+    #[must_use]
+    pub fn new(index: u64, answered: bool, bytes: Vec<u8>) -> Self {
+        Self {
+            index,
+            answered,
+            bytes,
+        }
+    }
+}
+
+/// Takes results, in the order in which they shall stand.
 ///
 /// Whoever pushes asks [`ready`](Self::ready) before it goes on to produce more: that is how a
 /// slow output slows down the run instead of filling the memory.
 pub trait Output: Send {
-    /// Takes one line, its end included. It is written whole or not at all.
-    fn push(&mut self, line: Vec<u8>);
+    /// Takes one result. It is written whole or not at all.
+    fn push(&mut self, line: ResultLine);
 
     /// Waits until more lines are welcome.
     ///
@@ -112,8 +137,8 @@ impl MemoryOutput {
 }
 
 impl Output for MemoryOutput {
-    fn push(&mut self, line: Vec<u8>) {
-        self.held().push(line);
+    fn push(&mut self, line: ResultLine) {
+        self.held().push(line.bytes);
     }
 
     async fn ready(&mut self) -> Result<(), OutputError> {

@@ -3,6 +3,7 @@
 mod begun;
 mod book;
 mod config;
+mod delivery;
 mod names;
 mod pace;
 mod stopped;
@@ -20,14 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::begun::Begun;
 use self::book::Book;
+use self::delivery::Delivery;
 use self::names::Names;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
-use self::window::{Line, Window};
-use self::written::Written;
 use crate::caller::{Allowance, AttemptCount, Caller};
 use crate::concurrency::Limit;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, ResultLine};
 use crate::progress::{Notice, Progress, Snapshot};
 use crate::result;
 use crate::row::Row;
@@ -106,7 +106,7 @@ where
 struct Run<S, C, O, P> {
     source: S,
     caller: Arc<C>,
-    output: O,
+    delivery: Delivery<O>,
     config: RunConfig,
     progress: P,
     started: Instant,
@@ -122,8 +122,6 @@ struct Run<S, C, O, P> {
     exhausted: bool,
     tasks: JoinSet<End>,
     begun: HashMap<Id, Begun>,
-    window: Window,
-    written: Written,
     limit: Limit,
     /// The attempts that the limit has heard of, where the caller tells them early.
     heard: Option<AttemptCount>,
@@ -143,7 +141,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         Self {
             source,
             caller,
-            output,
+            delivery: Delivery::new(output, config.ordered),
             progress,
             started,
             halt: Stop::new(),
@@ -154,8 +152,6 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             exhausted: false,
             tasks: JoinSet::new(),
             begun: HashMap::new(),
-            window: Window::new(config.ordered),
-            written: Written::default(),
             limit: Limit::new(config.concurrency),
             heard,
             book: Arc::new(Book::new(started)),
@@ -174,7 +170,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over() {
             let room = self.has_room();
-            let blocked = !self.output.is_ready() && self.stopped.is_none();
+            let blocked = self.delivery.is_blocked() && self.stopped.is_none();
             let drain_until = self.drain_until;
             tokio::select! {
                 biased;
@@ -186,7 +182,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 () = until(drain_until) => self.abandon().await,
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 _ = tick.tick() => self.look(),
-                ready = self.output.ready(), if blocked => {
+                ready = self.delivery.ready(), if blocked => {
                     if let Err(error) = ready {
                         self.halt(Stopped::OutputFailed(error));
                     }
@@ -214,14 +210,14 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         self.stopped.is_none()
             && !self.exhausted
             && self.tasks.len() < self.limit.now()
-            && self.window.rows() < window_rows
-            && self.window.bytes() < self.config.window_bytes
+            && self.delivery.rows() < window_rows
+            && self.delivery.bytes() < self.config.window_bytes
     }
 
     fn begin(&mut self, row: Row) {
         self.rows.read += 1;
         self.last_byte = row.end_byte;
-        self.window.open();
+        self.delivery.open();
         let begun = Begun {
             index: row.index,
             line: row.line,
@@ -263,13 +259,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 };
                 self.tell_failed(&begun, message);
                 let bytes = result::bad_line(&begun.address(), &bad);
-                self.settle(
-                    begun.index,
-                    Some(Line {
-                        bytes,
-                        answered: false,
-                    }),
-                );
+                self.delivery
+                    .done(ResultLine::new(begun.index, false, bytes));
             }
         }
     }
@@ -284,16 +275,13 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let Some(begun) = self.begun.remove(&id) else {
             return;
         };
-        let line = match end {
+        let (answered, bytes) = match end {
             Some(End::Answered { reply, tally }) => {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
                 let bytes = result::answered(&begun.address(), &reply, tally.attempts);
-                Some(Line {
-                    bytes,
-                    answered: true,
-                })
+                (true, bytes)
             }
             Some(End::Failed { failure, tally }) => {
                 self.rows.failed += 1;
@@ -301,30 +289,33 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
                 let bytes = result::failed(&begun.address(), &failure, tally.attempts);
-                Some(Line {
-                    bytes,
-                    answered: false,
-                })
+                (false, bytes)
             }
             Some(End::KeysOut { keys }) => {
                 self.halt(Stopped::KeysOut {
                     keys,
                     retry_after: None,
                 });
-                None
+                return self.given_up(begun.index);
             }
-            Some(End::Abandoned) => None,
+            Some(End::Abandoned) => return self.given_up(begun.index),
             None => {
                 self.rows.failed += 1;
                 let bytes = result::internal(&begun.address());
                 self.tell_failed(&begun, "sending the row panicked".to_owned());
-                Some(Line {
-                    bytes,
-                    answered: false,
-                })
+                (false, bytes)
             }
         };
-        self.settle(begun.index, line);
+        self.delivery
+            .done(ResultLine::new(begun.index, answered, bytes));
+        self.book
+            .take_notices(|notice| self.progress.notice(&notice));
+    }
+
+    /// Nothing will come of a row.
+    fn given_up(&mut self, index: u64) {
+        self.rows.left += 1;
+        self.delivery.given_up(index);
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
     }
@@ -349,19 +340,6 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             self.limit
                 .heard(now.made.saturating_sub(before.made), slow_downs);
         }
-    }
-
-    /// Writes what can be written now that a row is done, or, without a line, given up.
-    fn settle(&mut self, index: u64, line: Option<Line>) {
-        if line.is_none() {
-            self.rows.left += 1;
-        }
-        self.window.settle(index, line);
-        while let Some(line) = self.window.take() {
-            self.written.push(line.answered);
-            self.output.push(line.bytes);
-        }
-        self.written.confirm(self.output.written());
     }
 
     fn tell_failed(&mut self, begun: &Begun, message: String) {
@@ -456,8 +434,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     }
 
     async fn finish(mut self) -> Summary {
-        let finished = timeout(self.config.drain, self.output.finish()).await;
-        let written = self.output.written();
+        let finished = timeout(self.config.drain, self.delivery.finish()).await;
         let error = match finished {
             Ok(result) => result.err(),
             Err(_) => Some(OutputError::stuck(self.config.drain)),
@@ -470,10 +447,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let now = Instant::now();
         let snapshot = self.snapshot(now);
         self.progress.snapshot(&snapshot);
-        self.written.confirm(written);
         let mut rows = self.rows;
-        self.written.close(&mut rows);
-        rows.written = written;
+        self.delivery.close(&mut rows);
         rows.repeated_names = self.names.repeated();
         let accounted = rows.written + rows.unwritten + rows.left;
         rows.lost = rows.read.saturating_sub(accounted);

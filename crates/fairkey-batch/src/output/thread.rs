@@ -8,7 +8,7 @@ use std::thread;
 
 use tokio::sync::Notify;
 
-use super::{Output, OutputError};
+use super::{Output, OutputError, ResultLine};
 
 /// How much may wait to be written before more is unwelcome.
 const BACKLOG: usize = 1 << 20;
@@ -101,15 +101,15 @@ impl WriterThread {
 }
 
 impl Output for WriterThread {
-    fn push(&mut self, line: Vec<u8>) {
+    fn push(&mut self, line: ResultLine) {
         let mut state = self.shared.state();
         if state.error.is_some() {
             return;
         }
         if state.pending.is_empty() {
-            state.pending = line;
+            state.pending = line.bytes;
         } else {
-            state.pending.extend_from_slice(&line);
+            state.pending.extend_from_slice(&line.bytes);
         }
         self.shared.work.notify_one();
     }
@@ -251,7 +251,7 @@ mod tests {
         let sink = Sink::Stream(Box::new(Full(Arc::clone(&held), 13)));
         let mut output = WriterThread::start(sink).unwrap();
         for _ in 0..5 {
-            output.push(b"12345\n".to_vec());
+            output.push(ResultLine::new(0, true, b"12345\n".to_vec()));
         }
         let error = output.finish().await.unwrap_err();
         assert!(!error.is_broken_pipe());
@@ -270,7 +270,7 @@ mod tests {
             let line = format!("{n}\n").into_bytes();
             expected.extend_from_slice(&line);
             output.ready().await.unwrap();
-            output.push(line);
+            output.push(ResultLine::new(n, true, line));
         }
         output.finish().await.unwrap();
         assert_eq!(output.written(), 2_000);

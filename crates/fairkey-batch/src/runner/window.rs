@@ -2,13 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// A result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) bytes: Vec<u8>,
-    /// Whether it has an answer in it, and no error.
-    pub(super) answered: bool,
-}
+use crate::output::ResultLine;
 
 /// Holds results that wait for one before them.
 #[derive(Debug)]
@@ -25,7 +19,7 @@ pub(super) struct Window {
 #[derive(Debug)]
 enum Place {
     Open,
-    Done(Line),
+    Done(ResultLine),
     Empty,
 }
 
@@ -64,7 +58,7 @@ impl Window {
     }
 
     /// Puts the result of a row into its place; none for a row that was given up.
-    pub(super) fn settle(&mut self, index: u64, line: Option<Line>) {
+    pub(super) fn settle(&mut self, index: u64, line: Option<ResultLine>) {
         self.bytes += line.as_ref().map_or(0, |line| line.bytes.len());
         let place = line.map_or(Place::Empty, Place::Done);
         if self.ordered {
@@ -81,7 +75,7 @@ impl Window {
     }
 
     /// Takes the next result out, if it is there.
-    pub(super) fn take(&mut self) -> Option<Line> {
+    pub(super) fn take(&mut self) -> Option<ResultLine> {
         loop {
             match self.places.front()? {
                 Place::Open => return None,
@@ -93,7 +87,7 @@ impl Window {
         }
     }
 
-    fn pop(&mut self) -> Option<Line> {
+    fn pop(&mut self) -> Option<ResultLine> {
         self.base += 1;
         match self.places.pop_front() {
             Some(Place::Done(line)) => {
@@ -111,11 +105,8 @@ mod tests {
 
     use super::*;
 
-    fn line(index: u64) -> Line {
-        Line {
-            bytes: index.to_string().into_bytes(),
-            answered: true,
-        }
+    fn line(index: u64) -> ResultLine {
+        ResultLine::new(index, true, index.to_string().into_bytes())
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_batch::{
     Allowance, Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError,
-    Refusal, Reply, Request, Row, Source, Then,
+    Refusal, Reply, Request, ResultLine, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
 use tokio::time::{Instant, sleep};
@@ -299,7 +299,8 @@ impl Limited {
 }
 
 impl Output for Limited {
-    fn push(&mut self, line: Vec<u8>) {
+    fn push(&mut self, line: ResultLine) {
+        let line = line.bytes;
         let mut lines = self.lines.lock().unwrap();
         if lines.len() < self.room {
             lines.push(line);
