@@ -23,7 +23,7 @@ pub use defaults::Defaults;
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
 pub use progress::{Notice, Progress, Snapshot};
 pub use reader::{Format, ReadConfig, ReaderThread, RowReader};
-pub use row::{BadLine, Request, Row};
+pub use row::{BadLine, Place, Request, Row};
 pub use runner::{RunConfig, Stopped, run};
 pub use source::Source;
 pub use stop::Stop;

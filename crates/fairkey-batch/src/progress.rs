@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fairkey_core::{AccountId, KeyId};
 
-use crate::{Refusal, Stopped};
+use crate::{Place, Refusal, Stopped};
 
 /// Hears how a run goes. All methods do nothing by default, and none may block for long.
 pub trait Progress: Send {
@@ -84,8 +84,8 @@ pub enum Notice {
     },
     /// A row has failed.
     RowFailed {
-        /// Its line, from 1.
-        line: u64,
+        /// Where it stands.
+        place: Place,
         /// Its name, where it has one.
         custom_id: Option<String>,
         /// Why.
@@ -96,8 +96,8 @@ pub enum Notice {
     NameRepeated {
         /// The name.
         custom_id: String,
-        /// The lines of both, from 1.
-        lines: (u64, u64),
+        /// Where both stand.
+        places: (Place, Place),
     },
     /// The run ends early; what is in flight is finished or abandoned.
     Stopping(Stopped),

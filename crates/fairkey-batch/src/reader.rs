@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use self::line::Parser;
 use self::lines::{Lines, Next};
-use crate::{BadLine, Defaults, Row};
+use crate::{BadLine, Defaults, Place, Row};
 
 pub use self::thread::ReaderThread;
 
@@ -100,7 +100,7 @@ impl Default for ReadConfig {
 /// );
 ///
 /// let bad = reader.next_row()?.unwrap();
-/// assert_eq!(bad.request.unwrap_err().line, 3);
+/// assert_eq!(bad.request.unwrap_err().place.line, 3);
 /// assert!(reader.next_row()?.is_none());
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -144,7 +144,7 @@ impl<R: Read> RowReader<R> {
                     (
                         None,
                         Err(BadLine {
-                            line,
+                            place: Place { file: None, line },
                             column: None,
                             message,
                         }),
@@ -156,6 +156,7 @@ impl<R: Read> RowReader<R> {
             let end_byte = self.lines.position();
             return Ok(Some(Row {
                 index,
+                file: None,
                 line,
                 end_byte,
                 custom_id,
@@ -189,7 +190,7 @@ impl<R: Read> RowReader<R> {
                 (
                     None,
                     Err(BadLine {
-                        line,
+                        place: Place { file: None, line },
                         column: Some(column),
                         message: message.to_owned(),
                     }),

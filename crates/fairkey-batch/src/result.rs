@@ -11,7 +11,7 @@ use fairkey_core::Cost;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{Attempt, BadLine, Failure, Reply};
+use crate::{Attempt, BadLine, Failure, Place, Reply};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -62,6 +62,8 @@ struct Tried<'a> {
 
 #[derive(Serialize)]
 struct Served<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     line: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -73,7 +75,7 @@ struct Served<'a> {
 /// Who a result is for.
 pub(crate) struct Address<'a> {
     pub(crate) index: u64,
-    pub(crate) line: u64,
+    pub(crate) place: &'a Place,
     pub(crate) id: &'a str,
 }
 
@@ -99,7 +101,8 @@ pub(crate) fn answered(to: &Address<'_>, reply: &Reply, attempts: u64) -> Vec<u8
         }),
         error: None,
         fairkey: Served {
-            line: to.line,
+            file: to.place.file.as_deref(),
+            line: to.place.line,
             key: Some(reply.key.as_str()),
             attempts,
             cost_usd: reply.cost.map(usd),
@@ -132,7 +135,8 @@ pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<
             attempts: failure.attempts.iter().map(tried).collect(),
         }),
         fairkey: Served {
-            line: to.line,
+            file: to.place.file.as_deref(),
+            line: to.place.line,
             key: None,
             attempts,
             cost_usd: None,
@@ -168,7 +172,8 @@ fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> 
             attempts: Vec::new(),
         }),
         fairkey: Served {
-            line: to.line,
+            file: to.place.file.as_deref(),
+            line: to.place.line,
             key: None,
             attempts: 0,
             cost_usd: None,
@@ -208,7 +213,10 @@ mod tests {
 
     const TO: Address<'_> = Address {
         index: 6,
-        line: 9,
+        place: &Place {
+            file: None,
+            line: 9,
+        },
         id: "a\"b",
     };
 

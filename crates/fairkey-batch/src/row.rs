@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// One non-empty line of the input.
+/// One row of the input: a line, a record of a table.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Its place among the rows, from 0; results are written in this order.
     pub index: u64,
-    /// Its line in the input, from 1.
+    /// The input it comes from, where there are several.
+    pub file: Option<Arc<str>>,
+    /// Its line in the input, from 1; its first, where it has several.
     pub line: u64,
-    /// Where the line ends in the input, in bytes from its start: what progress is measured by.
+    /// Where it ends in the inputs, in bytes from the start of the first: what progress is
+    /// measured by. Of an archive, how much of it was read by then.
     pub end_byte: u64,
     /// What the row calls itself: its `custom_id`, or `id`.
     pub custom_id: Option<String>,
@@ -21,12 +24,42 @@ pub struct Row {
 }
 
 impl Row {
-    /// Returns the identifier that its result carries: its own, or `line-N`.
+    /// Returns the identifier that its result carries: its own, or `line-N`; where there are
+    /// several inputs, `FILE:N`.
     #[must_use]
     pub fn id(&self) -> String {
-        self.custom_id
-            .clone()
-            .unwrap_or_else(|| format!("line-{}", self.line))
+        match (&self.custom_id, &self.file) {
+            (Some(custom_id), _) => custom_id.clone(),
+            (None, Some(file)) => format!("{file}:{}", self.line),
+            (None, None) => format!("line-{}", self.line),
+        }
+    }
+
+    /// Returns where it stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place {
+            file: self.file.clone(),
+            line: self.line,
+        }
+    }
+}
+
+/// Where a row stands: `line 4`, or, where there are several inputs, `b.csv line 4`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The input, where there are several.
+    pub file: Option<Arc<str>>,
+    /// The line, from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file} ")?;
+        }
+        write!(f, "line {}", self.line)
     }
 }
 
@@ -44,8 +77,8 @@ pub struct Request {
 /// Why a line is no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// The line, from 1.
-    pub line: u64,
+    /// Where it stands.
+    pub place: Place,
     /// The byte of the line, from 1, where that says something.
     pub column: Option<u64>,
     /// What is wrong, and what to do about it.
@@ -54,7 +87,7 @@ pub struct BadLine {
 
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}", self.line)?;
+        write!(f, "{}", self.place)?;
         if let Some(column) = self.column {
             write!(f, " column {column}")?;
         }

@@ -220,18 +220,18 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         self.delivery.open();
         let begun = Begun {
             index: row.index,
-            line: row.line,
+            place: row.place(),
             id: row.id(),
             named: row.custom_id.is_some(),
             epoch: self.limit.epoch(),
         };
         if let Some(custom_id) = &row.custom_id
-            && let Some(first) = self.names.note(custom_id, row.line)
+            && let Some(first) = self.names.note(custom_id, &begun.place)
         {
             let custom_id = custom_id.clone();
             self.progress.notice(&Notice::NameRepeated {
                 custom_id,
-                lines: (first, row.line),
+                places: (first, begun.place.clone()),
             });
         }
         match row.request {
@@ -345,7 +345,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     fn tell_failed(&mut self, begun: &Begun, message: String) {
         let custom_id = begun.named.then(|| begun.id.clone());
         self.progress.notice(&Notice::RowFailed {
-            line: begun.line,
+            place: begun.place.clone(),
             custom_id,
             message,
         });

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::chat;
-use crate::{BadLine, Defaults, Request};
+use crate::{BadLine, Defaults, Place, Request};
 
 /// What a line asks for: the name it gives itself, and the request.
 pub(super) type Parsed = (Option<String>, Result<Request, BadLine>);
@@ -82,7 +82,7 @@ impl Parser {
     pub(super) fn json(&mut self, line: u64, text: &str, bytes: &Bytes) -> Parsed {
         let bad = |problem: Problem| {
             Err(BadLine {
-                line,
+                place: Place { file: None, line },
                 column: problem.column,
                 message: problem.message,
             })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Allowance, Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError,
+    Allowance, Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError, Place,
     Refusal, Reply, Request, ResultLine, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
@@ -213,6 +213,7 @@ pub(crate) fn rows(n: u64) -> Rows {
 pub(crate) fn row(index: u64) -> Row {
     Row {
         index,
+        file: None,
         line: index + 1,
         end_byte: (index + 1) * 10,
         custom_id: Some(format!("id-{index}")),
@@ -225,9 +226,8 @@ pub(crate) fn row(index: u64) -> Row {
 }
 
 pub(crate) fn bad_row(index: u64) -> Row {
-    let line = index + 1;
     let bad = BadLine {
-        line,
+        place: place(index + 1),
         column: Some(3),
         message: "bad".to_owned(),
     };
@@ -236,6 +236,10 @@ pub(crate) fn bad_row(index: u64) -> Row {
         custom_id: None,
         ..row(index)
     }
+}
+
+pub(crate) fn place(line: u64) -> Place {
+    Place { file: None, line }
 }
 
 /// Rows that are there, and how many were taken.

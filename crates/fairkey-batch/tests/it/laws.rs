@@ -60,7 +60,7 @@ proptest! {
                 prop_assert!(body.is_ok_and(|body| body.is_object()), "{:?}", request);
                 prop_assert!(request.path.starts_with('/'));
             } else if let Err(bad) = &row.request {
-                prop_assert_eq!(bad.line, row.line);
+                prop_assert_eq!(bad.place.line, row.line);
             }
         }
     }

@@ -40,7 +40,7 @@ fn body(row: &Row) -> &str {
 fn refused(input: impl AsRef<[u8]>, column: Option<u64>, says: &str) {
     let rows = read_with(input.as_ref(), config(Format::Jsonl));
     let bad = rows[0].request.as_ref().unwrap_err();
-    assert_eq!((bad.line, bad.column), (1, column), "{bad}");
+    assert_eq!((bad.place.line, bad.column), (1, column), "{bad}");
     assert!(bad.message.contains(says), "{bad}");
 }
 
@@ -240,7 +240,7 @@ fn an_error_keeps_the_name_of_its_row() {
 fn bytes_that_are_no_text_are_an_error_of_their_line_only() {
     let rows = read(b"{\"prompt\":\"a\"}\n{\"prompt\":\"\xff\"}\n{\"prompt\":\"c\"}\n");
     let bad = rows[1].request.as_ref().unwrap_err();
-    assert_eq!((bad.line, bad.column), (2, Some(12)));
+    assert_eq!((bad.place.line, bad.column), (2, Some(12)));
     assert!(bad.message.contains("UTF-8"), "{bad}");
     assert!(rows[2].request.is_ok());
     let utf16: Vec<u8> = "\u{feff}hello\n"
@@ -264,7 +264,7 @@ fn a_line_beyond_the_bound_is_an_error_and_the_next_one_is_read() {
     let rows = read_with(b"12345\n123456\n12345\r\n123456\r\nx", bounded);
     let good: Vec<bool> = rows.iter().map(|row| row.request.is_ok()).collect();
     assert_eq!(good, [true, false, true, false, true]);
-    assert_eq!(rows[1].request.as_ref().unwrap_err().line, 2);
+    assert_eq!(rows[1].request.as_ref().unwrap_err().place.line, 2);
     assert_eq!(
         rows.iter().map(|row| row.end_byte).collect::<Vec<_>>(),
         [6, 13, 20, 28, 29]

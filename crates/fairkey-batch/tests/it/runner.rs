@@ -419,7 +419,7 @@ async fn rows_of_one_name_are_told_once_with_their_lines() {
     let (_, notices) = watcher.0.lock().unwrap().clone();
     let expected = Notice::NameRepeated {
         custom_id: "same".to_owned(),
-        lines: (2, 4),
+        places: (crate::fake::place(2), crate::fake::place(4)),
     };
     assert_eq!(notices, [expected]);
 }

@@ -122,7 +122,7 @@ impl Progress for Reporter {
                 ));
             }
             Notice::RowFailed {
-                line,
+                place,
                 custom_id,
                 message,
             } => {
@@ -133,14 +133,20 @@ impl Progress for Reporter {
                         .as_ref()
                         .map(|id| format!(" ({id:?})"))
                         .unwrap_or_default();
-                    self.warn(&format!("line {line}{id}: {message}"));
+                    self.warn(&format!("{place}{id}: {message}"));
                 }
             }
-            Notice::NameRepeated { custom_id, lines } => self.warn(&format!(
-                "lines {} and {} have one custom_id, {custom_id:?}: their results differ in \
-                 fairkey.line only",
-                lines.0, lines.1
-            )),
+            Notice::NameRepeated { custom_id, places } => {
+                let (first, second) = places;
+                let both = match (&first.file, &second.file) {
+                    (None, None) => format!("lines {} and {}", first.line, second.line),
+                    _ => format!("{first} and {second}"),
+                };
+                self.warn(&format!(
+                    "{both} have one custom_id, {custom_id:?}: their results differ in \
+                     fairkey.line only"
+                ));
+            }
             Notice::Stopping(Stopped::Interrupted) => self
                 .warn("interrupted: what is in flight is finished; another Ctrl-C leaves at once"),
             Notice::Stopping(Stopped::OutputFailed(_)) => {}
