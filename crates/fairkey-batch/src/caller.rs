@@ -98,6 +98,8 @@ pub struct Reply {
     pub cost: Option<Cost>,
     /// Every attempt it took, the good one last.
     pub attempts: Vec<Attempt>,
+    /// How long it waited for keys.
+    pub waited: Duration,
 }
 
 /// Why there is no answer.

@@ -137,6 +137,7 @@ impl Caller for ClientCaller {
                     key: answer.key,
                     cost: answer.cost,
                     attempts,
+                    waited: answer.waited,
                 })
             }
             Err(error) => Err(self.failure(&error)),

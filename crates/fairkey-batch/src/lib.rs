@@ -4,6 +4,7 @@ mod caller;
 mod client_caller;
 mod concurrency;
 mod defaults;
+mod history;
 mod output;
 mod progress;
 mod reader;
@@ -20,8 +21,9 @@ pub use caller::{
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
+pub use history::{History, Step, Times};
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
-pub use progress::{Notice, Progress, Snapshot};
+pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{Format, ReadConfig, ReaderThread, RowReader};
 pub use row::{BadLine, Place, Request, Row};
 pub use runner::{RunConfig, Stopped, run};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairkey_core::{AccountId, KeyId};
+use fairkey_core::{AccountId, Cost, KeyId};
 
 use crate::{Place, Refusal, Stopped};
 
@@ -46,18 +46,40 @@ pub struct Snapshot {
     pub limit: u64,
     /// Attempts that were refused so far.
     pub refused: u64,
+    /// Tokens used so far, as far as answers said so.
+    pub tokens: u64,
     /// Money spent so far, in millionths of a US dollar.
     pub micro_usd: u64,
+    /// What came of each account so far, and of each key that has none.
+    pub lanes: Vec<Lane>,
     /// Since the run began.
     pub elapsed: Duration,
     /// Rows done per second, over the last seconds.
     pub rate: f64,
+    /// Tokens used per second, over the last seconds.
+    pub token_rate: f64,
     /// Rows in all, where the length of the input allows a guess.
     pub rows_expected: Option<u64>,
     /// Whether that is no guess any more: the input was read to its end.
     pub all_read: bool,
     /// Until the end, where that can be guessed.
     pub eta: Option<Duration>,
+}
+
+/// What came of one account so far, or of one key that has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lane {
+    /// The account, or the key.
+    pub name: String,
+    /// Whether it is an account.
+    pub is_account: bool,
+    /// Attempts that were answered.
+    pub answered: u64,
+    /// Attempts that were refused.
+    pub refused: u64,
+    /// What the answers used.
+    pub cost: Cost,
 }
 
 /// Something worth a line.

@@ -232,6 +232,7 @@ mod tests {
                 micro_usd: 12,
             }),
             attempts: Vec::new(),
+            waited: std::time::Duration::ZERO,
         }
     }
 

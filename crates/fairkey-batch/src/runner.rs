@@ -69,6 +69,7 @@ pub use self::stopped::Stopped;
 ///             key: "a".into(),
 ///             cost: None,
 ///             attempts: vec![Attempt { key: "a".into(), account: None, refusal: None }],
+///             waited: std::time::Duration::ZERO,
 ///         })
 ///     }
 /// }
@@ -131,6 +132,7 @@ struct Run<S, C, O, P> {
     attempts: AttemptsSummary,
     last_byte: u64,
     pace: Pace,
+    token_pace: Pace,
     peak: usize,
 }
 
@@ -160,6 +162,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             attempts: AttemptsSummary::default(),
             last_byte: 0,
             pace: Pace::new(started),
+            token_pace: Pace::new(started),
             peak: 0,
             config,
         }
@@ -253,6 +256,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             }
             Err(bad) => {
                 self.rows.failed += 1;
+                self.book.failed();
                 let message = match bad.column {
                     Some(column) => format!("column {column}: {}", bad.message),
                     None => bad.message.clone(),
@@ -285,6 +289,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             }
             Some(End::Failed { failure, tally }) => {
                 self.rows.failed += 1;
+                self.book.failed();
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
@@ -301,6 +306,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Some(End::Abandoned) => return self.given_up(begun.index),
             None => {
                 self.rows.failed += 1;
+                self.book.failed();
                 let bytes = result::internal(&begun.address());
                 self.tell_failed(&begun, "sending the row panicked".to_owned());
                 (false, bytes)
@@ -406,7 +412,9 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     fn snapshot(&mut self, now: Instant) -> Snapshot {
         let done = self.rows.answered + self.rows.failed;
         let rate = self.pace.rate(now, done);
-        let (refused, micro_usd) = self.book.refused_and_spent();
+        let (refused, cost) = self.book.refused_and_spent();
+        self.book
+            .level(self.tasks.len() as u64, self.limit.now() as u64);
         let rows_expected = match (self.exhausted, self.source.total_bytes()) {
             (true, _) => Some(self.rows.read),
             (false, Some(total)) if self.last_byte > 0 => {
@@ -424,9 +432,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             in_flight: self.tasks.len() as u64,
             limit: self.limit.now() as u64,
             refused,
-            micro_usd,
+            tokens: cost.tokens,
+            micro_usd: cost.micro_usd,
+            lanes: self.book.lanes(),
             elapsed: now - self.started,
             rate,
+            token_rate: self.token_pace.rate(now, cost.tokens),
             rows_expected,
             all_read: self.exhausted,
             eta,
@@ -453,7 +464,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let accounted = rows.written + rows.unwritten + rows.left;
         rows.lost = rows.read.saturating_sub(accounted);
         let states = self.caller.keys();
-        let (keys, cost) = self.book.close(states);
+        let (keys, cost, history) = self.book.close(states);
         Summary {
             rows,
             stopped: self.stopped,
@@ -461,6 +472,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             attempts: self.attempts,
             cost,
             keys,
+            history,
             peak_in_flight: self.peak as u64,
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fairkey_core::{AccountId, Cost, KeyId};
 
-use crate::{Attempt, KeyState, Stopped};
+use crate::progress::Lane;
+use crate::{Attempt, History, KeyState, Stopped};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Summary {
     pub cost: Cost,
     /// One entry for each key, in the pool's order.
     pub keys: Vec<KeySummary>,
+    /// How it went over time.
+    pub history: History,
     /// The most rows that were in flight at one time.
     pub peak_in_flight: u64,
 }
@@ -231,6 +234,32 @@ impl KeyBook {
     /// Counts what an answer used.
     pub(crate) fn cost(&mut self, key: &KeyId, cost: Cost) {
         self.entry(key, None).cost += cost;
+    }
+
+    /// Returns what came of each account, and of each key that has none, in the order in which they
+    /// were used first.
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for key in &self.keys {
+            let name = key
+                .account
+                .as_ref()
+                .map_or(key.key.as_str(), |it| it.as_str());
+            let place = *places.entry(name).or_insert_with(|| {
+                lanes.push(Lane {
+                    name: name.to_owned(),
+                    is_account: key.account.is_some(),
+                    ..Lane::default()
+                });
+                lanes.len() - 1
+            });
+            let lane = &mut lanes[place];
+            lane.answered += key.answered;
+            lane.refused += key.calls - key.answered;
+            lane.cost += key.cost;
+        }
+        lanes
     }
 
     /// Returns the keys in the order of `states`, those that are not in it last.

@@ -1,28 +1,47 @@
 //! Everything that is printed, but results: standard error, without keys, and never with a panic.
 
+mod events;
 mod progress;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 
+pub(crate) use self::events::speak_json;
 pub(crate) use self::progress::Reporter;
 
 use crate::redaction;
 
-/// Prints a line to standard error. That nobody reads it is no reason to fail.
+/// Prints to standard error. That nobody reads it is no reason to fail.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", redaction::clean(text));
+    if events::is_json() {
+        line(&events::message("info", text));
+    } else {
+        line(text);
+    }
 }
 
 /// Prints what went wrong.
 pub(crate) fn error(text: &str) {
-    say(&format!("{} {text}", paint("error:", "1;31")));
+    if events::is_json() {
+        line(&events::message("error", text));
+    } else {
+        line(&format!("{} {text}", paint("error:", "1;31")));
+    }
 }
 
 /// Prints what the user should know, and the program goes on.
 pub(crate) fn warn(text: &str) {
-    say(&format!("{} {text}", paint("warning:", "1;33")));
+    if events::is_json() {
+        line(&events::message("warning", text));
+    } else {
+        line(&format!("{} {text}", paint("warning:", "1;33")));
+    }
+}
+
+/// Prints a line to standard error as it is, without keys.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", redaction::clean(text));
 }
 
 /// Prints to standard output.

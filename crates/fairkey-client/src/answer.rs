@@ -29,6 +29,8 @@ pub struct Answer<T> {
     pub generation: Option<String>,
     /// From the call to the whole answer, waiting included.
     pub elapsed: Duration,
+    /// How long of that it waited for keys.
+    pub waited: Duration,
 }
 
 impl<T> Answer<T> {
@@ -43,6 +45,7 @@ impl<T> Answer<T> {
             provider: self.provider,
             generation: self.generation,
             elapsed: self.elapsed,
+            waited: self.waited,
         }
     }
 }

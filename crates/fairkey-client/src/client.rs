@@ -306,6 +306,7 @@ impl Client {
                 model,
                 attempts,
                 elapsed,
+                waited,
                 ..
             } => Ok(Answer {
                 key,
@@ -315,6 +316,7 @@ impl Client {
                 provider: whole.summary.provider,
                 generation: whole.summary.generation,
                 elapsed,
+                waited,
                 value: whole.body,
             }),
             _ => Err(other_mode()),

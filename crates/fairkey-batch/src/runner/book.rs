@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::stopped::Stopped;
 use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply};
-use crate::progress::Notice;
+use crate::history::History;
+use crate::progress::{Lane, Notice};
 use crate::summary::{KeyBook, KeySummary};
 
 /// Counts what happens to keys, and remembers whether any of them still answers.
@@ -19,6 +20,8 @@ pub(super) struct Book(Mutex<State>);
 #[derive(Debug)]
 struct State {
     keys: KeyBook,
+    history: History,
+    started: Instant,
     cost: Cost,
     refused: u64,
     /// What was told already: each once per key.
@@ -51,6 +54,8 @@ impl Book {
     pub(super) fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
             keys: KeyBook::default(),
+            history: History::default(),
+            started: now,
             cost: Cost::default(),
             refused: 0,
             told: HashSet::new(),
@@ -75,9 +80,15 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn answered(&self, reply: &Reply) {
+    /// A row that began at a time was answered.
+    pub(super) fn answered(&self, began: Instant, reply: &Reply) {
         let mut state = self.state();
-        state.count(&reply.attempts);
+        let now = Instant::now();
+        state.count(&reply.attempts, now);
+        let at = now.saturating_duration_since(state.started);
+        let took = now.saturating_duration_since(began);
+        let cost = reply.cost.unwrap_or_default();
+        state.history.answered(at, took, reply.waited, cost);
         if let Some(cost) = reply.cost {
             state.cost += cost;
             state.keys.cost(&reply.key, cost);
@@ -88,7 +99,7 @@ impl Book {
     /// A call for a row came back without an answer.
     pub(super) fn refused(&self, failure: &Failure) {
         let mut state = self.state();
-        state.count(&failure.attempts);
+        state.count(&failure.attempts, Instant::now());
         if failure.scope == Scope::Request {
             // It is the row: whoever said so is well.
             state.progressed();
@@ -136,9 +147,29 @@ impl Book {
             .map(|refusal| Stopped::NothingAnswered { patience, refusal })
     }
 
-    pub(super) fn refused_and_spent(&self) -> (u64, u64) {
+    /// A row has failed for good.
+    pub(super) fn failed(&self) {
+        let mut state = self.state();
+        let at = state.started.elapsed();
+        state.history.failed(at);
+    }
+
+    /// So many rows are in flight, of so many that might be.
+    pub(super) fn level(&self, in_flight: u64, limit: u64) {
+        let mut state = self.state();
+        let at = state.started.elapsed();
+        state.history.level(at, in_flight, limit);
+    }
+
+    /// Returns how many attempts were refused, and what was used.
+    pub(super) fn refused_and_spent(&self) -> (u64, Cost) {
         let state = self.state();
-        (state.refused, state.cost.micro_usd)
+        (state.refused, state.cost)
+    }
+
+    /// Returns what came of each account so far, and of each key that has none.
+    pub(super) fn lanes(&self) -> Vec<Lane> {
+        self.state().keys.lanes()
     }
 
     /// Hands out what is to be told, with no lock held.
@@ -147,9 +178,10 @@ impl Book {
         notices.into_iter().for_each(tell);
     }
 
-    pub(super) fn close(&self, states: Vec<KeyState>) -> (Vec<KeySummary>, Cost) {
+    pub(super) fn close(&self, states: Vec<KeyState>) -> (Vec<KeySummary>, Cost, History) {
         let mut state = self.state();
-        (std::mem::take(&mut state.keys).finish(states), state.cost)
+        let keys = std::mem::take(&mut state.keys).finish(states);
+        (keys, state.cost, std::mem::take(&mut state.history))
     }
 }
 
@@ -160,13 +192,15 @@ impl State {
         self.refusal = None;
     }
 
-    fn count(&mut self, attempts: &[Attempt]) {
+    fn count(&mut self, attempts: &[Attempt], now: Instant) {
+        let at = now.saturating_duration_since(self.started);
         for attempt in attempts {
             self.keys.attempt(attempt);
             let Some(refusal) = &attempt.refusal else {
                 continue;
             };
             self.refused += 1;
+            self.history.refused(at, &refusal.cause);
             let of_key = matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account);
             let refused = refusal.kind == FaultKind::Refused;
             let exhausted = refusal.kind == FaultKind::Exhausted;

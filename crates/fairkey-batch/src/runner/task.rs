@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::book::Book;
 use crate::caller::{Allowance, Attempt, Caller, Failure, KeyOut, Reply, Then};
@@ -57,6 +57,7 @@ impl<C: Caller> Sending<C> {
     pub(super) async fn send(self) -> End {
         let mut tally = Tally::default();
         let mut left = self.allowance;
+        let began = Instant::now();
         loop {
             let under_way = self.book.call_begins(self.index);
             let result = self.caller.call(&self.request, left).await;
@@ -64,7 +65,7 @@ impl<C: Caller> Sending<C> {
             let mut failure = match result {
                 Ok(reply) => {
                     tally.add(&reply.attempts);
-                    self.book.answered(&reply);
+                    self.book.answered(began, &reply);
                     return End::Answered { reply, tally };
                 }
                 Err(failure) => failure,

@@ -144,6 +144,7 @@ impl Caller for Fake {
         let provider = || attempt(Some((Scope::Provider, FaultKind::Failed, "provider_error")));
         match step.ends {
             End::Answer => Ok(Reply {
+                waited: Duration::ZERO,
                 status: 200,
                 request_id: Some(format!("gen-{index}")),
                 body: Bytes::from(format!("{{\"n\":{index}}}")),

@@ -68,8 +68,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) patience: Duration,
-    /// Print the summary as JSON: to standard output, or to standard error where the results go
-    /// to standard output.
+    /// Write a page with plots when the run has ended: what was answered when, how long it took,
+    /// who refused what, and what each key did.
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Print for programs: events as lines of JSON to standard error, and at the end the summary as
+    /// one line of JSON to standard output, or to standard error where the results go to standard
+    /// output.
     #[arg(long)]
     pub(crate) json: bool,
     /// Print warnings and errors only.

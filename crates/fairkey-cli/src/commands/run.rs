@@ -24,6 +24,9 @@ use crate::{files, signals, terminal};
 
 /// Sends a file.
 pub(crate) async fn run(args: RunArgs) -> Exit {
+    if args.json {
+        terminal::speak_json();
+    }
     match prepare_and_run(&args).await {
         Ok(exit) => exit,
         Err(message) => {
@@ -84,12 +87,22 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     ));
     upstream.warn();
     let watch = upstream.watch();
-    let mut reporter = Reporter::new(args.quiet, upstream.keys);
+    let mut reporter = Reporter::new(args.quiet, args.json, upstream.keys);
     let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;
     drop(watch);
     reporter.finish();
     let unknown = upstream.client.stats().unknown;
     upstream.close();
+    if let Some(path) = &args.report {
+        match report::write_page(path, &summary, &name, &name_of_output) {
+            Ok(()) if args.quiet => {}
+            Ok(()) => terminal::say(&format!("report    {}", path.display())),
+            Err(error) => terminal::error(&format!(
+                "the report cannot be written to {}: {error}",
+                path.display()
+            )),
+        }
+    }
     let printed = if args.json {
         report::print_json(&summary, &unknown, &name_of_output, to_stdout)
     } else {

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use fairkey_batch::{Notice, Progress, Snapshot, Stopped};
 use fairkey_core::KeyId;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{paint, redaction};
+use super::{events, paint, redaction};
 use crate::table;
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 /// How many failed rows are told one by one.
 const FAILURES_TOLD: u64 = 10;
+/// How many accounts have a line of their own below the bar.
+const LANES: usize = 8;
+/// Over how long what they answer per second is told.
+const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// Shows a run on standard error.
 pub(crate) struct Reporter {
@@ -27,20 +31,105 @@ pub(crate) struct Reporter {
 }
 
 enum View {
-    Bar(ProgressBar),
+    Bars(Bars),
     Lines,
+    /// Objects of JSON; the numbers of each moment only where they are wanted.
+    Events {
+        progress: bool,
+    },
     Quiet,
 }
 
+/// A bar, and below it a line for each account.
+struct Bars {
+    all: MultiProgress,
+    bar: ProgressBar,
+    lanes: Vec<ProgressBar>,
+    /// What each had answered at a time that is a second ago or less.
+    before: (Duration, Vec<u64>),
+    rates: Vec<f64>,
+}
+
+impl Bars {
+    fn new() -> Self {
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let all = MultiProgress::with_draw_target(target);
+        let bar = all.add(ProgressBar::no_length());
+        bar.set_style(style("{wide_bar} {msg}"));
+        Self {
+            all,
+            bar,
+            lanes: Vec::new(),
+            before: (Duration::ZERO, Vec::new()),
+            rates: Vec::new(),
+        }
+    }
+
+    fn show(&mut self, snapshot: &Snapshot) {
+        if let Some(rows) = snapshot.rows_expected {
+            self.bar.set_length(rows);
+        }
+        self.bar.set_position(snapshot.done);
+        self.bar.set_message(line(snapshot));
+        let since = snapshot.elapsed.saturating_sub(self.before.0);
+        if since >= RATE_OVER {
+            let before = self.before.1.iter().copied().chain(std::iter::repeat(0));
+            let lanes = snapshot.lanes.iter().zip(before);
+            self.rates = lanes
+                .map(|(lane, before)| {
+                    lane.answered.saturating_sub(before) as f64 / since.as_secs_f64()
+                })
+                .collect();
+            let answered = snapshot.lanes.iter().map(|lane| lane.answered);
+            self.before = (snapshot.elapsed, answered.collect());
+        }
+        // One lane alone says nothing that the bar does not.
+        if snapshot.lanes.len() < 2 {
+            return;
+        }
+        while self.lanes.len() < snapshot.lanes.len().min(LANES) {
+            let lane = self.all.add(ProgressBar::no_length());
+            lane.set_style(style("  {msg}"));
+            self.lanes.push(lane);
+        }
+        let shown = snapshot.lanes.iter().take(LANES);
+        let width = shown.clone().map(|lane| lane.name.chars().count()).max();
+        for (at, (lane, bar)) in shown.zip(&self.lanes).enumerate() {
+            let rate = self.rates.get(at).copied().unwrap_or_default();
+            let more = match snapshot.lanes.len().saturating_sub(LANES) {
+                more if more > 0 && at + 1 == LANES => format!("  (and {more} more)"),
+                _ => String::new(),
+            };
+            bar.set_message(format!(
+                "{:<width$}  {:>9} answered  {rate:>8.1}/s  {:>7} refused  {}{more}",
+                lane.name,
+                table::thousands(lane.answered),
+                table::thousands(lane.refused),
+                table::usd(lane.cost.micro_usd),
+                width = width.unwrap_or_default(),
+            ));
+        }
+    }
+
+    fn clear(&self) {
+        self.lanes.iter().for_each(ProgressBar::finish_and_clear);
+        self.bar.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 impl Reporter {
-    pub(crate) fn new(quiet: bool, keys: usize) -> Self {
-        let view = if quiet {
+    /// `quiet`: warnings only. `json`: for programs.
+    pub(crate) fn new(quiet: bool, json: bool, keys: usize) -> Self {
+        let view = if json {
+            View::Events { progress: !quiet }
+        } else if quiet {
             View::Quiet
         } else if io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{wide_bar} {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            View::Bar(bar)
+            View::Bars(Bars::new())
         } else {
             View::Lines
         };
@@ -56,9 +145,15 @@ impl Reporter {
     /// Prints a line, above the bar where there is one.
     fn say(&self, text: &str) {
         match &self.view {
-            View::Bar(bar) => bar.println(redaction::clean(text)),
-            View::Lines | View::Quiet => super::say(text),
+            View::Bars(bars) => {
+                let _ = bars.all.println(redaction::clean(text));
+            }
+            View::Lines | View::Quiet | View::Events { .. } => super::say(text),
         }
+    }
+
+    fn is_for_programs(&self) -> bool {
+        matches!(self.view, View::Events { .. })
     }
 
     fn warn(&self, text: &str) {
@@ -67,10 +162,10 @@ impl Reporter {
 
     /// Takes the bar away; tells how many failures were not told.
     pub(crate) fn finish(&self) {
-        if let View::Bar(bar) = &self.view {
-            bar.finish_and_clear();
+        if let View::Bars(bars) = &self.view {
+            bars.clear();
         }
-        if self.failures > FAILURES_TOLD {
+        if self.failures > FAILURES_TOLD && !self.is_for_programs() {
             self.say(&format!(
                 "and {} more; every one is in the results",
                 table::count(self.failures - FAILURES_TOLD, "failed row")
@@ -81,23 +176,28 @@ impl Reporter {
 
 impl Progress for Reporter {
     fn snapshot(&mut self, snapshot: &Snapshot) {
-        match &self.view {
-            View::Bar(bar) => {
-                if let Some(rows) = snapshot.rows_expected {
-                    bar.set_length(rows);
-                }
-                bar.set_position(snapshot.done);
-                bar.set_message(line(snapshot));
-            }
-            View::Lines if snapshot.elapsed >= self.last_line + LINE_EVERY => {
+        let is_due = snapshot.elapsed >= self.last_line + LINE_EVERY;
+        match &mut self.view {
+            View::Bars(bars) => bars.show(snapshot),
+            View::Lines if is_due => {
                 self.last_line = snapshot.elapsed;
                 self.say(&line(snapshot));
             }
-            View::Lines | View::Quiet => {}
+            View::Events { progress: true } if is_due => {
+                self.last_line = snapshot.elapsed;
+                super::line(&events::progress(snapshot));
+            }
+            View::Lines | View::Events { .. } | View::Quiet => {}
         }
     }
 
     fn notice(&mut self, notice: &Notice) {
+        if self.is_for_programs() {
+            if let Some(event) = events::notice(notice) {
+                super::line(&event);
+            }
+            return;
+        }
         match notice {
             Notice::KeyRefused { key, refusal, .. } => {
                 self.refused.insert(key.clone());
@@ -157,7 +257,7 @@ impl Progress for Reporter {
     }
 }
 
-/// `120 of 500 done, 64 in flight, 95.2/s, ETA 4 s, 12 refused, $0.002100`
+/// `120 of 500 done, 64 in flight, 95.2/s, 2,100 tokens/s, ETA 4 s, 12 refused, $0.002100`
 fn line(snapshot: &Snapshot) -> String {
     let mut text = match snapshot.rows_expected {
         Some(rows) if snapshot.all_read => format!("{} of {rows} done", snapshot.done),
@@ -171,6 +271,10 @@ fn line(snapshot: &Snapshot) -> String {
         ", {} in flight, {:.1}/s",
         snapshot.in_flight, snapshot.rate
     ));
+    if snapshot.token_rate >= 1.0 {
+        let rate = table::thousands(snapshot.token_rate.round() as u64);
+        text.push_str(&format!(", {rate} tokens/s"));
+    }
     if let Some(eta) = snapshot.eta {
         text.push_str(&format!(", ETA {}", time(eta)));
     }

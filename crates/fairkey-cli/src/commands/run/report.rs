@@ -1,7 +1,12 @@
 //! How the end of a run is told.
 
+mod page;
+mod plot;
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::path::Path;
 
 use fairkey_batch::{Stopped, Summary};
 use fairkey_client::UnknownCount;
@@ -163,6 +168,25 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
     }
 }
 
+/// Writes the page with plots; it is there whole or not at all.
+///
+/// # Errors
+///
+/// Where it cannot be written.
+pub(super) fn write_page(
+    path: &Path,
+    summary: &Summary,
+    input: &str,
+    output: &str,
+) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, page::page(summary, input, output))?;
+    fs::rename(&new, path).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
 /// Prints the summary as one object of JSON.
 ///
 /// # Errors
@@ -177,7 +201,7 @@ pub(super) fn print_json(
     let text = redaction::clean(&to_json(summary, unknown, output).to_string());
     if to_stdout {
         // Standard output has the results.
-        terminal::say(&text);
+        terminal::line(&text);
         Ok(())
     } else {
         terminal::print(&format!("{text}\n"))
