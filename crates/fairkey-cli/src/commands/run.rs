@@ -39,6 +39,9 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
 async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let stop = Stop::new();
     signals::stop_on_signal(&stop).map_err(|error| format!("signals cannot be heard: {error}"))?;
+    if let Some(path) = &args.report {
+        report::check_page(path, &args.input)?;
+    }
     files::raise_limit(args.concurrency.max());
     let (input, total_bytes) = open_input(&args.input)?;
     let purpose = Purpose::Batch {

@@ -36,6 +36,8 @@ enum View {
     /// Objects of JSON; the numbers of each moment only where they are wanted.
     Events {
         progress: bool,
+        /// The last moment, where it was not told.
+        untold: Option<Snapshot>,
     },
     Quiet,
 }
@@ -125,7 +127,10 @@ impl Reporter {
     /// `quiet`: warnings only. `json`: for programs.
     pub(crate) fn new(quiet: bool, json: bool, keys: usize) -> Self {
         let view = if json {
-            View::Events { progress: !quiet }
+            View::Events {
+                progress: !quiet,
+                untold: None,
+            }
         } else if quiet {
             View::Quiet
         } else if io::stderr().is_terminal() {
@@ -160,10 +165,17 @@ impl Reporter {
         self.say(&format!("{} {text}", paint("warning:", "1;33")));
     }
 
-    /// Takes the bar away; tells how many failures were not told.
-    pub(crate) fn finish(&self) {
+    /// Takes the bar away; tells the last moment, and how many failures were not told.
+    pub(crate) fn finish(&mut self) {
         if let View::Bars(bars) = &self.view {
             bars.clear();
+        }
+        if let View::Events {
+            untold: Some(snapshot),
+            ..
+        } = &self.view
+        {
+            super::line(&events::progress(snapshot));
         }
         if self.failures > FAILURES_TOLD && !self.is_for_programs() {
             self.say(&format!(
@@ -183,9 +195,17 @@ impl Progress for Reporter {
                 self.last_line = snapshot.elapsed;
                 self.say(&line(snapshot));
             }
-            View::Events { progress: true } if is_due => {
-                self.last_line = snapshot.elapsed;
-                super::line(&events::progress(snapshot));
+            View::Events {
+                progress: true,
+                untold,
+            } => {
+                *untold = None;
+                if is_due {
+                    self.last_line = snapshot.elapsed;
+                    super::line(&events::progress(snapshot));
+                } else {
+                    *untold = Some(snapshot.clone());
+                }
             }
             View::Lines | View::Events { .. } | View::Quiet => {}
         }

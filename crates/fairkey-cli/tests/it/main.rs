@@ -16,6 +16,7 @@ mod operation;
 mod outputs;
 mod profiles;
 mod program;
+mod report;
 mod route;
 mod secrets;
 mod serve;

@@ -132,7 +132,7 @@ fn unwritable(name: &str, error: &io::Error) -> String {
 }
 
 /// Returns whether both are one existing file, by whatever names.
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn is_same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -168,6 +168,30 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
     }
 }
 
+/// Looks whether a page can be written when the run is over, as far as can be said now.
+///
+/// # Errors
+///
+/// Says what is in the way.
+pub(super) fn check_page(path: &Path, input: &Path) -> Result<(), String> {
+    let name = path.display();
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if path.is_dir() {
+        Err(format!("the report {name} is a folder: name a file"))
+    } else if super::destination::is_same_file(input, path) {
+        Err(format!("the report {name} is the input: name another file"))
+    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        Err(format!(
+            "the report cannot be written to {name}: there is no folder {}",
+            folder.display()
+        ))
+    } else {
+        Ok(())
+    }
+}
+
 /// Writes the page with plots; it is there whole or not at all.
 ///
 /// # Errors
