@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fairkey_batch::{Notice, Refusal, Snapshot};
+use fairkey_batch::{Notice, Place, Refusal, Snapshot};
 use serde_json::{Value, json};
 
 /// Whether what is said is said to a program.
@@ -78,20 +78,24 @@ pub(super) fn notice(notice: &Notice) -> Option<String> {
             refusal,
         ),
         Notice::RowFailed {
-            line,
+            place,
             custom_id,
             message,
         } => json!({
             "event": "row_failed",
-            "line": line,
+            "file": place.file,
+            "line": place.line,
             "custom_id": custom_id,
             "message": message,
         }),
-        Notice::NameRepeated { custom_id, lines } => json!({
-            "event": "name_repeated",
-            "custom_id": custom_id,
-            "lines": [lines.0, lines.1],
-        }),
+        Notice::NameRepeated { custom_id, places } => {
+            let at = |place: &Place| json!({ "file": place.file, "line": place.line });
+            json!({
+                "event": "name_repeated",
+                "custom_id": custom_id,
+                "rows": [at(&places.0), at(&places.1)],
+            })
+        }
         Notice::Stopping(why) => json!({ "event": "stopping", "message": why.to_string() }),
         _ => return None,
     };
