@@ -3,6 +3,7 @@
 //! Not part of the API.
 
 mod answer;
+mod batch;
 mod estimate;
 mod events;
 mod request;
@@ -34,9 +35,11 @@ pub const TARGETS: &[Target] = &[
     Target("splice", splice::splice),
     Target("request", request::request),
     Target("estimate", estimate::estimate),
+    Target("batch", batch::batch),
 ];
 
 pub use answer::answer;
+pub use batch::batch;
 pub use estimate::estimate;
 pub use events::event_stream;
 pub use request::request;

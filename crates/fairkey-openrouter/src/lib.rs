@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod attribution;
+pub mod batch;
 mod catalog;
 pub mod check;
 mod date;
