@@ -2,7 +2,13 @@
 //!
 //! What OpenRouter documents of them, and nothing else: there is no cancel call and no list. What
 //! each request is answered with follows from its prompt and the seed, as everywhere, so that it is
-//! known when the batch is made; its clock decides when it is told.
+//! known when the batch is made; its clock decides when it is told, and a plan how it ends.
+//!
+//! Where the documentation is silent, the mock assumes: a batch is not there (404) for keys of other
+//! accounts, and after 30 days for all; an error of one request has a code and a message; what was
+//! not completed is not billed, unless a plan says so.
+
+mod plan;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,6 +28,9 @@ use crate::random::{Rng, hash};
 use crate::routing::{Preferences, Variant, route};
 use crate::server::Shared;
 use crate::wire::{self, Preamble, Usage};
+
+pub use plan::BatchPlan;
+pub(crate) use plan::{End, Plans};
 
 /// A batch as it was asked for. Its members come in this order in the text, or not at all.
 struct Wish {
@@ -43,13 +52,22 @@ pub(crate) struct Work {
     pub(crate) model: String,
     pub(crate) results: Vec<Value>,
     pub(crate) failed: usize,
+    /// How many were answered, also where nobody is told the answers.
+    pub(crate) answered: usize,
     pub(crate) prompt_tokens: u64,
     pub(crate) completion_tokens: u64,
     pub(crate) cost: Money,
 }
 
-/// Reads a batch and answers its requests, for this account's policy.
-pub(crate) fn work(shared: &Shared, body: &[u8], id: &str, zdr: bool) -> Result<Work, Fault> {
+/// Reads a batch and answers its requests, for this account's policy. `plan` is asked for once the
+/// batch is known to be good.
+pub(crate) fn work(
+    shared: &Shared,
+    body: &[u8],
+    id: &str,
+    zdr: bool,
+    plan: impl FnOnce() -> BatchPlan,
+) -> Result<(Work, BatchPlan), Fault> {
     let wish: Wish = serde_json::from_slice(body)
         .map_err(|error| Fault::bad_request(format!("Invalid request body: {error}")))?;
     let shape = shape(&wish.endpoint)?;
@@ -62,27 +80,52 @@ pub(crate) fn work(shared: &Shared, body: &[u8], id: &str, zdr: bool) -> Result<
     )?;
     let provider = providers.first().copied().unwrap_or_default();
     check(&wish, shape)?;
+    if shared
+        .max_batch
+        .is_some_and(|most| wish.requests.len() > most)
+    {
+        return Err(Fault::payload_too_large());
+    }
+    let plan = plan();
     let mut work = Work {
         endpoint: wish.endpoint,
         model: wish.model,
         results: Vec::with_capacity(wish.requests.len()),
         failed: 0,
+        answered: 0,
         prompt_tokens: 0,
         completion_tokens: 0,
         cost: Money::ZERO,
     };
-    for request in wish.requests {
-        let line = Line {
-            shared,
-            entry: &entry,
-            provider,
-            shape,
-            batch: id,
-        };
-        line.answer(request, &mut work);
+    let line = Line {
+        shared,
+        entry: &entry,
+        provider,
+        shape,
+        batch: id,
+    };
+    for (place, request) in (1..).zip(wish.requests) {
+        if !plan.bills(place) {
+            // Nobody will know what it was answered.
+            work.results.push(Value::Null);
+        } else if plan.fails_request(place, &request.custom_id) {
+            line.fail(&request, &Fault::provider_error_502("Acme"), &mut work);
+        } else {
+            line.answer(request, &mut work);
+        }
     }
-    Ok(work)
+    if plan.is_shuffled {
+        let mut rng = Rng::new(&[shared.seed, hash(id.as_bytes()), SHUFFLE]);
+        for at in (1..work.results.len()).rev() {
+            let other = rng.below(at as u64 + 1) as usize;
+            work.results.swap(at, other);
+        }
+    }
+    Ok((work, plan))
 }
+
+/// Sets the order of results apart from all other chance.
+const SHUFFLE: u64 = 0x7368_7566;
 
 fn shape(endpoint: &str) -> Result<Shape, Fault> {
     match endpoint {
@@ -139,8 +182,12 @@ fn check(wish: &Wish, shape: Shape) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a message has parts that are no text.
+/// Whether a message has parts that are no text, or an answer shall be more than text.
 fn has_media(body: &Map<String, Value>) -> bool {
+    let modalities = body.get("modalities").and_then(Value::as_array);
+    if modalities.is_some_and(|all| all.iter().any(|modality| modality != "text")) {
+        return true;
+    }
     let of = |name| body.get(name).and_then(Value::as_array);
     let said = of("messages").into_iter().chain(of("input")).flatten();
     let mut parts = said
@@ -150,7 +197,14 @@ fn has_media(body: &Map<String, Value>) -> bool {
         let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
         !matches!(
             kind,
-            "text" | "input_text" | "output_text" | "tool_use" | "tool_result"
+            "text"
+                | "input_text"
+                | "output_text"
+                | "refusal"
+                | "thinking"
+                | "redacted_thinking"
+                | "tool_use"
+                | "tool_result"
         )
     })
 }
@@ -170,16 +224,11 @@ impl Line<'_> {
         body.insert("model".to_owned(), work.model.clone().into());
         body.remove("stream");
         let text = Value::Object(body).to_string();
-        let mut rng = Rng::new(&[
-            self.shared.seed,
-            hash(text.as_bytes()),
-            hash(self.batch.as_bytes()),
-            hash(request.custom_id.as_bytes()),
-        ]);
-        let id = format!("gen-batch-{}", rng.alphanumeric(20));
+        let id = self.generation(&text, &request.custom_id);
         let result = match Ask::read(text.as_bytes(), self.shape) {
             Ok(ask) => {
                 let body = self.body(&ask, &id, work);
+                work.answered += 1;
                 json!({
                     "id": id,
                     "custom_id": request.custom_id,
@@ -189,15 +238,27 @@ impl Line<'_> {
             }
             Err(fault) => {
                 work.failed += 1;
-                json!({
-                    "id": id,
-                    "custom_id": request.custom_id,
-                    "response": null,
-                    "error": {"code": fault.status(), "message": fault.text()},
-                })
+                failed(&id, &request.custom_id, &fault)
             }
         };
         work.results.push(result);
+    }
+
+    /// Refuses a request that would have an answer.
+    fn fail(&self, request: &Request, fault: &Fault, work: &mut Work) {
+        let id = self.generation("", &request.custom_id);
+        work.failed += 1;
+        work.results.push(failed(&id, &request.custom_id, fault));
+    }
+
+    fn generation(&self, text: &str, custom_id: &str) -> String {
+        let mut rng = Rng::new(&[
+            self.shared.seed,
+            hash(text.as_bytes()),
+            hash(self.batch.as_bytes()),
+            hash(custom_id.as_bytes()),
+        ]);
+        format!("gen-batch-{}", rng.alphanumeric(20))
     }
 
     /// The answer, as the endpoint would give it, at half the price.
@@ -232,6 +293,15 @@ impl Line<'_> {
         };
         serde_json::from_slice(&json).unwrap_or(Value::Null)
     }
+}
+
+fn failed(id: &str, custom_id: &str, fault: &Fault) -> Value {
+    json!({
+        "id": id,
+        "custom_id": custom_id,
+        "response": null,
+        "error": {"code": fault.status(), "message": fault.text()},
+    })
 }
 
 impl<'de> Deserialize<'de> for Wish {

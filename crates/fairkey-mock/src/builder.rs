@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use crate::account::Account;
 use crate::action::Action;
 use crate::answer::Length;
+use crate::batch::BatchPlan;
 use crate::chance::{FaultKind, Latency, Rates};
 use crate::clock::Timestamp;
 use crate::key::{Budget, Key};
@@ -44,6 +45,8 @@ pub struct Builder {
     comments: usize,
     log_capacity: usize,
     max_body: usize,
+    max_batch: Option<usize>,
+    batches: Vec<BatchPlan>,
     max_streams: Option<u32>,
     hints_in_headers: bool,
     rules: Rules,
@@ -89,6 +92,8 @@ impl Builder {
             comments: 2,
             log_capacity: 65_536,
             max_body: 32 << 20,
+            max_batch: None,
+            batches: Vec::new(),
             max_streams: None,
             hints_in_headers: true,
             rules: Rules {
@@ -329,6 +334,21 @@ impl Builder {
     #[must_use]
     pub fn job_duration(mut self, duration: Duration) -> Self {
         self.rules.job_duration = duration;
+        self
+    }
+
+    /// How the first batches go, one after the other. See [`BatchPlan`].
+    #[must_use]
+    pub fn batches(mut self, plans: impl IntoIterator<Item = BatchPlan>) -> Self {
+        self.batches.extend(plans);
+        self
+    }
+
+    /// The most requests of a batch; above it the answer is 413. Default: no limit, since none is
+    /// documented; [`max_body_bytes`](Self::max_body_bytes) holds for batches, too.
+    #[must_use]
+    pub fn max_batch_requests(mut self, requests: usize) -> Self {
+        self.max_batch = Some(requests);
         self
     }
 

@@ -38,6 +38,7 @@ mod world;
 
 pub use account::{Account, FreeTier};
 pub use action::Action;
+pub use batch::BatchPlan;
 pub use builder::{Builder, StartError};
 pub use chance::{FaultKind, Latency};
 pub use clock::{Reset, Timestamp, TimestampError};

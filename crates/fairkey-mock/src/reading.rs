@@ -86,8 +86,9 @@ pub(crate) fn answer(
                 world.may_spend(key)?;
                 (world.next_batch_id(), world.policy(key).0)
             };
-            let work = batch::work(shared, body, &id, zdr)?;
-            let json = shared.world().add_batch(key, id, work);
+            let plan = || shared.world().next_plan();
+            let (work, plan) = batch::work(shared, body, &id, zdr, plan)?;
+            let json = shared.world().add_batch(key, id, work, plan);
             return Ok(Found::json(202, &json));
         }
         (Route::Batch(id), Some(key)) => shared.world().batch(key, id)?,

@@ -50,7 +50,8 @@ impl On {
     }
 
     /// Calls of this path below the base URL, such as `/key` or `/chat/completions`, without the
-    /// query.
+    /// query; `/api/beta/batches` for what lies beside the base URL. One that ends in `/*` means
+    /// every path below it: `/api/beta/batches/*` each look at a batch.
     pub fn path(path: impl Into<String>) -> Self {
         Self {
             path: Some(path.into()),
@@ -79,7 +80,15 @@ impl On {
             && self
                 .path
                 .as_deref()
-                .map_or(call.inference, |path| path == call.path)
+                .map_or(call.inference, |path| is_path(path, call.path))
+    }
+}
+
+/// Whether a path is the one that is meant, or below it.
+fn is_path(meant: &str, path: &str) -> bool {
+    match meant.strip_suffix('*') {
+        Some(above) if above.ends_with('/') => path.len() > above.len() && path.starts_with(above),
+        _ => meant == path,
     }
 }
 
@@ -388,6 +397,10 @@ mod tests {
         };
         assert!(!On::any().matches(&key_info));
         assert!(On::path("/key").and_key("k").matches(&key_info));
+        assert!(On::path("/*").matches(&key_info));
+        for path in ["/key/*", "/ke*", "*"] {
+            assert!(!On::path(path).matches(&key_info), "{path}");
+        }
     }
 
     #[test]

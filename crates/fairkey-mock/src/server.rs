@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::action::Action;
 use crate::answer::Length;
+use crate::batch::BatchPlan;
 use crate::builder::Builder;
 use crate::catalog::Catalog;
 use crate::chance::{FaultKind, Latency};
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) answer_tokens: Length,
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
+    pub(crate) max_batch: Option<usize>,
     pub(crate) max_streams: Option<u32>,
     pub(crate) hints_in_headers: bool,
     pub(crate) screen: Screen,
@@ -83,6 +85,7 @@ pub(crate) struct Parts {
     pub(crate) answer_tokens: Length,
     pub(crate) comments: usize,
     pub(crate) max_body: usize,
+    pub(crate) max_batch: Option<usize>,
     pub(crate) max_streams: Option<u32>,
     pub(crate) hints_in_headers: bool,
     pub(crate) screen: Screen,
@@ -109,6 +112,7 @@ impl MockOpenRouter {
             answer_tokens,
             comments,
             max_body,
+            max_batch,
             max_streams,
             hints_in_headers,
             screen,
@@ -121,6 +125,7 @@ impl MockOpenRouter {
             answer_tokens,
             comments,
             max_body,
+            max_batch,
             max_streams,
             hints_in_headers,
             screen,
@@ -202,6 +207,11 @@ impl MockOpenRouter {
     /// How many calls the scripts are still waiting for; `u64::MAX` if one goes on forever.
     pub fn scripted_calls_left(&self) -> u64 {
         self.shared.world().scripts.remaining()
+    }
+
+    /// Plans how batches go that are still to come, behind what is planned. See [`BatchPlan`].
+    pub fn plan_batches(&self, plans: impl IntoIterator<Item = BatchPlan>) {
+        self.shared.world().plan_batches(plans);
     }
 
     /// Does something now.

@@ -64,6 +64,7 @@ impl Builder {
             schedule.at(elapsed, action);
         }
         world.schedule = schedule;
+        world.plan_batches(self.batches);
         world.mint = Rng::new(&[self.seed, MINT]);
         world.capacity = Capacity::new(&models);
         world.latency = self.latency;
@@ -75,6 +76,7 @@ impl Builder {
             answer_tokens: self.answer_tokens,
             comments: self.comments,
             max_body: self.max_body,
+            max_batch: self.max_batch,
             max_streams: self.max_streams,
             hints_in_headers: self.hints_in_headers,
             screen: Screen::new(&self.flagged, &self.guardrails),

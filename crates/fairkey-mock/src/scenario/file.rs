@@ -1,5 +1,6 @@
 //! Reading scenarios from TOML.
 
+mod batch;
 mod limit;
 mod model;
 mod spec;
@@ -191,6 +192,12 @@ impl File {
             }
             let steps: Result<Vec<_>, _> = script.steps.into_iter().map(step::step).collect();
             builder = builder.script(on, steps?);
+        }
+        if let Some(most) = self.max_batch_requests {
+            builder = builder.max_batch_requests(most);
+        }
+        for plan in self.batches {
+            builder = builder.batches([batch::plan(plan)?]);
         }
         for change in self.changes {
             builder = scheduled(builder, change)?;

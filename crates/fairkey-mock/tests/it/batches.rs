@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairkey_mock::{Account, Key, MockOpenRouter};
+use fairkey_mock::{Account, BatchPlan, Event, EventKind, Fault, Key, MockOpenRouter, On, Step};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, MODEL, call_at_root, chat, get, post};
@@ -183,4 +183,113 @@ async fn who_may_not_spend_may_not_batch() {
         create(&mock, &body).await.limit_source().as_deref(),
         Some("openrouter_credits")
     );
+}
+
+fn lines(count: usize) -> Value {
+    let lines = (1..=count).map(|n| line(&format!("r-{n}"), &format!("prompt {n}")));
+    Value::Array(lines.collect())
+}
+
+#[tokio::test]
+async fn a_batch_ends_as_it_is_planned() {
+    let mock = world().await;
+    let hour = Duration::from_secs(3600);
+    mock.plan_batches([
+        BatchPlan::fails("no room").after(hour),
+        BatchPlan::is_cancelled().after(hour * 3),
+        BatchPlan::expires().billed(1),
+    ]);
+    let body = batch("/v1/chat/completions", MODEL, &lines(2));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let made = create(&mock, &body).await.json();
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    let before = mock.balance_usd("acme");
+    let mut seen = [vec![], vec![], vec![]];
+    for _ in 0..26 {
+        for (id, seen) in ids.iter().zip(&mut seen) {
+            let json = look(&mock, id, "k").await.json();
+            assert_eq!(json["results"], Value::Null);
+            seen.push(json["status"].as_str().unwrap().to_owned());
+            seen.dedup();
+        }
+        mock.advance(hour);
+    }
+    let joined = seen.map(|statuses| statuses.join(" "));
+    assert_eq!(joined[0], "validating failed");
+    assert_eq!(joined[1], "validating in_progress cancelling cancelled");
+    assert_eq!(joined[2], "validating in_progress expired");
+    let failed = look(&mock, &ids[0], "k").await.json();
+    assert_eq!(failed["error"]["message"], "no room");
+    let expired = look(&mock, &ids[2], "k").await.json();
+    assert_eq!(
+        expired["request_counts"],
+        json!({"total": 2, "completed": 1, "failed": 0})
+    );
+    let cost = expired["usage"]["cost"].as_f64().unwrap();
+    let spent = before - mock.balance_usd("acme");
+    assert!(cost > 0.0 && (spent - cost).abs() < 1e-9, "{spent} {cost}");
+    mock.advance(hour * 24 * 30);
+    assert_eq!(look(&mock, &ids[0], "k").await.status, 404, "deleted");
+}
+
+#[tokio::test]
+async fn planned_requests_fail_and_results_come_in_an_order_of_their_own() {
+    let mock = world().await;
+    let hour = Duration::from_secs(3600);
+    mock.plan_batches([BatchPlan::completes()
+        .after(hour)
+        .failing(["r-2"])
+        .failing_every(5)
+        .shuffled()]);
+    let body = batch("/v1/chat/completions", MODEL, &lines(12));
+    let made = create(&mock, &body).await.json();
+    mock.advance(hour);
+    let json = look(&mock, made["id"].as_str().unwrap(), "k").await.json();
+    assert_eq!(
+        json["request_counts"],
+        json!({"total": 12, "completed": 9, "failed": 3})
+    );
+    let results = json["results"].as_array().unwrap();
+    let ids: Vec<&str> = (results.iter())
+        .map(|result| result["custom_id"].as_str().unwrap())
+        .collect();
+    let asked: Vec<String> = (1..=12).map(|n| format!("r-{n}")).collect();
+    assert_ne!(ids, asked);
+    let mut sorted = ids.clone();
+    sorted.sort_by_key(|id| id[2..].parse::<u32>().unwrap());
+    assert_eq!(sorted, asked);
+    for result in results {
+        let id = result["custom_id"].as_str().unwrap();
+        let fails = ["r-2", "r-5", "r-10"].contains(&id);
+        assert_eq!(result["response"].is_null(), fails, "{id}");
+        assert_eq!(!result["error"].is_null(), fails, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn batches_can_be_too_large_and_their_calls_scripted() {
+    let mock = MockOpenRouter::builder()
+        .key(Key::new("k"))
+        .max_batch_requests(2)
+        .start()
+        .await
+        .unwrap();
+    let body = |count| batch("/v1/chat/completions", MODEL, &lines(count));
+    assert_eq!(create(&mock, &body(3)).await.status, 413);
+    mock.script(On::path(PATH), [Step::reply(Fault::overloaded_529())]);
+    assert_eq!(create(&mock, &body(2)).await.status, 529);
+    let made = create(&mock, &body(2)).await;
+    assert_eq!(made.status, 202);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let looks = On::path(format!("{PATH}/*"));
+    mock.script(looks, [Step::reply(Fault::internal_500()).times(2)]);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(look(&mock, &id, "k").await.status);
+    }
+    assert_eq!(statuses, [500, 500, 200]);
+    let of_batches = |event: &&Event| matches!(&event.kind, EventKind::Received { path, .. } if path.starts_with(PATH));
+    assert_eq!(mock.log().events().iter().filter(of_batches).count(), 6);
 }

@@ -167,6 +167,17 @@ mod file {
                 "must have a length",
             ),
             ("[[budgets]]\nlimit_usd = 1", (1, 1), "exactly one of"),
+            (
+                "[[batches]]\nend = \"lost\"",
+                (2, 7),
+                "expired or cancelled",
+            ),
+            ("[[batches]]\nmessage = \"x\"", (1, 1), "message belongs to"),
+            (
+                "[[batches]]\ntimes = 1\nforever = true",
+                (1, 1),
+                "either times or forever",
+            ),
         ];
         for (text, at, part) in table {
             let (line, column, message) = error(text);

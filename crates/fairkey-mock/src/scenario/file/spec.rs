@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Wrong;
+use super::batch::BatchSpec;
 use super::limit::{LimitSpec, Placed};
 use super::model::ModelSpec;
 use super::step::StepSpec;
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) admission_retry_after: Option<Wait>,
     pub(super) capacity_retry_after: Option<Wait>,
     pub(super) job_duration: Option<Wait>,
+    pub(super) max_batch_requests: Option<usize>,
     #[serde(default)]
     pub(super) flag_words: Vec<String>,
     #[serde(default)]
@@ -49,6 +51,8 @@ pub(super) struct File {
     pub(super) scripts: Vec<ScriptSpec>,
     #[serde(default)]
     pub(super) changes: Vec<Spanned<ChangeSpec>>,
+    #[serde(default)]
+    pub(super) batches: Vec<Spanned<BatchSpec>>,
 }
 
 #[derive(Deserialize)]
