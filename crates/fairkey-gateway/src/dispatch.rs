@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_client::CallOptions;
-use fairkey_core::Cost;
+use fairkey_core::{Class, Cost};
 use fairkey_transport::Body;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -39,6 +39,8 @@ struct Inbound {
     parts: Parts,
     /// Who asks.
     tenant: Arc<Tenant>,
+    /// How urgent it is.
+    class: Class,
     report: Report,
 }
 
@@ -55,7 +57,7 @@ impl Inbound {
     fn options(&self) -> CallOptions {
         CallOptions {
             tenant: Some(self.tenant.queue().clone()),
-            class: self.tenant.class(),
+            class: self.class,
             only: self.tenant.only().cloned(),
             ..CallOptions::default()
         }
@@ -240,11 +242,16 @@ async fn pass(
     if let Err(failure) = tenant.check_route(endpoint.operation.as_str()) {
         return failed(&failure, format, id);
     }
+    let class = match headers::class(&parts.headers, tenant.class()) {
+        Ok(class) => class,
+        Err(failure) => return failed(&failure, format, id),
+    };
     let inbound = Inbound {
         id: id.to_owned(),
         endpoint,
         parts,
         tenant,
+        class,
         report: report.clone(),
     };
     match treat(shared, inbound, body).await {

@@ -15,7 +15,10 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use fairkey_client::Served;
+use fairkey_core::Class;
 use fairkey_transport::strip_hop_by_hop;
+
+use crate::{Failure, Reason};
 
 /// The label of the key that served the answer.
 pub(crate) const X_FAIRKEY_KEY: HeaderName = HeaderName::from_static("x-fairkey-key");
@@ -25,6 +28,8 @@ pub(crate) const X_FAIRKEY_ATTEMPTS: HeaderName = HeaderName::from_static("x-fai
 pub(crate) const X_FAIRKEY_QUEUE_MS: HeaderName = HeaderName::from_static("x-fairkey-queue-ms");
 /// The name of the request, in logs and here.
 pub(crate) const X_FAIRKEY_REQUEST_ID: HeaderName = HeaderName::from_static("x-fairkey-request-id");
+/// How urgent a caller says that its request is: `interactive`, `normal` or `batch`.
+pub(crate) const X_FAIRKEY_CLASS: HeaderName = HeaderName::from_static("x-fairkey-class");
 /// Whether an SDK shall try again by itself.
 pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -68,6 +73,29 @@ pub(crate) fn upstream(mut headers: HeaderMap, is_read: bool) -> HeaderMap {
         headers.remove(header::ACCEPT_ENCODING);
     }
     headers
+}
+
+/// Returns the class of a call: its tenant's, or a less urgent one that the caller names. Nobody
+/// makes a call more urgent than its tenant may.
+///
+/// # Errors
+///
+/// Where what is named is no class: taken for none, a mistyped batch would stand before others.
+pub(crate) fn class(headers: &HeaderMap, tenants: Class) -> Result<Class, Failure> {
+    let Some(named) = headers.get(X_FAIRKEY_CLASS) else {
+        return Ok(tenants);
+    };
+    let named = match named.as_bytes() {
+        b"interactive" => Class::Interactive,
+        b"normal" => Class::Normal,
+        b"batch" => Class::Batch,
+        _ => {
+            let message = "the header x-fairkey-class is interactive, normal or batch";
+            return Err(Failure::new(Reason::BadRequest, message));
+        }
+    };
+    // The later, the less urgent.
+    Ok(tenants.max(named))
 }
 
 /// Takes off an answer what does not travel.
@@ -150,6 +178,27 @@ mod tests {
         ]);
         assert_eq!(upstream(headers.clone(), true), kept);
         assert_eq!(upstream(headers, false)["accept-encoding"], "gzip");
+    }
+
+    #[test]
+    fn a_caller_lowers_its_class_and_never_raises_it() {
+        use Class::{Batch, Interactive, Normal};
+        let class = |tenants, named| {
+            let headers = map(&[("x-fairkey-class", named)]);
+            super::class(&headers, tenants).ok()
+        };
+        for (tenants, named, becomes) in [
+            (Interactive, "batch", Batch),
+            (Normal, "batch", Batch),
+            (Interactive, "normal", Normal),
+            (Normal, "interactive", Normal),
+            (Batch, "interactive", Batch),
+            (Batch, "normal", Batch),
+        ] {
+            assert_eq!(class(tenants, named), Some(becomes), "{tenants} {named}");
+        }
+        assert_eq!(class(Normal, "Batch"), None);
+        assert_eq!(super::class(&HeaderMap::new(), Normal).ok(), Some(Normal));
     }
 
     #[test]

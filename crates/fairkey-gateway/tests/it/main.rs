@@ -1,6 +1,7 @@
 //! Whole gateways over real sockets, in front of the mock.
 
 mod bodies;
+mod classes;
 mod coding_tools;
 mod endpoints;
 mod faults;
