@@ -11,6 +11,7 @@ mod reader;
 mod result;
 mod row;
 mod runner;
+mod settings;
 mod source;
 mod stop;
 mod summary;
@@ -24,9 +25,12 @@ pub use defaults::Defaults;
 pub use history::{History, Step, Times};
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
 pub use progress::{Lane, Notice, Progress, Snapshot};
-pub use reader::{Format, ReadConfig, ReaderThread, RowReader};
+pub use reader::{
+    Endpoint, Format, Input, InputReader, ReadConfig, ReaderThread, RowReader, Template,
+};
 pub use row::{BadLine, Place, Request, Row};
 pub use runner::{RunConfig, Stopped, run};
+pub use settings::Settings;
 pub use source::Source;
 pub use stop::Stop;
 pub use summary::{AccountSummary, AttemptsSummary, KeySummary, Rows, Summary};

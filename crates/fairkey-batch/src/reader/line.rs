@@ -1,30 +1,39 @@
 //! From one line to one request.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::chat;
-use crate::{BadLine, Defaults, Place, Request};
+use super::body::{self, quoted};
+use super::endpoint::{Endpoint, Prompt};
+use super::template::Template;
+use crate::{Defaults, Request};
 
 /// What a line asks for: the name it gives itself, and the request.
-pub(super) type Parsed = (Option<String>, Result<Request, BadLine>);
+pub(super) type Parsed = (Option<String>, Result<Request, Problem>);
 
-const CHAT: &str = "/chat/completions";
+/// How many names are listed in a message.
+const NAMED: usize = 12;
 
 /// Reads lines, with what they lack at hand.
 pub(super) struct Parser {
     defaults: Defaults,
-    chat: Arc<str>,
+    template: Option<Template>,
+    /// Where lines go that do not say it.
+    endpoint: Endpoint,
+    /// Where the line before went that said it: files name few.
+    named: Option<(String, Endpoint)>,
+    /// The model of every request, where the run sets one.
+    every_model: Option<Arc<str>>,
     /// The model of the row before: files name few, and a shared one costs no allocation.
     model: Option<Arc<str>>,
 }
 
-/// Why a line is no request, before its number is known.
+/// Why a line is no request, before its place is told.
 pub(super) struct Problem {
     pub(super) column: Option<u64>,
     pub(super) message: String,
@@ -54,39 +63,73 @@ impl Problem {
 }
 
 impl Parser {
-    pub(super) fn new(defaults: Defaults) -> Self {
+    pub(super) fn new(defaults: Defaults, template: Option<Template>, endpoint: Endpoint) -> Self {
         Self {
+            every_model: defaults.settings.model().map(Into::into),
             defaults,
-            chat: CHAT.into(),
+            template,
+            endpoint,
+            named: None,
             model: None,
         }
     }
 
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Reads a line of text as a prompt.
-    pub(super) fn text(&mut self, prompt: &str) -> Parsed {
-        let prompt = json_string(prompt);
-        let body = chat::from_prompt(&prompt, None, &Fields(Vec::new()), &self.defaults);
-        let model = self.defaults.model.clone();
-        let model = model.map(|model| self.share(&model));
-        (
-            None,
-            Ok(Request {
-                path: Arc::clone(&self.chat),
-                model,
-                body,
-            }),
-        )
+    pub(super) fn text(&mut self, line: &str) -> Parsed {
+        let prompt = match &self.template {
+            // Its only name was checked to be that of the line.
+            Some(template) => template.expand(|_, _| Ok::<_, Problem>(line.into())),
+            None => Ok(line.to_owned()),
+        };
+        let request = prompt.and_then(|prompt| self.prompt(&prompt, &Fields(Vec::new()), None));
+        (None, request)
+    }
+
+    /// Reads a row of a table: a prompt, and what else it says.
+    pub(super) fn row(
+        &mut self,
+        prompt: &str,
+        system: Option<&str>,
+        model: Option<&str>,
+    ) -> Result<Request, Problem> {
+        let system = system.map(quoted);
+        let model = model.map(quoted).unwrap_or_default();
+        let mut fields = Vec::new();
+        if let Ok(model) = serde_json::from_str::<&RawValue>(&model) {
+            fields.push((Cow::Borrowed("model"), model));
+        }
+        self.prompt(prompt, &Fields(fields), system.as_deref())
+    }
+
+    /// `system` is a string of JSON.
+    fn prompt(
+        &mut self,
+        prompt: &str,
+        fields: &Fields<'_>,
+        system: Option<&str>,
+    ) -> Result<Request, Problem> {
+        if prompt.trim().is_empty() {
+            return Err(Problem::new("the prompt is empty"));
+        }
+        let prompt = quoted(prompt);
+        let body = body::from_prompt(&self.endpoint, &prompt, system, fields, &self.defaults)?;
+        Ok(Request {
+            path: self.endpoint.shared_path(),
+            model: self.model(fields)?,
+            body,
+        })
     }
 
     /// Reads a line of JSON. `bytes` holds `text`: a body that needs no change is a part of it.
-    pub(super) fn json(&mut self, line: u64, text: &str, bytes: &Bytes) -> Parsed {
-        let bad = |problem: Problem| {
-            Err(BadLine {
-                place: Place { file: None, line },
-                column: problem.column,
-                message: problem.message,
-            })
-        };
+    pub(super) fn json(&mut self, text: &str, bytes: &Bytes) -> Parsed {
         let fields: Fields<'_> = match serde_json::from_str(text) {
             Ok(fields) => fields,
             Err(error) => {
@@ -94,16 +137,12 @@ impl Parser {
                 if problem.message.starts_with("invalid type") {
                     problem = Problem::new("not a JSON object");
                 }
-                return (None, bad(problem));
+                return (None, Err(problem));
             }
         };
-        let custom_id = match custom_id(&fields) {
-            Ok(custom_id) => custom_id,
-            Err(problem) => return (None, bad(problem)),
-        };
-        match self.request(text, bytes, &fields) {
-            Ok(request) => (custom_id, Ok(request)),
-            Err(problem) => (custom_id, bad(problem)),
+        match custom_id(&fields) {
+            Ok(custom_id) => (custom_id, self.request(text, bytes, &fields)),
+            Err(problem) => (None, Err(problem)),
         }
     }
 
@@ -113,110 +152,125 @@ impl Parser {
         bytes: &Bytes,
         fields: &Fields<'_>,
     ) -> Result<Request, Problem> {
+        if let Some(template) = &self.template {
+            let prompt = template.expand(|_, name| fields.text(name))?;
+            return self.prompt(&prompt, &Fields(Vec::new()), None);
+        }
         if let Some(body) = fields.get("body") {
-            let path = batch_path(fields)?;
+            let endpoint = self.batch_endpoint(fields)?;
             let body_fields: Fields<'_> = match serde_json::from_str(body.get()) {
                 Ok(fields) => fields,
                 Err(_) => return Err(Problem::new("\"body\" is not a JSON object")),
             };
-            let path = if path == CHAT {
-                Arc::clone(&self.chat)
-            } else {
-                path.into()
-            };
-            let path: Arc<str> = path;
-            return if *path == *CHAT {
-                self.chat(path, text, bytes, Some(body.get()), &body_fields)
-            } else {
-                self.other(path, bytes, body.get(), &body_fields)
-            };
+            return self.body(&endpoint, bytes, body.get(), false, &body_fields);
         }
-        if fields.get("messages").is_some() {
-            return self.chat(Arc::clone(&self.chat), text, bytes, None, fields);
-        }
-        if let Some(prompt) = fields.get("prompt") {
-            if !prompt.get().starts_with('"') {
-                return Err(Problem::new("\"prompt\" is not a string"));
-            }
-            let system = match fields.get("system").map(RawValue::get) {
-                None | Some("null") => None,
-                Some(system) if system.starts_with('"') => Some(system),
-                Some(_) => return Err(Problem::new("\"system\" is not a string")),
-            };
-            let body = chat::from_prompt(prompt.get(), system, fields, &self.defaults);
-            let model = self.model(fields)?;
-            return Ok(Request {
-                path: Arc::clone(&self.chat),
-                model,
-                body,
-            });
-        }
-        Err(Problem::new(
-            "no request: it has neither \"messages\" nor \"prompt\", and no \"body\" as lines of a \
-             batch file have",
-        ))
-    }
-
-    /// A body for chats. `body` is `None` where the line itself is the body.
-    fn chat(
-        &mut self,
-        path: Arc<str>,
-        text: &str,
-        bytes: &Bytes,
-        body: Option<&str>,
-        fields: &Fields<'_>,
-    ) -> Result<Request, Problem> {
-        let model = self.model(fields)?;
-        let is_line = body.is_none();
-        let body = body.unwrap_or_else(|| text.trim());
-        let body = match chat::fill(body, is_line, fields, &self.defaults)? {
-            Some(filled) => filled,
-            None => bytes.slice_ref(body.as_bytes()),
+        let endpoint = self.endpoint.clone();
+        let own = match endpoint.shape().prompt {
+            Prompt::Message => "messages",
+            Prompt::Field(name) => name,
+            Prompt::Unknown => return self.body(&endpoint, bytes, text.trim(), true, fields),
         };
-        Ok(Request { path, model, body })
+        if fields.get(own).is_some() {
+            return self.body(&endpoint, bytes, text.trim(), true, fields);
+        }
+        let Some(prompt) = fields.get("prompt") else {
+            let what = if endpoint.is_chat() {
+                String::new()
+            } else {
+                format!(" for {endpoint}")
+            };
+            return Err(Problem::new(format!(
+                "no request{what}: it has neither \"{own}\" nor \"prompt\", and no \"body\" as \
+                 lines of a batch file have"
+            )));
+        };
+        if !prompt.get().starts_with('"') {
+            return Err(Problem::new("\"prompt\" is not a string"));
+        }
+        let system = match fields.get("system").map(RawValue::get) {
+            None | Some("null") => None,
+            Some(system) if system.starts_with('"') => Some(system),
+            Some(_) => return Err(Problem::new("\"system\" is not a string")),
+        };
+        let body = body::from_prompt(&endpoint, prompt.get(), system, fields, &self.defaults)?;
+        Ok(Request {
+            path: endpoint.shared_path(),
+            model: self.model(fields)?,
+            body,
+        })
     }
 
-    /// A body for any other endpoint: only the model is filled in.
-    fn other(
+    /// A whole body. `is_line`: the line itself is the body.
+    fn body(
         &mut self,
-        path: Arc<str>,
+        endpoint: &Endpoint,
         bytes: &Bytes,
         body: &str,
+        is_line: bool,
         fields: &Fields<'_>,
     ) -> Result<Request, Problem> {
         let model = self.model(fields)?;
-        let body = match chat::fill_model(body, fields, &self.defaults) {
-            Some(filled) => filled,
-            None => bytes.slice_ref(body.as_bytes()),
-        };
-        Ok(Request { path, model, body })
+        let body = body::complete(endpoint, body, bytes, is_line, fields, &self.defaults)?;
+        Ok(Request {
+            path: endpoint.shared_path(),
+            model,
+            body,
+        })
     }
 
     /// Returns the model that the request names, or the default.
     fn model(&mut self, fields: &Fields<'_>) -> Result<Option<Arc<str>>, Problem> {
+        if let Some(model) = &self.every_model {
+            return Ok(Some(Arc::clone(model)));
+        }
         let model = match fields.get("model").map(RawValue::get) {
             None | Some("null") => None,
-            Some(json) => match serde_json::from_str::<String>(json) {
+            Some(json) => match serde_json::from_str::<Cow<'_, str>>(json) {
                 Ok(model) => Some(model),
                 Err(_) => return Err(Problem::new("\"model\" is not a string")),
             },
         };
-        let fallback = if fields.names_models() {
-            None
-        } else {
-            self.defaults.model.clone()
+        let model = match model {
+            Some(model) => model,
+            None if fields.names_models() => return Ok(None),
+            None => match &self.defaults.model {
+                Some(model) => Cow::Owned(model.clone()),
+                None => return Ok(None),
+            },
         };
-        Ok(model.or(fallback).map(|model| self.share(&model)))
+        Ok(Some(match &self.model {
+            Some(last) if **last == *model => Arc::clone(last),
+            _ => Arc::clone(self.model.insert(model.into())),
+        }))
     }
 
-    fn share(&mut self, model: &str) -> Arc<str> {
-        match &self.model {
-            Some(last) if **last == *model => Arc::clone(last),
-            _ => {
-                let model: Arc<str> = model.into();
-                self.model = Some(Arc::clone(&model));
-                model
-            }
+    /// Returns where a line of a batch file goes.
+    fn batch_endpoint(&mut self, fields: &Fields<'_>) -> Result<Endpoint, Problem> {
+        let text = |name: &str| match fields.get(name).map(RawValue::get) {
+            None | Some("null") => Ok(None),
+            Some(json) => serde_json::from_str::<Cow<'_, str>>(json)
+                .map(Some)
+                .map_err(|_| Problem::new(format!("\"{name}\" is not a string"))),
+        };
+        if let Some(method) = text("method")?
+            && !method.eq_ignore_ascii_case("POST")
+        {
+            return Err(Problem::new(
+                "\"method\" is not POST, the only one that is sent",
+            ));
+        }
+        let Some(url) = text("url")? else {
+            return Ok(self.endpoint.clone());
+        };
+        match &self.named {
+            Some((last, endpoint)) if **last == *url => Ok(endpoint.clone()),
+            _ => match url.parse::<Endpoint>() {
+                Ok(endpoint) => {
+                    self.named = Some((url.into_owned(), endpoint.clone()));
+                    Ok(endpoint)
+                }
+                Err(why) => Err(Problem::new(format!("\"url\" is {why}"))),
+            },
         }
     }
 }
@@ -243,51 +297,28 @@ fn custom_id(fields: &Fields<'_>) -> Result<Option<String>, Problem> {
     Ok(None)
 }
 
-/// Returns where a line of a batch file goes, relative to the base URL.
-fn batch_path(fields: &Fields<'_>) -> Result<String, Problem> {
-    let text = |name: &str| match fields.get(name).map(RawValue::get) {
-        None | Some("null") => Ok(None),
-        Some(json) => serde_json::from_str::<String>(json)
-            .map(Some)
-            .map_err(|_| Problem::new(format!("\"{name}\" is not a string"))),
-    };
-    if let Some(method) = text("method")?
-        && !method.eq_ignore_ascii_case("POST")
-    {
-        return Err(Problem::new(
-            "\"method\" is not POST, the only one that is sent",
-        ));
+/// Names in quotes, for a message: `"a", "b" and 3 more`.
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        if count <= NAMED {
+            if count > 1 {
+                text.push_str(", ");
+            }
+            text.push_str(&format!("{name:?}"));
+        }
     }
-    let Some(url) = text("url")? else {
-        return Ok(CHAT.to_owned());
-    };
-    let path = ["/api/v1/", "/v1/"]
-        .iter()
-        .find_map(|prefix| url.strip_prefix(prefix))
-        .or_else(|| url.strip_prefix('/'));
-    let sane = |path: &str| {
-        !path.is_empty()
-            && !path.starts_with('/')
-            && path.split('/').all(|part| !matches!(part, "." | ".."))
-            && path
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"#\\\"<>".contains(&byte))
-    };
-    match path {
-        Some(path) if sane(path) => Ok(format!("/{path}")),
-        _ => Err(Problem::new(
-            "\"url\" is not a path such as \"/v1/chat/completions\"",
-        )),
+    match count {
+        0 => "none".to_owned(),
+        1..=NAMED => text,
+        _ => format!("{text} and {} more", count - NAMED),
     }
-}
-
-/// Returns `text` as a string of JSON, its quotes included.
-fn json_string(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
 /// The fields of an object, each value as it is written.
-pub(super) struct Fields<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
     /// Returns a field; the last one of that name, as every reader of JSON does.
@@ -307,6 +338,31 @@ impl<'a> Fields<'a> {
     pub(super) fn names_models(&self) -> bool {
         self.has("model") || self.has("models")
     }
+
+    /// Returns a field as a part of a prompt; where there is none of that name, dots lead into
+    /// objects.
+    fn text(&self, name: &str) -> Result<Cow<'a, str>, Problem> {
+        let lacking = || {
+            let names = list(self.0.iter().map(|(name, _)| &**name));
+            Problem::new(format!(
+                "no field {name:?}, which the template names; the line has {names}"
+            ))
+        };
+        let Some(value) = self.get(name) else {
+            let (outer, inner) = name.split_once('.').ok_or_else(lacking)?;
+            let object = self.get(outer).ok_or_else(lacking)?;
+            let inside: Fields<'a> = serde_json::from_str(object.get()).map_err(|_| lacking())?;
+            return inside.text(inner);
+        };
+        match value.get() {
+            "null" => Ok("".into()),
+            json if json.starts_with('"') => match serde_json::from_str(json) {
+                Ok(text) => Ok(Cow::Owned(text)),
+                Err(_) => Err(Problem::new(format!("{name:?} is no text"))),
+            },
+            json => Ok(json.into()),
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
@@ -322,7 +378,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
+                while let Some(Name(name)) = map.next_key()? {
                     let value: &'de RawValue = map.next_value()?;
                     fields.push((name, value));
                 }
@@ -331,5 +387,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
         }
 
         deserializer.deserialize_map(Object(std::marker::PhantomData))
+    }
+}
+
+/// A name, copied only where it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text<'a>(std::marker::PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for Text<'a> {
+            type Value = Name<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text(std::marker::PhantomData))
     }
 }

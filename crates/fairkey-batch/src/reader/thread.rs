@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use super::{ReadConfig, RowReader};
+use super::{InputReader, ReadConfig, RowReader};
 use crate::{Request, Row, Source};
 
 /// The most rows handed over at once.
@@ -41,10 +41,24 @@ impl ReaderThread {
         config: ReadConfig,
         total_bytes: Option<u64>,
     ) -> io::Result<Self> {
+        Self::spawn(RowReader::new(input, config), total_bytes)
+    }
+
+    /// Starts reading several inputs, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn start_inputs(reader: InputReader) -> io::Result<Self> {
+        let total_bytes = reader.total_bytes();
+        Self::spawn(reader, total_bytes)
+    }
+
+    fn spawn(reader: impl Reads + Send + 'static, total_bytes: Option<u64>) -> io::Result<Self> {
         let (sender, batches) = mpsc::channel(BATCHES);
         thread::Builder::new()
             .name("fairkey-reader".to_owned())
-            .spawn(move || read(RowReader::new(input, config), &sender))?;
+            .spawn(move || read(reader, &sender))?;
         Ok(Self {
             batches,
             ready: VecDeque::new(),
@@ -89,7 +103,33 @@ impl Source for ReaderThread {
     }
 }
 
-fn read<R: Read>(mut reader: RowReader<R>, sender: &mpsc::Sender<Batch>) {
+/// What a thread reads from.
+trait Reads {
+    fn next_row(&mut self) -> io::Result<Option<Row>>;
+    fn may_block(&self) -> bool;
+}
+
+impl<R: Read> Reads for RowReader<R> {
+    fn next_row(&mut self) -> io::Result<Option<Row>> {
+        self.next_row()
+    }
+
+    fn may_block(&self) -> bool {
+        self.may_block()
+    }
+}
+
+impl Reads for InputReader {
+    fn next_row(&mut self) -> io::Result<Option<Row>> {
+        self.next_row()
+    }
+
+    fn may_block(&self) -> bool {
+        self.may_block()
+    }
+}
+
+fn read(mut reader: impl Reads, sender: &mpsc::Sender<Batch>) {
     let mut rows = Vec::new();
     let mut bytes = 0;
     loop {
