@@ -21,7 +21,8 @@ pub struct Answer<T> {
     pub model: Option<Arc<str>>,
     /// Every attempt that was made, the last one the good one.
     pub attempts: Vec<Attempt>,
-    /// What it used, where the answer says so.
+    /// What it used, where the answer says so. Attempts before it that failed, and were billed all
+    /// the same, say so themselves: see [`Attempt::bill`].
     pub cost: Option<Cost>,
     /// The provider that served it, where the answer says so.
     pub provider: Option<String>,
@@ -62,6 +63,9 @@ pub struct Attempt {
     pub model: Option<Arc<str>>,
     /// What went wrong; `None` where nothing did.
     pub fault: Option<AttemptFault>,
+    /// What is to be paid for it, where a whole answer said so, be it one that is a failure. Of
+    /// streams, only the stream itself knows.
+    pub bill: Bill,
     /// When it began, on the pool's clock.
     pub began: Timestamp,
     /// How long it took: to the end of the answer, or for a stream to its first content.
@@ -78,6 +82,25 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// What is to be paid for an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bill {
+    /// What OpenRouter charges, and for how many tokens; `None`: nobody said.
+    pub cost: Option<Cost>,
+    /// What a provider charges the caller's own account with it (BYOK), in millionths of a US
+    /// dollar; OpenRouter's fee for that is in the cost.
+    pub byok_micro_usd: u64,
+}
+
+impl Bill {
+    /// Returns whether there is anything to be paid.
+    #[must_use]
+    pub fn is_billed(&self) -> bool {
+        self.byok_micro_usd > 0 || self.cost.is_some_and(|cost| cost.micro_usd > 0)
+    }
+}
+
 /// What went wrong with an attempt, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,6 +113,9 @@ pub struct AttemptFault {
     pub cause: Cause,
     /// The status of the answer or, inside a 200, the one that the error names.
     pub status: Option<u16>,
+    /// Whether the request may have run upstream, and be billed, although no answer came: the
+    /// connection broke after it was sent, or nobody waited any longer.
+    pub may_run: bool,
 }
 
 impl From<&Fault> for AttemptFault {
@@ -99,6 +125,17 @@ impl From<&Fault> for AttemptFault {
             kind: fault.kind(),
             cause: fault.cause(),
             status: fault.status(),
+            may_run: false,
+        }
+    }
+}
+
+impl AttemptFault {
+    /// One that nobody waits for any more: it may well run to its end.
+    pub(crate) fn given_up() -> Self {
+        Self {
+            may_run: true,
+            ..(&Fault::canceled()).into()
         }
     }
 }

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use tokio::time::timeout_at;
 
 use crate::admission::Held;
-use crate::answer::Attempt;
+use crate::answer::{Attempt, AttemptFault, Bill};
 use crate::authorization::authorize;
 use crate::call::CallOptions;
 use crate::core::Core;
@@ -166,14 +166,18 @@ async fn attempts(
         let (seat, result) = Box::pin(hedged::run(core, job, ledger, held, hedging)).await;
         let failed = match result {
             Ok(accepted) => {
-                ledger.end(None, core.admission.pool.now());
+                let bill = match &accepted {
+                    Accepted::Whole(whole) => whole.summary.bill(),
+                    Accepted::ChatStream(_) | Accepted::Pass(_) => Bill::default(),
+                };
+                ledger.end(None, bill, core.admission.pool.now());
                 return Ok((accepted, seat.id));
             }
             Err(failed) => failed,
         };
         let Failure { fault, may_run } = &failed.failure;
         let now = core.admission.pool.now();
-        ledger.end(Some(fault.into()), now);
+        ledger.end(Some(failed.in_short()), failed.bill, now);
         ledger.fault = Some(fault.clone());
         let case = Case::of(fault, core.wall.since_epoch(), *may_run);
         let back = may_be_tried_again_at(core, fault, now);
@@ -334,7 +338,7 @@ impl Stop {
                 .with_response(response),
             Self::Deadline => {
                 // The attempt under way, if there is one, was given up.
-                ledger.end(Some((&Fault::canceled()).into()), now);
+                ledger.end(Some(AttemptFault::given_up()), Bill::default(), now);
                 deadline(&ledger)
                     .with_fault(ledger.fault.take())
                     .with_response(response)

@@ -78,6 +78,7 @@ pub struct ClientBuilder {
     pace: PaceConfig,
     state_file: Option<PathBuf>,
     reads_only: bool,
+    catalog_folder: Option<PathBuf>,
 }
 
 impl ClientBuilder {
@@ -108,6 +109,7 @@ impl ClientBuilder {
             pace: PaceConfig::default(),
             state_file: None,
             reads_only: false,
+            catalog_folder: None,
         }
     }
 
@@ -344,6 +346,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets a folder in which the [catalogue](crate::Catalog) is kept for the next process: see
+    /// [`CatalogBuilder::folder`](crate::CatalogBuilder::folder). Default: none.
+    pub fn catalog_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.catalog_folder = Some(folder.into());
+        self
+    }
+
     /// Builds a layer for other HTTP clients, which needs no transport.
     ///
     /// # Errors
@@ -466,6 +475,7 @@ impl ClientBuilder {
             self.deadlines,
             self.retry.clone(),
             Seeds::new(fairkey_core::mix(seed ^ 8)).draw(),
+            self.catalog_folder.map(|folder| (folder, Arc::clone(&wall))),
         );
         let core = Core {
             admission,

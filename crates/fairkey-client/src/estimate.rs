@@ -9,6 +9,7 @@ mod histogram;
 mod learned;
 mod memory;
 mod prices;
+mod quote;
 mod table;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::Client;
 
 pub(crate) use self::demand::{Content, Demand};
 pub(crate) use self::memory::ModelMemory;
+pub use self::quote::Quote;
 pub(crate) use self::table::{Estimates, MOST_MODELS};
 
 /// What a call is expected to need: made by [`Client::estimate`], and by the client itself for every
@@ -109,6 +111,37 @@ impl Client {
             estimate.micro_usd = estimate.micro_usd.max(other.micro_usd);
         }
         estimate
+    }
+
+    /// Says what is known of a `POST` of `body` to `path` before it is sent, so that whoever plans
+    /// can ask what it costs for any length of its answer. Nothing is fetched: prices are known
+    /// once [`Catalog::models`](crate::Catalog::models) was asked for.
+    ///
+    /// `models` are those that a route adds to what the body names. Takes a pass over the bytes of
+    /// the body, and a lock on what was learned of the first model.
+    ///
+    /// ```no_run
+    /// # async fn example(client: fairkey_client::Client) -> Result<(), fairkey_client::CallError> {
+    /// client.catalog().models().await?; // for the prices
+    /// let body = br#"{"model":"a/b","messages":[{"role":"user","content":"Hi"}]}"#;
+    /// let quote = client.quote("/chat/completions", body, &[]);
+    /// let usd = quote.usd(0, quote.prompt_tokens, quote.output_p50);
+    /// # let _ = usd;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn quote(&self, path: &str, body: &[u8], models: &[Arc<str>]) -> Quote {
+        let content = Content::read(path, body);
+        let core = self.core();
+        let mut all: Vec<Arc<str>> = Vec::new();
+        for model in content.model.iter().chain(&content.models).chain(models) {
+            if !all.contains(model) {
+                all.push(Arc::clone(model));
+            }
+        }
+        core.estimates
+            .quote(content.demand, all, core.catalog.kept_models())
     }
 }
 

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::answer::Bill;
 use crate::attempts::{Accepted, Mode, seat};
 use crate::authorization::authorize;
 use crate::call::CallOptions;
@@ -213,12 +214,12 @@ where
         .await
     {
         Ok(accepted) => {
-            ledger.end(None, now());
+            ledger.end(None, Bill::default(), now());
             core.counters.answered.up();
             accepted
         }
         Err(mut failed) => {
-            ledger.end(Some((&failed.failure.fault).into()), now());
+            ledger.end(Some(failed.in_short()), failed.bill, now());
             match failed.passed.take() {
                 Some((accepted, _)) => accepted,
                 None => {

@@ -7,7 +7,7 @@ use fairkey_openrouter::Fault;
 use fairkey_strategy::queue::Ticket;
 use tokio::time::Instant;
 
-use crate::answer::{Attempt, AttemptFault};
+use crate::answer::{Attempt, AttemptFault, Bill};
 use crate::attempts::Failed;
 use crate::call::CallOptions;
 use crate::core::Core;
@@ -145,30 +145,44 @@ impl Ledger {
             account: key.account_id().cloned(),
             model: self.models.name().cloned(),
             fault: None,
+            bill: Bill::default(),
             began: now,
             elapsed: Duration::ZERO,
         }
     }
 
     /// Books how one of two attempts ended: that with the key.
-    pub(crate) fn settle(&mut self, key: &KeyId, fault: AttemptFault, now: Timestamp) {
+    pub(crate) fn settle(
+        &mut self,
+        key: &KeyId,
+        fault: AttemptFault,
+        bill: Bill,
+        now: Timestamp,
+    ) {
         let of_key = |attempt: &mut Attempt| attempt.key == *key;
         let ended = (self.open.take_if(of_key)).or_else(|| self.hedge.take_if(of_key));
-        self.close(ended, Some(fault), now);
+        self.close(ended, Some(fault), bill, now);
     }
 
     /// Books how what is under way ended.
-    pub(crate) fn end(&mut self, fault: Option<AttemptFault>, now: Timestamp) {
+    pub(crate) fn end(&mut self, fault: Option<AttemptFault>, bill: Bill, now: Timestamp) {
         let (open, hedge) = (self.open.take(), self.hedge.take());
-        self.close(open, fault, now);
-        self.close(hedge, fault, now);
+        self.close(open, fault, bill, now);
+        self.close(hedge, fault, bill, now);
     }
 
-    fn close(&mut self, ended: Option<Attempt>, fault: Option<AttemptFault>, now: Timestamp) {
+    fn close(
+        &mut self,
+        ended: Option<Attempt>,
+        fault: Option<AttemptFault>,
+        bill: Bill,
+        now: Timestamp,
+    ) {
         if let Some(attempt) = ended {
             let elapsed = now.since(attempt.began);
             self.attempts.push(Attempt {
                 fault,
+                bill,
                 elapsed,
                 ..attempt
             });

@@ -55,7 +55,7 @@ mod watch;
 mod windows;
 
 pub use activity::{AccountActivity, Activity, KeyActivity};
-pub use answer::{Answer, Attempt, AttemptFault};
+pub use answer::{Answer, Attempt, AttemptFault, Bill};
 pub use budget::RetryBudget;
 pub use builder::ClientBuilder;
 pub use call::{Call, CallOptions};
@@ -66,7 +66,7 @@ pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
-pub use estimate::{Estimate, ModelEstimate};
+pub use estimate::{Estimate, ModelEstimate, Quote};
 pub use fairkey_strategy::queue::{Full, PerClass, QueueConfig, Refused, Tenant};
 pub use hedge::HedgeConfig;
 pub use key_facts::{KeyFacts, Layer};

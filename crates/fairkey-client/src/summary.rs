@@ -1,8 +1,10 @@
 //! What an answer says about itself beside the answer: [`Summary`].
 
 use fairkey_core::Cost;
-use fairkey_openrouter::{EventFormat, Usage};
+use fairkey_openrouter::{EventFormat, Usage, micro_usd};
 use serde::Deserialize;
+
+use crate::answer::Bill;
 
 /// What an answer says about itself, in any format of the API; what is missing or odd is `None`.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +12,8 @@ pub(crate) struct Summary {
     pub(crate) generation: Option<String>,
     pub(crate) provider: Option<String>,
     pub(crate) usage: Option<Usage>,
+    /// What a provider charged the caller's own account with it, in millionths of a US dollar.
+    pub(crate) byok_micro_usd: u64,
 }
 
 #[derive(Deserialize)]
@@ -25,12 +29,14 @@ impl Summary {
         let Ok(probe) = serde_json::from_slice::<Probe>(body) else {
             return Self::default();
         };
+        let byok_micro_usd = probe.usage.as_ref().map_or(0, byok);
         // A cost alone is no usage of a format whose words are others.
         let chat = probe.usage.filter(|usage| usage.cost().tokens > 0);
         Self {
             generation: probe.id,
             provider: probe.provider,
             usage: chat.or_else(|| EventFormat::of_path(path).usage(body)),
+            byok_micro_usd,
         }
     }
 }
@@ -39,6 +45,25 @@ impl Summary {
     /// Returns what the call used, where the answer says so.
     pub(crate) fn cost(&self) -> Option<Cost> {
         self.usage.as_ref().and_then(cost)
+    }
+
+    /// Returns what is to be paid for the call, to whomever.
+    pub(crate) fn bill(&self) -> Bill {
+        Bill {
+            cost: self.cost(),
+            byok_micro_usd: self.byok_micro_usd,
+        }
+    }
+}
+
+/// Returns what a provider charged the caller's own account with it. Where the tokens are
+/// OpenRouter's, the same member says what OpenRouter paid, which is in the cost.
+fn byok(usage: &Usage) -> u64 {
+    let details = usage.cost_details.as_ref();
+    let charged = details.and_then(|details| details.upstream_inference_cost);
+    match usage.is_byok {
+        Some(true) => charged.map_or(0, micro_usd),
+        _ => 0,
     }
 }
 
@@ -51,6 +76,23 @@ pub(crate) fn cost(usage: &Usage) -> Option<Cost> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_callers_own_provider_account_pays_is_told_apart() {
+        for path in ["/api/v1/chat/completions", "/api/v1/messages", "/api/v1/responses"] {
+            let of = |is_byok: &str| {
+                let body = format!(
+                    r#"{{"usage":{{"prompt_tokens":1,"input_tokens":1,"cost":0.05,{is_byok}
+                        "cost_details":{{"upstream_inference_cost":1.0}}}}}}"#
+                );
+                let bill = Summary::of(path, body.as_bytes()).bill();
+                (bill.cost.unwrap().micro_usd, bill.byok_micro_usd)
+            };
+            assert_eq!(of(r#""is_byok":true,"#), (50_000, 1_000_000), "{path}");
+            assert_eq!(of(r#""is_byok":false,"#), (50_000, 0), "{path}");
+            assert_eq!(of(""), (50_000, 0), "{path}");
+        }
+    }
 
     #[test]
     fn usage_in_other_words_is_not_taken_for_nothing() {

@@ -11,6 +11,7 @@ use http::response::Parts;
 use tokio::time::timeout_at;
 
 use crate::admission::after;
+use crate::answer::{AttemptFault, Bill};
 use crate::chat_stream::Opening;
 use crate::exchange::{Exchange, Failure};
 use crate::leased_body::{First, LeasedBody};
@@ -58,6 +59,8 @@ pub(crate) struct Failed {
     pub(crate) response: Option<Response<Bytes>>,
     /// The answer as it came, to be handed on where no attempt follows.
     pub(crate) passed: Option<(Accepted, KeyId)>,
+    /// What the answer says it cost.
+    pub(crate) bill: Bill,
 }
 
 impl Failed {
@@ -66,7 +69,16 @@ impl Failed {
             failure,
             response: None,
             passed: None,
+            bill: Bill::default(),
         })
+    }
+
+    /// Returns what is booked of it.
+    pub(crate) fn in_short(&self) -> AttemptFault {
+        AttemptFault {
+            may_run: self.failure.may_run,
+            ..(&self.failure.fault).into()
+        }
     }
 
     /// Lets the key go that an answer may hold, and with it an answer that was not read to its
@@ -168,8 +180,17 @@ async fn whole(mut exchange: Exchange, path: &str, parts: Parts, chat: bool) -> 
         && let Some(fault) = body_fault(&body, chat)
     {
         let fault = exchange.judge(fault);
+        // One that failed half way may be billed all the same.
+        let summary = Summary::of(path, &body);
+        let is_billed = summary.bill().is_billed();
+        if let (true, Some(usage)) = (is_billed, &summary.usage) {
+            exchange.note_used(usage);
+        }
         exchange.fail(&fault);
         let mut failed = Failed::new(Failure::told(fault));
+        if is_billed {
+            failed.bill = summary.bill();
+        }
         failed.response = Some(Response::from_parts(parts, body));
         return Err(failed);
     }

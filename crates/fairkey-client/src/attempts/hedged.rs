@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use fairkey_core::{AccountTenure, KeyId, Scope, Tenure};
-use fairkey_openrouter::Fault;
 use tokio::time::{Instant, timeout};
 
 use super::{Accepted, Failed, Job, attempt, seat};
 use crate::admission::Held;
+use crate::answer::{AttemptFault, Bill};
 use crate::core::Core;
 use crate::hedge::Hedging;
 use crate::ledger::Ledger;
@@ -91,17 +91,17 @@ pub(super) async fn run(
             // Where the second attempt won, the first would have taken longer.
             hedging.note(&model, began.elapsed());
             // It ends with this function, which polls it no more.
-            ledger.settle(&later.id, (&Fault::canceled()).into(), now);
+            ledger.settle(&later.id, AttemptFault::given_up(), Bill::default(), now);
             (sooner, Ok(accepted))
         }
         Err(failed) => {
             let fault = &failed.failure.fault;
             // What is wrong with the request is wrong with both.
             if fault.scope() == Scope::Request {
-                ledger.settle(&later.id, (&Fault::canceled()).into(), now);
+                ledger.settle(&later.id, AttemptFault::given_up(), Bill::default(), now);
                 return (sooner, Err(failed));
             }
-            ledger.settle(&sooner.id, fault.into(), now);
+            ledger.settle(&sooner.id, failed.in_short(), failed.bill, now);
             let back = super::may_be_tried_again_at(core, fault, now);
             match fault.scope() {
                 Scope::Key | Scope::Budget => ledger.exclude_key(sooner.tenure, back, false),

@@ -189,7 +189,8 @@ impl CatalogBuilder {
 }
 
 impl Catalog {
-    /// The catalogue of a client, with its keys.
+    /// The catalogue of a client, with its keys, and the folder of its files where it has one.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the client")]
     pub(crate) fn of_client(
         admission: Arc<Admission>,
         transport: Arc<dyn Transport>,
@@ -198,8 +199,13 @@ impl Catalog {
         deadlines: Deadlines,
         retry: RetryConfig,
         chance: Random,
+        folder: Option<(PathBuf, Arc<dyn WallClock>)>,
     ) -> Self {
         let config = CatalogConfig::default();
+        let files = folder.map(|(folder, wall)| {
+            let (files, bytes) = (config.max_lists, config.max_bytes);
+            Files::new(&folder, &base.text(), wall, files, bytes)
+        });
         let source = Source {
             transport,
             base,
@@ -210,7 +216,7 @@ impl Catalog {
             max_bytes: config.max_bytes,
             chance: Mutex::new(chance),
         };
-        Self::new(source, config, None)
+        Self::new(source, config, files)
     }
 }
 

@@ -136,6 +136,11 @@ impl Learned {
         }
     }
 
+    /// Returns the length that half of the answers did not exceed.
+    pub(super) fn median(&self) -> u64 {
+        self.state().output.quantile(0.5)
+    }
+
     /// Returns all that is known.
     pub(super) fn read(&self) -> Reading {
         let state = self.state();

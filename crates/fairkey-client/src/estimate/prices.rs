@@ -26,13 +26,19 @@ impl Prices {
         prompt_tokens: u64,
         output_p90: u64,
     ) -> Option<u64> {
+        let place = self.place(list, model)?;
+        most(list.data.get(place)?, demand, prompt_tokens, output_p90)
+    }
+
+    /// Returns where a model stands in a list.
+    pub(super) fn place(&self, list: &Arc<ModelList>, model: &str) -> Option<usize> {
         let places = self.places(list);
         let place = places.get(model).or_else(|| {
             // Variants that only change routing are not listed.
             let (base, variant) = model.rsplit_once(':')?;
             places.get(base).filter(|_| variant != "free")
-        })?;
-        most(list.data.get(*place)?, demand, prompt_tokens, output_p90)
+        });
+        place.copied()
     }
 
     fn places(&self, list: &Arc<ModelList>) -> Places {
@@ -55,6 +61,30 @@ fn usd(price: &Option<Price>) -> Option<f64> {
 }
 
 fn most(model: &Model, demand: &Demand, prompt_tokens: u64, output_p90: u64) -> Option<u64> {
+    let output = (demand.limit)
+        .or_else(|| ceiling(model, prompt_tokens))
+        .unwrap_or(output_p90);
+    let most = usd_of(model, demand, prompt_tokens, output)?;
+    // Rounded up, but not for what a sum of fractions leaves over; the cast saturates.
+    Some((most * 1e6 - 1e-6).ceil() as u64)
+}
+
+/// Returns the longest answer that a model can give to a prompt of so many tokens, where the
+/// catalogue says so.
+pub(super) fn ceiling(model: &Model, prompt_tokens: u64) -> Option<u64> {
+    let own = model.top_provider.max_completion_tokens;
+    let room = || Some(model.context_length?.saturating_sub(prompt_tokens));
+    own.filter(|most| *most > 0).or_else(room)
+}
+
+/// Returns what a call is billed at the list's prices, in US dollars, with so many tokens in its
+/// prompt and in each of its answers; `None` where the prices are not known.
+pub(super) fn usd_of(
+    model: &Model,
+    demand: &Demand,
+    prompt_tokens: u64,
+    output_tokens: u64,
+) -> Option<f64> {
     let pricing = &model.pricing;
     let size = &demand.size;
     let at = Conditions {
@@ -68,22 +98,13 @@ fn most(model: &Model, demand: &Demand, prompt_tokens: u64, output_p90: u64) -> 
     }
     let audio = size.audio_tokens().min(prompt_tokens);
     let audio_price = usd(&pricing.audio).map_or(prompt, |audio| audio.max(prompt));
-    let mut most = prompt * (prompt_tokens - audio) as f64 + audio_price * audio as f64;
+    let mut sum = prompt * (prompt_tokens - audio) as f64 + audio_price * audio as f64;
     if demand.generates {
-        let room = || Some(model.context_length?.saturating_sub(prompt_tokens));
-        let ceiling = (demand.limit)
-            .or(model
-                .top_provider
-                .max_completion_tokens
-                .filter(|most| *most > 0))
-            .or_else(room)
-            .unwrap_or(output_p90);
         let reasoning = usd(&pricing.internal_reasoning).unwrap_or(0.0);
-        let tokens = ceiling.saturating_mul(demand.choices);
-        most += completion.max(reasoning) * tokens as f64;
+        let tokens = output_tokens.saturating_mul(demand.choices);
+        sum += completion.max(reasoning) * tokens as f64;
     }
-    most += usd(&pricing.request).unwrap_or(0.0);
-    most += usd(&pricing.image).unwrap_or(0.0) * size.images() as f64;
-    // Rounded up, but not for what a sum of fractions leaves over; the cast saturates.
-    Some((most * 1e6 - 1e-6).ceil() as u64)
+    sum += usd(&pricing.request).unwrap_or(0.0);
+    sum += usd(&pricing.image).unwrap_or(0.0) * size.images() as f64;
+    Some(sum)
 }

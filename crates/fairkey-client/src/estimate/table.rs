@@ -10,7 +10,7 @@ use super::demand::Demand;
 use super::learned::{Learned, Reading};
 use super::memory::ModelMemory;
 use super::prices::Prices;
-use super::{Estimate, ModelEstimate};
+use super::{Estimate, ModelEstimate, Quote};
 
 /// How many models are known at most; of who is too many, the one that was of no use for longest
 /// goes.
@@ -54,6 +54,26 @@ impl Estimates {
             micro_usd,
             answers: known.answers,
         }
+    }
+
+    /// Returns what is known of a call that one of these models serves.
+    pub(crate) fn quote(
+        &self,
+        demand: Option<Demand>,
+        models: Vec<Arc<str>>,
+        prices: Option<Arc<ModelList>>,
+    ) -> Quote {
+        let known = models.first().and_then(|model| self.find(model));
+        let median = known.as_ref().map(|known| known.median());
+        let reading = known.map_or(Reading::PRIOR, |known| known.quick());
+        let mut quote = Quote::new(demand, reading, median.unwrap_or(reading.output_p90 / 2));
+        if let Some(list) = &prices {
+            let place = |model: &Arc<str>| self.prices.place(list, model);
+            quote.places = models.iter().map(place).collect();
+        }
+        quote.models = models;
+        quote.list = prices;
+        quote
     }
 
     fn find(&self, model: &str) -> Option<Arc<Learned>> {
