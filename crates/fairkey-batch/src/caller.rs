@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_core::{AccountId, Cost, FaultKind, KeyId, Scope};
 
-use crate::Request;
+use crate::{OutOfMoney, Request};
 
 /// Sends one request and comes back with its answer, whatever keys and attempts that takes.
 ///
@@ -94,12 +94,22 @@ pub struct Reply {
     pub body: Bytes,
     /// The key that served it.
     pub key: KeyId,
-    /// What it used, where that is known.
+    /// What it used, where that is known; the bill of the last attempt does not say it again.
     pub cost: Option<Cost>,
     /// Every attempt it took, the good one last.
     pub attempts: Vec<Attempt>,
     /// How long it waited for keys.
     pub waited: Duration,
+}
+
+impl Reply {
+    /// Returns what it and all attempts before it cost.
+    #[must_use]
+    pub fn spend(&self) -> Spend {
+        let mut spend = Spend::of(&self.attempts);
+        spend.cost += self.cost.unwrap_or_default();
+        spend
+    }
 }
 
 /// Why there is no answer.
@@ -119,6 +129,22 @@ pub struct Failure {
     pub attempts: Vec<Attempt>,
     /// What to do about it.
     pub then: Then,
+    /// An answer that came all the same, and is not good enough: it is kept in the result.
+    pub answer: Option<Box<Reply>>,
+}
+
+impl Failure {
+    /// Returns what it cost: all its attempts, and the answer that is not good enough.
+    #[must_use]
+    pub fn spend(&self) -> Spend {
+        let mut spend = Spend::of(&self.attempts);
+        spend.cost += self
+            .answer
+            .as_ref()
+            .and_then(|answer| answer.cost)
+            .unwrap_or_default();
+        spend
+    }
 }
 
 /// What to do about a failure.
@@ -139,6 +165,8 @@ pub enum Then {
         /// Why, for each key.
         keys: Vec<KeyOut>,
     },
+    /// There is no money for the row, nor for any after it: none of them is sent.
+    OutOfMoney(OutOfMoney),
 }
 
 /// Why a key cannot be used.
@@ -167,9 +195,74 @@ pub struct Attempt {
     pub account: Option<AccountId>,
     /// What went wrong; `None` where nothing did.
     pub refusal: Option<Refusal>,
+    /// What is to be paid for it beside what [`Reply::cost`] says.
+    pub bill: Bill,
+}
+
+/// What is to be paid for an attempt, beside what [`Reply::cost`] says of a good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// What an attempt that brought no good answer used all the same, where something said so.
+    pub cost: Option<Cost>,
+    /// What a provider charged an account of the caller's own with it (BYOK), in millionths of a
+    /// US dollar.
+    pub byok_micro_usd: u64,
+    /// Whether it may have been billed although nothing came back: the connection broke after the
+    /// request was sent, or nobody waited any longer.
+    pub is_unknown: bool,
+}
+
+/// What some attempts cost together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// What answers said they used.
+    pub cost: Cost,
+    /// What providers charged an account of the caller's own with, in millionths of a US dollar.
+    pub byok_micro_usd: u64,
+    /// How many attempts may have been billed although nothing came back.
+    pub unknown: u64,
+}
+
+impl Spend {
+    /// Adds up the bills of attempts.
+    #[must_use]
+    pub fn of(attempts: &[Attempt]) -> Self {
+        let mut spend = Self::default();
+        for Attempt { bill, .. } in attempts {
+            spend.cost += bill.cost.unwrap_or_default();
+            spend.byok_micro_usd = spend.byok_micro_usd.saturating_add(bill.byok_micro_usd);
+            spend.unknown += u64::from(bill.is_unknown);
+        }
+        spend
+    }
+
+    /// Returns the money in millionths of a US dollar, whoever gets it.
+    #[must_use]
+    pub fn micro_usd(&self) -> u64 {
+        self.cost.micro_usd.saturating_add(self.byok_micro_usd)
+    }
+}
+
+impl std::ops::AddAssign for Spend {
+    fn add_assign(&mut self, other: Self) {
+        self.cost += other.cost;
+        self.byok_micro_usd = self.byok_micro_usd.saturating_add(other.byok_micro_usd);
+        self.unknown += other.unknown;
+    }
 }
 
 impl Attempt {
+    /// Makes one that went well, and cost nothing beside what its answer says.
+    #[must_use]
+    pub fn good(key: KeyId, account: Option<AccountId>) -> Self {
+        Self {
+            key,
+            account,
+            refusal: None,
+            bill: Bill::default(),
+        }
+    }
+
     /// Returns whether only a key, a budget or an account was in its way, so that it cost nothing.
     #[must_use]
     pub fn is_failover(&self) -> bool {

@@ -12,8 +12,8 @@ use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
 use fairkey_openrouter::profile::{ProfileError, Profiles};
 
 use crate::{
-    Allowance, Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Request,
-    Then,
+    Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
+    Request, Then,
 };
 
 /// Sends rows through a [`Client`], as calls of class [`Class::Batch`].
@@ -101,6 +101,7 @@ impl ClientCaller {
             status: error.attempts().last().and_then(|last| last.fault?.status),
             then: then(error),
             attempts,
+            answer: None,
         }
     }
 }
@@ -189,6 +190,7 @@ fn no_route(error: &ProfileError) -> Failure {
         status: None,
         attempts: Vec::new(),
         then: Then::Fail,
+        answer: None,
     }
 }
 
@@ -278,5 +280,11 @@ fn attempt(attempt: &ClientAttempt) -> Attempt {
             cause: Cow::Borrowed(fault.cause.as_str()),
             status: fault.status,
         }),
+        bill: Bill {
+            // Of a good one the reply says it.
+            cost: attempt.bill.cost.filter(|_| attempt.fault.is_some()),
+            byok_micro_usd: attempt.bill.byok_micro_usd,
+            is_unknown: attempt.fault.is_some_and(|fault| fault.may_run),
+        },
     }
 }

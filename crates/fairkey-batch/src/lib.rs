@@ -5,6 +5,7 @@ mod client_caller;
 mod concurrency;
 mod defaults;
 mod history;
+mod money;
 mod output;
 mod progress;
 mod reader;
@@ -17,12 +18,14 @@ mod stop;
 mod summary;
 
 pub use caller::{
-    Allowance, Attempt, AttemptCount, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then,
+    Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
+    Spend, Then,
 };
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
 pub use history::{History, Step, Times};
+pub use money::{Appraiser, Metered, OutOfMoney, Purse, PurseUse, Reservation};
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
 pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{

@@ -48,7 +48,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// Tokens used so far, as far as answers said so.
     pub tokens: u64,
-    /// Money spent so far, in millionths of a US dollar.
+    /// Money spent so far, in millionths of a US dollar: what OpenRouter charged, and what providers
+    /// charged an account of the caller's own.
     pub micro_usd: u64,
     /// What came of each account so far, and of each key that has none.
     pub lanes: Vec<Lane>,

@@ -7,11 +7,10 @@
 //!
 //! What is in `fairkey` is ours; readers of batch results ignore it.
 
-use fairkey_core::Cost;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{Attempt, BadLine, Failure, Place, Reply};
+use crate::{Attempt, BadLine, Failure, Place, Reply, Spend};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -70,6 +69,31 @@ struct Served<'a> {
     attempts: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    byok_cost_usd: Option<f64>,
+}
+
+impl<'a> Served<'a> {
+    fn new(place: &'a Place, key: Option<&'a str>, took: &Took) -> Self {
+        let usd = |micro_usd: u64| micro_usd as f64 / 1e6;
+        let said = took.spend.cost.requests > 0 || took.spend.cost.micro_usd > 0;
+        let byok = took.spend.byok_micro_usd;
+        Self {
+            file: place.file.as_deref(),
+            line: place.line,
+            key,
+            attempts: took.attempts,
+            cost_usd: said.then(|| usd(took.spend.cost.micro_usd)),
+            byok_cost_usd: (byok > 0).then(|| usd(byok)),
+        }
+    }
+}
+
+/// What all calls for a row took together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    pub(crate) attempts: u64,
+    pub(crate) spend: Spend,
 }
 
 /// Who a result is for.
@@ -85,48 +109,51 @@ impl Address<'_> {
     }
 }
 
-/// Makes the line of a row that was answered. `attempts` counts those of all calls for the row.
-pub(crate) fn answered(to: &Address<'_>, reply: &Reply, attempts: u64) -> Vec<u8> {
-    let body = match serde_json::from_slice::<&RawValue>(&reply.body) {
-        Ok(json) => Body::Json(json),
-        Err(_) => Body::Text(String::from_utf8_lossy(&reply.body).into_owned()),
+impl<'a> Response<'a> {
+    fn of(reply: &'a Reply) -> Self {
+        let body = match serde_json::from_slice::<&RawValue>(&reply.body) {
+            Ok(json) => Body::Json(json),
+            Err(_) => Body::Text(String::from_utf8_lossy(&reply.body).into_owned()),
+        };
+        Self {
+            status_code: reply.status,
+            request_id: reply.request_id.as_deref().unwrap_or_default(),
+            body,
+        }
+    }
+}
+
+/// Makes the line of a row that was answered. `took` counts all calls for the row.
+pub(crate) fn answered(to: &Address<'_>, reply: &Reply, took: &Took) -> Vec<u8> {
+    line(&Line {
+        id: to.id(),
+        custom_id: to.id,
+        response: Some(Response::of(reply)),
+        error: None,
+        fairkey: Served::new(to.place, Some(reply.key.as_str()), took),
+    })
+}
+
+/// Makes the line of a row that has failed, with the answer beside the error where one came.
+pub(crate) fn failed(to: &Address<'_>, failure: &Failure, took: &Took) -> Vec<u8> {
+    let answer = failure.answer.as_deref();
+    let refusal = || {
+        failure.status.map(|status_code| Response {
+            status_code,
+            request_id: "",
+            // What came may repeat secrets; the message was cleaned.
+            body: Body::Error {
+                error: UpstreamError {
+                    code: status_code,
+                    message: &failure.message,
+                },
+            },
+        })
     };
     line(&Line {
         id: to.id(),
         custom_id: to.id,
-        response: Some(Response {
-            status_code: reply.status,
-            request_id: reply.request_id.as_deref().unwrap_or_default(),
-            body,
-        }),
-        error: None,
-        fairkey: Served {
-            file: to.place.file.as_deref(),
-            line: to.place.line,
-            key: Some(reply.key.as_str()),
-            attempts,
-            cost_usd: reply.cost.map(usd),
-        },
-    })
-}
-
-/// Makes the line of a row that has failed.
-pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<u8> {
-    let response = failure.status.map(|status_code| Response {
-        status_code,
-        request_id: "",
-        // What came may repeat secrets; the message was cleaned.
-        body: Body::Error {
-            error: UpstreamError {
-                code: status_code,
-                message: &failure.message,
-            },
-        },
-    });
-    line(&Line {
-        id: to.id(),
-        custom_id: to.id,
-        response,
+        response: answer.map(Response::of).or_else(refusal),
         error: Some(Error {
             code: &failure.code,
             message: &failure.message,
@@ -134,13 +161,7 @@ pub(crate) fn failed(to: &Address<'_>, failure: &Failure, attempts: u64) -> Vec<
             cause: failure.cause.as_deref(),
             attempts: failure.attempts.iter().map(tried).collect(),
         }),
-        fairkey: Served {
-            file: to.place.file.as_deref(),
-            line: to.place.line,
-            key: None,
-            attempts,
-            cost_usd: None,
-        },
+        fairkey: Served::new(to.place, answer.map(|answer| answer.key.as_str()), took),
     })
 }
 
@@ -171,13 +192,7 @@ fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> 
             cause: None,
             attempts: Vec::new(),
         }),
-        fairkey: Served {
-            file: to.place.file.as_deref(),
-            line: to.place.line,
-            key: None,
-            attempts: 0,
-            cost_usd: None,
-        },
+        fairkey: Served::new(to.place, None, &Took::default()),
     })
 }
 
@@ -189,10 +204,6 @@ fn tried(attempt: &Attempt) -> Tried<'_> {
         cause: refusal.map(|refusal| &*refusal.cause),
         status: refusal.and_then(|refusal| refusal.status),
     }
-}
-
-fn usd(cost: Cost) -> f64 {
-    cost.micro_usd as f64 / 1e6
 }
 
 fn line(line: &Line<'_>) -> Vec<u8> {
@@ -207,6 +218,7 @@ fn line(line: &Line<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use fairkey_core::Cost;
     use serde_json::{Value, json};
 
     use super::*;
@@ -236,9 +248,46 @@ mod tests {
         }
     }
 
+    fn took(attempts: u64) -> Took {
+        let spend = reply(b"").spend();
+        Took { attempts, spend }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_good_enough_stands_beside_the_error_with_its_price() {
+        let failure = Failure {
+            code: "schema_invalid".into(),
+            message: "/a: is not a number".to_owned(),
+            scope: fairkey_core::Scope::Model,
+            cause: None,
+            status: None,
+            attempts: vec![Attempt::good("k".into(), None)],
+            then: crate::Then::Fail,
+            answer: Some(Box::new(reply(b"{\"a\":\"x\"}"))),
+        };
+        let took = Took {
+            attempts: 1,
+            spend: Spend {
+                byok_micro_usd: 7,
+                ..failure.spend()
+            },
+        };
+        let value: Value = serde_json::from_slice(&failed(&TO, &failure, &took)).unwrap();
+        assert_eq!(value["response"]["body"]["a"], "x");
+        assert_eq!(value["error"]["code"], "schema_invalid");
+        assert_eq!(value["error"]["scope"], "model");
+        let ours = json!({"line": 9, "key": "k", "attempts": 1, "cost_usd": 0.000012,
+            "byok_cost_usd": 0.000007});
+        assert_eq!(value["fairkey"], ours);
+    }
+
     #[test]
     fn a_body_over_several_lines_becomes_one_and_stays_the_same() {
-        let bytes = answered(&TO, &reply(b"\n {\n\"a\": 1.50,\r\n\"b\": \"x\\ny\"}\n"), 2);
+        let bytes = answered(
+            &TO,
+            &reply(b"\n {\n\"a\": 1.50,\r\n\"b\": \"x\\ny\"}\n"),
+            &took(2),
+        );
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(r#""body":{"a": 1.50,"b": "x\ny"}"#), "{text}");
@@ -253,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_no_json_becomes_a_string() {
-        let bytes = answered(&TO, &reply(b"\xffplain\ntext"), 1);
+        let bytes = answered(&TO, &reply(b"\xffplain\ntext"), &took(1));
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value["response"]["body"], "\u{fffd}plain\ntext");
         assert_eq!(bytes.iter().filter(|&&byte| byte == b'\n').count(), 1);

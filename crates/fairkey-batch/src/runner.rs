@@ -68,7 +68,7 @@ pub use self::stopped::Stopped;
 ///             body: request.body.clone(),
 ///             key: "a".into(),
 ///             cost: None,
-///             attempts: vec![Attempt { key: "a".into(), account: None, refusal: None }],
+///             attempts: vec![Attempt::good("a".into(), None)],
 ///             waited: std::time::Duration::ZERO,
 ///         })
 ///     }
@@ -284,7 +284,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
-                let bytes = result::answered(&begun.address(), &reply, tally.attempts);
+                let bytes = result::answered(&begun.address(), &reply, &tally.took());
                 (true, bytes)
             }
             Some(End::Failed { failure, tally }) => {
@@ -293,8 +293,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
-                let bytes = result::failed(&begun.address(), &failure, tally.attempts);
+                let bytes = result::failed(&begun.address(), &failure, &tally.took());
                 (false, bytes)
+            }
+            Some(End::OutOfMoney(why)) => {
+                self.halt(Stopped::OutOfMoney(why));
+                return self.given_up(begun.index);
             }
             Some(End::KeysOut { keys }) => {
                 self.halt(Stopped::KeysOut {
@@ -363,6 +367,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let until = match why {
             // A broken input is no reason to hurry: what was read is sent.
             Stopped::InputFailed(_) => None,
+            // What is under way is paid for: nothing of it is given up.
+            Stopped::OutOfMoney(_) => {
+                self.halt.stop();
+                None
+            }
             // A broken output is none to go on: what comes now could not be kept.
             Stopped::OutputFailed(_) => Some(now),
             Stopped::Interrupted | Stopped::KeysOut { .. } | Stopped::NothingAnswered { .. } => {
@@ -412,7 +421,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     fn snapshot(&mut self, now: Instant) -> Snapshot {
         let done = self.rows.answered + self.rows.failed;
         let rate = self.pace.rate(now, done);
-        let (refused, cost) = self.book.refused_and_spent();
+        let (refused, spend) = self.book.refused_and_spent();
         self.book
             .level(self.tasks.len() as u64, self.limit.now() as u64);
         let rows_expected = match (self.exhausted, self.source.total_bytes()) {
@@ -432,12 +441,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             in_flight: self.tasks.len() as u64,
             limit: self.limit.now() as u64,
             refused,
-            tokens: cost.tokens,
-            micro_usd: cost.micro_usd,
+            tokens: spend.cost.tokens,
+            micro_usd: spend.micro_usd(),
             lanes: self.book.lanes(),
             elapsed: now - self.started,
             rate,
-            token_rate: self.token_pace.rate(now, cost.tokens),
+            token_rate: self.token_pace.rate(now, spend.cost.tokens),
             rows_expected,
             all_read: self.exhausted,
             eta,
@@ -464,13 +473,15 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let accounted = rows.written + rows.unwritten + rows.left;
         rows.lost = rows.read.saturating_sub(accounted);
         let states = self.caller.keys();
-        let (keys, cost, history) = self.book.close(states);
+        let (keys, spend, history) = self.book.close(states);
         Summary {
             rows,
             stopped: self.stopped,
             elapsed: now - self.started,
             attempts: self.attempts,
-            cost,
+            cost: spend.cost,
+            byok_micro_usd: spend.byok_micro_usd,
+            maybe_billed: spend.unknown,
             keys,
             history,
             peak_in_flight: self.peak as u64,

@@ -23,6 +23,10 @@ pub struct Summary {
     pub attempts: AttemptsSummary,
     /// What was spent in all, as far as answers said so.
     pub cost: Cost,
+    /// What providers charged an account of the caller's own (BYOK), in millionths of a US dollar.
+    pub byok_micro_usd: u64,
+    /// Attempts that may have been billed although nothing came back; not in `cost`.
+    pub maybe_billed: u64,
     /// One entry for each key, in the pool's order.
     pub keys: Vec<KeySummary>,
     /// How it went over time.

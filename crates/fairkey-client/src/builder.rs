@@ -475,7 +475,8 @@ impl ClientBuilder {
             self.deadlines,
             self.retry.clone(),
             Seeds::new(fairkey_core::mix(seed ^ 8)).draw(),
-            self.catalog_folder.map(|folder| (folder, Arc::clone(&wall))),
+            self.catalog_folder
+                .map(|folder| (folder, Arc::clone(&wall))),
         );
         let core = Core {
             admission,

@@ -152,13 +152,7 @@ impl Ledger {
     }
 
     /// Books how one of two attempts ended: that with the key.
-    pub(crate) fn settle(
-        &mut self,
-        key: &KeyId,
-        fault: AttemptFault,
-        bill: Bill,
-        now: Timestamp,
-    ) {
+    pub(crate) fn settle(&mut self, key: &KeyId, fault: AttemptFault, bill: Bill, now: Timestamp) {
         let of_key = |attempt: &mut Attempt| attempt.key == *key;
         let ended = (self.open.take_if(of_key)).or_else(|| self.hedge.take_if(of_key));
         self.close(ended, Some(fault), bill, now);

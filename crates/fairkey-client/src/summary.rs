@@ -79,7 +79,11 @@ mod tests {
 
     #[test]
     fn what_the_callers_own_provider_account_pays_is_told_apart() {
-        for path in ["/api/v1/chat/completions", "/api/v1/messages", "/api/v1/responses"] {
+        for path in [
+            "/api/v1/chat/completions",
+            "/api/v1/messages",
+            "/api/v1/responses",
+        ] {
             let of = |is_byok: &str| {
                 let body = format!(
                     r#"{{"usage":{{"prompt_tokens":1,"input_tokens":1,"cost":0.05,{is_byok}

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fairkey_core::{Cost, FaultKind, KeyId, Scope};
+use fairkey_core::{FaultKind, KeyId, Scope};
 use tokio::time::Instant;
 
 use super::stopped::Stopped;
-use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply};
+use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply, Spend};
 use crate::history::History;
 use crate::progress::{Lane, Notice};
 use crate::summary::{KeyBook, KeySummary};
@@ -22,7 +22,7 @@ struct State {
     keys: KeyBook,
     history: History,
     started: Instant,
-    cost: Cost,
+    spend: Spend,
     refused: u64,
     /// What was told already: each once per key.
     told: HashSet<(KeyId, bool)>,
@@ -56,7 +56,7 @@ impl Book {
             keys: KeyBook::default(),
             history: History::default(),
             started: now,
-            cost: Cost::default(),
+            spend: Spend::default(),
             refused: 0,
             told: HashSet::new(),
             notices: Vec::new(),
@@ -89,8 +89,8 @@ impl Book {
         let took = now.saturating_duration_since(began);
         let cost = reply.cost.unwrap_or_default();
         state.history.answered(at, took, reply.waited, cost);
+        state.spend += reply.spend();
         if let Some(cost) = reply.cost {
-            state.cost += cost;
             state.keys.cost(&reply.key, cost);
         }
         state.progressed();
@@ -100,8 +100,12 @@ impl Book {
     pub(super) fn refused(&self, failure: &Failure) {
         let mut state = self.state();
         state.count(&failure.attempts, Instant::now());
-        if failure.scope == Scope::Request {
-            // It is the row: whoever said so is well.
+        state.spend += failure.spend();
+        if let Some((answer, cost)) = failure.answer.as_ref().and_then(|it| Some((it, it.cost?))) {
+            state.keys.cost(&answer.key, cost);
+        }
+        if failure.scope == Scope::Request || failure.answer.is_some() {
+            // It is the row, or what the model made of it: whoever said so is well.
             state.progressed();
         } else if let Some(refusal) = failure
             .attempts
@@ -162,9 +166,9 @@ impl Book {
     }
 
     /// Returns how many attempts were refused, and what was used.
-    pub(super) fn refused_and_spent(&self) -> (u64, Cost) {
+    pub(super) fn refused_and_spent(&self) -> (u64, Spend) {
         let state = self.state();
-        (state.refused, state.cost)
+        (state.refused, state.spend)
     }
 
     /// Returns what came of each account so far, and of each key that has none.
@@ -178,10 +182,10 @@ impl Book {
         notices.into_iter().for_each(tell);
     }
 
-    pub(super) fn close(&self, states: Vec<KeyState>) -> (Vec<KeySummary>, Cost, History) {
+    pub(super) fn close(&self, states: Vec<KeyState>) -> (Vec<KeySummary>, Spend, History) {
         let mut state = self.state();
         let keys = std::mem::take(&mut state.keys).finish(states);
-        (keys, state.cost, std::mem::take(&mut state.history))
+        (keys, state.spend, std::mem::take(&mut state.history))
     }
 }
 
@@ -196,6 +200,9 @@ impl State {
         let at = now.saturating_duration_since(self.started);
         for attempt in attempts {
             self.keys.attempt(attempt);
+            if let Some(cost) = attempt.bill.cost {
+                self.keys.cost(&attempt.key, cost);
+            }
             let Some(refusal) = &attempt.refusal else {
                 continue;
             };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fairkey_core::Scope;
 
 use crate::caller::{KeyOut, Refusal};
+use crate::money::OutOfMoney;
 use crate::output::OutputError;
 
 /// Why a run ended before its input did.
@@ -28,6 +29,8 @@ pub enum Stopped {
         /// What was said last.
         refusal: Refusal,
     },
+    /// The money that the run may spend does not reach for the next row.
+    OutOfMoney(OutOfMoney),
     /// Results could not be written.
     OutputFailed(OutputError),
     /// The input could not be read to its end: why.
@@ -64,6 +67,7 @@ impl fmt::Display for Stopped {
                     "nothing was answered for {seconds} s, at last: {refusal}"
                 )
             }
+            Self::OutOfMoney(why) => why.fmt(f),
             Self::OutputFailed(error) => error.fmt(f),
             Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::book::Book;
-use crate::caller::{Allowance, Attempt, Caller, Failure, KeyOut, Reply, Then};
+use crate::caller::{Allowance, Attempt, Caller, Failure, KeyOut, Reply, Spend, Then};
+use crate::money::OutOfMoney;
+use crate::result::Took;
 use crate::row::Request;
 use crate::stop::Stop;
 
@@ -30,6 +32,7 @@ pub(super) enum End {
     Answered { reply: Reply, tally: Tally },
     Failed { failure: Failure, tally: Tally },
     KeysOut { keys: Vec<KeyOut> },
+    OutOfMoney(OutOfMoney),
     Abandoned,
 }
 
@@ -38,9 +41,18 @@ pub(super) enum End {
 pub(super) struct Tally {
     pub(super) attempts: u64,
     pub(super) slow_downs: u64,
+    /// What they cost.
+    pub(super) spend: Spend,
 }
 
 impl Tally {
+    pub(super) fn took(&self) -> Took {
+        Took {
+            attempts: self.attempts,
+            spend: self.spend,
+        }
+    }
+
     fn add(&mut self, attempts: &[Attempt]) {
         let slow = |attempt: &&Attempt| {
             attempt
@@ -65,17 +77,20 @@ impl<C: Caller> Sending<C> {
             let mut failure = match result {
                 Ok(reply) => {
                     tally.add(&reply.attempts);
+                    tally.spend += reply.spend();
                     self.book.answered(began, &reply);
                     return End::Answered { reply, tally };
                 }
                 Err(failure) => failure,
             };
             tally.add(&failure.attempts);
+            tally.spend += failure.spend();
             left = left.less(&failure.attempts);
             self.book.refused(&failure);
             match failure.then {
                 Then::Fail => return End::Failed { failure, tally },
                 Then::Stop { keys } => return End::KeysOut { keys },
+                Then::OutOfMoney(why) => return End::OutOfMoney(why),
                 Then::Wait { .. } if left.is_used_up() => {
                     failure.message = format!(
                         "{}; the row has used its attempts ({})",

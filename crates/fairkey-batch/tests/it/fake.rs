@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Allowance, Attempt, AttemptCount, BadLine, Caller, Failure, KeyOut, Output, OutputError, Place,
-    Refusal, Reply, Request, ResultLine, Row, Source, Then,
+    Allowance, Attempt, AttemptCount, BadLine, Bill, Caller, Failure, KeyOut, Output, OutputError,
+    Place, Refusal, Reply, Request, ResultLine, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
 use tokio::time::{Instant, sleep};
@@ -112,6 +112,7 @@ pub(crate) fn attempt(refusal: Option<(Scope, FaultKind, &'static str)>) -> Atte
             cause: cause.into(),
             status: Some(429),
         }),
+        bill: Bill::default(),
     }
 }
 
@@ -140,6 +141,7 @@ impl Caller for Fake {
             status: Some(502),
             attempts,
             then,
+            answer: None,
         };
         let provider = || attempt(Some((Scope::Provider, FaultKind::Failed, "provider_error")));
         match step.ends {

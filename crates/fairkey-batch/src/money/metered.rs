@@ -1,0 +1,85 @@
+//! A caller that begins no call without the money for it: [`Metered`].
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use fairkey_core::Scope;
+
+use super::{Appraiser, Purse};
+use crate::{Allowance, AttemptCount, Caller, Failure, KeyState, Reply, Request, Then};
+
+/// Sends rows through another caller, as long as the money for them is there.
+///
+/// Before each call what it may cost is set aside in a [`Purse`], and when it ends, what it did
+/// cost is booked. A row whose price nobody knows fails with `no_price`, and is not sent; one for
+/// which the money does not reach ends the run ([`Then::OutOfMoney`]).
+#[derive(Debug)]
+pub struct Metered<C> {
+    inner: C,
+    appraiser: Appraiser,
+    purse: Arc<Purse>,
+}
+
+impl<C> Metered<C> {
+    /// Sends through `inner`, with the money in `purse`.
+    pub fn new(inner: C, appraiser: Appraiser, purse: Arc<Purse>) -> Self {
+        Self {
+            inner,
+            appraiser,
+            purse,
+        }
+    }
+}
+
+impl<C: Caller> Caller for Metered<C> {
+    async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
+        let quote = self.appraiser.quote(request);
+        let most = self
+            .appraiser
+            .most(&quote)
+            .map_err(|error| unsent("no_price", error.to_string(), Then::Fail))?;
+        let reserved = self.purse.reserve(quote.models.first(), most).await;
+        let reserved = reserved.map_err(|why| {
+            let message = why.to_string();
+            unsent("out_of_money", message, Then::OutOfMoney(why))
+        })?;
+        let result = self.inner.call(request, left).await;
+        let spend = match &result {
+            Ok(reply) => {
+                let mut spend = reply.spend();
+                // An answer that does not say what it cost has cost something all the same.
+                spend.unknown += u64::from(reply.cost.is_none() && most > 0);
+                spend
+            }
+            Err(failure) => failure.spend(),
+        };
+        reserved.settle(spend);
+        result
+    }
+
+    fn in_flight(&self) -> Option<u64> {
+        self.inner.in_flight()
+    }
+
+    fn attempts(&self) -> Option<AttemptCount> {
+        self.inner.attempts()
+    }
+
+    fn keys(&self) -> Vec<KeyState> {
+        self.inner.keys()
+    }
+}
+
+/// A row that is not sent.
+fn unsent(code: &'static str, message: String, then: Then) -> Failure {
+    Failure {
+        code: Cow::Borrowed(code),
+        message,
+        scope: Scope::Local,
+        cause: None,
+        status: None,
+        attempts: Vec::new(),
+        then,
+        answer: None,
+    }
+}
