@@ -45,7 +45,8 @@ pub struct ReadConfig {
     /// what it names, and their `custom_id` or `id`. Of plain text, the name of a line is `text`.
     /// Default: none.
     pub template: Option<Template>,
-    /// What separates the cells of CSV, an ASCII character. Default: a comma, of TSV a tab.
+    /// What separates the cells of a table, an ASCII character; with it, what is of no known
+    /// format is a table. Default: a comma, of TSV a tab.
     pub delimiter: Option<u8>,
     /// Where requests go that do not say so themselves. Default: chats.
     pub endpoint: Endpoint,
@@ -152,6 +153,7 @@ impl<R: Read> RowReader<R> {
             table: None,
         };
         let kind = match config.format {
+            Format::Auto if config.delimiter.is_some() => records(b','),
             Format::Csv => records(b','),
             Format::Tsv => records(b'\t'),
             Format::Parquet => Kind::Nothing,

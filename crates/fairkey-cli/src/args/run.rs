@@ -3,16 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fairkey_batch::{Concurrency, Format};
+use fairkey_batch::{Concurrency, Endpoint, Format, Template};
 
 use super::UpstreamArgs;
+use crate::commands::run::input::delimiter;
 use crate::config;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Input: JSON lines (lines of an OpenAI batch file; bodies of chat requests; {\"prompt\": \"…\"} with any
-other fields of a chat request), or plain text with one prompt a line. Blank lines are skipped. A
-line that is no request becomes an error in the results, and the rest still runs.
+Input: JSON lines (lines of an OpenAI batch file; bodies of requests; {\"prompt\": \"…\"} with any
+other fields of a request), CSV and TSV with a header, or plain text with one prompt a line, packed
+with gzip or zstd or not. Blank lines are skipped. A row that is no request becomes an error in the
+results, and the rest still runs.
+
+A template makes a prompt of each row: the names in it are columns of a table, fields of a line of
+JSON, or {text} for a line of text. Without one, a table has a column prompt, and perhaps system and
+model. A column or field custom_id, or id, names the row in the results.
 
 Output: lines in the shape of OpenAI's batch results, in the order of the input. Without -o they go
 to a new file beside the input: prompts.jsonl gives prompts.results.jsonl, and the next time
@@ -21,25 +27,38 @@ prompts.results-2.jsonl.
 Examples:
     fairkey run examples/prompts.jsonl --mock
     fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
-    zcat big.jsonl.gz | fairkey run - > answers.jsonl
+    fairkey run reviews.csv --template 'Is this review friendly? {review}' --set temperature=0
+    fairkey run 'logs/*.jsonl.zst' -o answers.jsonl --override model=openai/gpt-4o-mini
+    cat texts.txt | fairkey run - --endpoint /embeddings --model openai/text-embedding-3-small
 
 Exit codes: 0 every row answered, 1 some rows failed, 2 usage or configuration, 3 stopped early,
 130 interrupted. The first Ctrl-C finishes what is in flight, the second leaves at once.")]
 pub(crate) struct RunArgs {
-    /// The file of prompts; - is standard input.
-    #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    /// Files of prompts, one after the other; - is standard input, and patterns such as
+    /// 'data/*.jsonl' are files, too.
+    #[arg(value_name = "IN", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
     /// Where the results go; - is standard output. Default: a new file beside the input, or
-    /// standard output where the input is standard input.
+    /// standard output where the input is standard input. Several inputs need it.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
     /// Replace OUT if it exists.
     #[arg(long, requires = "output")]
     pub(crate) overwrite: bool,
-    /// How lines are read: auto, jsonl or text. auto goes by the name of the file (.jsonl,
-    /// .ndjson, .txt), and then by the first line.
+    /// How the input is written: auto, jsonl, text, csv, tsv or parquet. auto goes by the name of
+    /// the file (.jsonl, .ndjson, .txt, .csv, .tsv, .parquet), and then by the first line.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub(crate) format: Format,
+    /// How a prompt is made of a row, such as 'Translate: {text}'; {{ and }} are single braces.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) template: Option<Template>,
+    /// What separates the cells of a table, such as ';'. Default: a comma, of TSV a tab.
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub(crate) delimiter: Option<u8>,
+    /// Where requests go that do not say so themselves, such as /embeddings, /responses, /messages.
+    /// Default: /chat/completions.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) endpoint: Option<Endpoint>,
     /// How many rows are in flight at most. auto: as many as the upstream takes, up to 256.
     #[arg(
         long,
@@ -61,6 +80,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) max_tokens: Option<u64>,
+    /// Another field of requests that do not have it, such as temperature=0 or
+    /// provider.sort=price; can be repeated. The value is JSON, or else a text.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The same, but in place of what requests have, such as model=openai/gpt-4o-mini.
+    #[arg(long = "override", value_name = "PATH=VALUE")]
+    pub(crate) overrides: Vec<String>,
     /// Write results as they come, not in the order of the input.
     #[arg(long)]
     pub(crate) unordered: bool,

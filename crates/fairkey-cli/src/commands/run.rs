@@ -2,20 +2,20 @@
 
 mod caller;
 mod destination;
+pub(crate) mod input;
 mod report;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use fairkey_batch::{
-    ClientCaller, Defaults, Format, ReadConfig, ReaderThread, RunConfig, Stop, Stopped, Summary,
-    WriterThread, run as run_rows,
+    ClientCaller, ReaderThread, RunConfig, Stop, Stopped, Summary, WriterThread, run as run_rows,
 };
 
 use self::caller::Cleaned;
 use self::destination::Destination;
+use self::input::{Inputs, read_config};
 use crate::args::RunArgs;
 use crate::exit::Exit;
 use crate::terminal::Reporter;
@@ -39,19 +39,19 @@ pub(crate) async fn run(args: RunArgs) -> Exit {
 async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let stop = Stop::new();
     signals::stop_on_signal(&stop).map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let mut inputs = Inputs::find(args)?;
     if let Some(path) = &args.report {
-        report::check_page(path, &args.input)?;
+        report::check_page(path, inputs.paths())?;
     }
     files::raise_limit(args.concurrency.max());
-    let (input, total_bytes) = open_input(&args.input)?;
     let purpose = Purpose::Batch {
         in_flight: args.concurrency.max(),
         patience: args.patience,
     };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
-    let model = upstream.model(args.model.as_ref(), args.route.as_ref())?;
-    let name = input_name(&args.input);
-    let mut rows = ReaderThread::start(input, read_config(args, model), total_bytes)
+    let name = inputs.name();
+    let reader = inputs.open(read_config(args, &upstream)?)?;
+    let mut rows = ReaderThread::start_inputs(reader)
         .map_err(|error| format!("no thread can be started: {error}"))?;
     let has_rows = tokio::select! {
         biased;
@@ -64,10 +64,10 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     match has_rows {
         Ok(true) => {}
         Ok(false) => return Err(format!("{name} is empty: there is nothing to send")),
-        Err(error) => return Err(format!("{name} cannot be read: {error}")),
+        Err(error) => return Err(error.to_string()),
     }
     // The last thing before the first request: whatever else is wrong, no file is made for it.
-    let destination = Destination::open(args)?;
+    let destination = Destination::open(args, &inputs)?;
     if !args.quiet {
         terminal::say(&format!(
             "sending {name} to {}; results go to {}",
@@ -134,52 +134,6 @@ fn exit(summary: &Summary) -> Exit {
         None if summary.rows.failed > 0 || summary.rows.lost > 0 => Exit::Failed,
         None => Exit::Done,
     }
-}
-
-fn input_name(input: &Path) -> String {
-    if is_dash(input) {
-        "standard input".to_owned()
-    } else {
-        input.display().to_string()
-    }
-}
-
-/// Opens the input; says how long it is, where that is known.
-fn open_input(input: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), String> {
-    if is_dash(input) {
-        return Ok((Box::new(io::stdin()), None));
-    }
-    let name = input.display();
-    let wrong = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no file {name}"),
-        _ => format!("{name} cannot be read: {error}"),
-    };
-    let file = File::open(input).map_err(wrong)?;
-    let metadata = file.metadata().map_err(wrong)?;
-    if metadata.is_dir() {
-        return Err(format!("{name} is a folder; name a file of prompts"));
-    }
-    let total_bytes = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(file), total_bytes))
-}
-
-fn read_config(args: &RunArgs, model: Option<String>) -> ReadConfig {
-    let extension = args
-        .input
-        .extension()
-        .and_then(|extension| extension.to_str());
-    let mut config = ReadConfig::default();
-    config.format = match (args.format, extension) {
-        (Format::Auto, Some("jsonl" | "ndjson")) => Format::Jsonl,
-        (Format::Auto, Some("txt")) => Format::Text,
-        (format, _) => format,
-    };
-    let mut defaults = Defaults::default();
-    defaults.model = model;
-    defaults.system.clone_from(&args.system);
-    defaults.max_tokens = args.max_tokens;
-    config.defaults = defaults;
-    config
 }
 
 /// Returns whether a path stands for a standard stream.

@@ -6,6 +6,7 @@ mod bad_input;
 mod config;
 mod demo;
 mod fuzz_seeds;
+mod inputs;
 mod interrupt;
 mod keys;
 mod ledger;

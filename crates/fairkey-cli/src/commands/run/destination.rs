@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fairkey_batch::Sink;
 
+use super::input::Inputs;
 use super::is_dash;
 use crate::args::RunArgs;
 
@@ -25,12 +26,12 @@ impl Destination {
     /// # Errors
     ///
     /// Says what is in the way, and what to do about it.
-    pub(super) fn open(args: &RunArgs) -> Result<Self, String> {
-        match &args.output {
-            Some(output) if is_dash(output) => Ok(Self::stdout()),
-            Some(output) => Self::named(output, &args.input, args.overwrite),
-            None if is_dash(&args.input) => Ok(Self::stdout()),
-            None => Self::beside(&args.input),
+    pub(super) fn open(args: &RunArgs, inputs: &Inputs) -> Result<Self, String> {
+        match (&args.output, inputs.only_path()) {
+            (Some(output), _) if is_dash(output) => Ok(Self::stdout()),
+            (Some(output), _) => Self::named(output, inputs.paths(), args.overwrite),
+            (None, None) => Ok(Self::stdout()),
+            (None, Some(input)) => Self::beside(input),
         }
     }
 
@@ -60,9 +61,9 @@ impl Destination {
         }
     }
 
-    fn named(output: &Path, input: &Path, overwrite: bool) -> Result<Self, String> {
+    fn named(output: &Path, inputs: &[PathBuf], overwrite: bool) -> Result<Self, String> {
         let name = output.display().to_string();
-        if is_same_file(input, output) {
+        if inputs.iter().any(|input| is_same_file(input, output)) {
             return Err(format!(
                 "{name} is the input: name another file for the results"
             ));
@@ -118,7 +119,13 @@ impl Destination {
 }
 
 fn result_name(input: &Path, n: u32) -> PathBuf {
-    let mut name = input.file_stem().unwrap_or_default().to_owned();
+    let packed = ["gz", "gzip", "zst", "zstd"];
+    let stem = input.file_stem().map(Path::new);
+    let stem = match (input.extension().and_then(|end| end.to_str()), stem) {
+        (Some(end), Some(stem)) if packed.contains(&end) => stem.file_stem(),
+        _ => input.file_stem(),
+    };
+    let mut name = stem.unwrap_or_default().to_owned();
     name.push(".results");
     if n > 1 {
         name.push(format!("-{n}"));
@@ -161,5 +168,7 @@ mod tests {
         assert_eq!(name("a/prompts.jsonl", 3), "a/prompts.results-3.jsonl");
         assert_eq!(name("prompts", 1), "prompts.results.jsonl");
         assert_eq!(name("a.b.txt", 1), "a.b.results.jsonl");
+        assert_eq!(name("a.jsonl.gz", 1), "a.results.jsonl");
+        assert_eq!(name("a.zst", 1), "a.results.jsonl");
     }
 }

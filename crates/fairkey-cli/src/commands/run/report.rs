@@ -6,12 +6,13 @@ mod plot;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fairkey_batch::{Stopped, Summary};
 use fairkey_client::UnknownCount;
 use serde_json::{Value, json};
 
+use super::destination::is_same_file;
 use crate::table::{self, Table, count, thousands, usd};
 use crate::{redaction, terminal};
 
@@ -173,14 +174,14 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
 /// # Errors
 ///
 /// Says what is in the way.
-pub(super) fn check_page(path: &Path, input: &Path) -> Result<(), String> {
+pub(super) fn check_page(path: &Path, inputs: &[PathBuf]) -> Result<(), String> {
     let name = path.display();
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     if path.is_dir() {
         Err(format!("the report {name} is a folder: name a file"))
-    } else if super::destination::is_same_file(input, path) {
+    } else if inputs.iter().any(|input| is_same_file(input, path)) {
         Err(format!("the report {name} is the input: name another file"))
     } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         Err(format!(
