@@ -9,6 +9,7 @@ mod money;
 mod output;
 mod progress;
 mod reader;
+mod render;
 mod result;
 mod row;
 mod runner;
@@ -31,6 +32,7 @@ pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{
     Endpoint, Format, Input, InputReader, ReadConfig, ReaderThread, RowReader, Template,
 };
+pub use render::{OutputFormat, Rendered};
 pub use row::{BadLine, Place, Request, Row};
 pub use runner::{RunConfig, Stopped, run};
 pub use settings::Settings;

@@ -55,6 +55,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     pending: Vec<u8>,
+    /// Where each result in it ends.
+    ends: Vec<usize>,
     busy: bool,
     closed: bool,
     written: u64,
@@ -111,6 +113,8 @@ impl Output for WriterThread {
         } else {
             state.pending.extend_from_slice(&line.bytes);
         }
+        let end = state.pending.len();
+        state.ends.push(end);
         self.shared.work.notify_one();
     }
 
@@ -142,7 +146,7 @@ impl Drop for WriterThread {
 
 fn write(mut lines: Lines, shared: &Shared) {
     loop {
-        let chunk = {
+        let (chunk, ends) = {
             let mut state = shared.state();
             while state.pending.is_empty() && !state.closed {
                 state = shared
@@ -154,9 +158,13 @@ fn write(mut lines: Lines, shared: &Shared) {
                 return;
             }
             state.busy = true;
-            std::mem::take(&mut state.pending)
+            let state = &mut *state;
+            (
+                std::mem::take(&mut state.pending),
+                std::mem::take(&mut state.ends),
+            )
         };
-        let (written, result) = lines.write(&chunk);
+        let (written, result) = lines.write(&chunk, &ends);
         let mut state = shared.state();
         state.busy = false;
         state.written += written;
@@ -164,6 +172,7 @@ fn write(mut lines: Lines, shared: &Shared) {
         if let Err(error) = result {
             state.error = Some((&error).into());
             state.pending = Vec::new();
+            state.ends = Vec::new();
         }
         drop(state);
         shared.done.notify_waiters();
@@ -173,35 +182,28 @@ fn write(mut lines: Lines, shared: &Shared) {
     }
 }
 
-/// A sink that holds whole lines only, as far as it can be helped.
+/// A sink that holds whole results only, as far as it can be helped.
 struct Lines {
     sink: Sink,
-    /// Bytes of whole lines so far.
+    /// Bytes of whole results so far.
     bytes: u64,
 }
 
 impl Lines {
-    /// Writes whole lines. Returns how many are there now, whatever went wrong.
-    fn write(&mut self, chunk: &[u8]) -> (u64, io::Result<()>) {
+    /// Writes results, each up to one of `ends`. Returns how many more are there now, whatever
+    /// went wrong.
+    fn write(&mut self, chunk: &[u8], ends: &[usize]) -> (u64, io::Result<()>) {
         let (done, mut result) = self.write_bytes(chunk);
-        let whole = match result {
-            Ok(()) => chunk,
-            Err(_) => {
-                let end = chunk[..done].iter().rposition(|&byte| byte == b'\n');
-                &chunk[..end.map_or(0, |end| end + 1)]
-            }
-        };
-        self.bytes += whole.len() as u64;
+        let count = ends.partition_point(|&end| end <= done);
+        let whole = count.checked_sub(1).map_or(0, |last| ends[last]);
+        self.bytes += whole as u64;
         if let Sink::File(file) = &self.sink
-            && whole.len() < done
+            && whole < done
             && let Err(error) = file.set_len(self.bytes)
         {
             result = Err(error);
         }
-        (
-            whole.iter().filter(|&&byte| byte == b'\n').count() as u64,
-            result,
-        )
+        (count as u64, result)
     }
 
     fn write_bytes(&mut self, chunk: &[u8]) -> (usize, io::Result<()>) {
@@ -251,7 +253,7 @@ mod tests {
         let sink = Sink::Stream(Box::new(Full(Arc::clone(&held), 13)));
         let mut output = WriterThread::start(sink).unwrap();
         for _ in 0..5 {
-            output.push(ResultLine::new(0, true, b"12345\n".to_vec()));
+            output.push(ResultLine::new(0, true, b"1\n345\n".to_vec()));
         }
         let error = output.finish().await.unwrap_err();
         assert!(!error.is_broken_pipe());
