@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fairkey_batch::{Concurrency, Endpoint, Format, Template};
+use fairkey_batch::{Concurrency, Endpoint, Format, OutputFormat, Template};
 
 use super::UpstreamArgs;
 use crate::commands::run::input::delimiter;
@@ -22,12 +22,14 @@ model. A column or field custom_id, or id, names the row in the results.
 
 Output: lines in the shape of OpenAI's batch results, in the order of the input. Without -o they go
 to a new file beside the input: prompts.jsonl gives prompts.results.jsonl, and the next time
-prompts.results-2.jsonl.
+prompts.results-2.jsonl. In other shapes there is less: the text of each answer, one a line with \\n for
+the end of a line and \\N for a row that has failed; or text, error, cost and tokens as flat objects
+of JSON, or as a table.
 
 Examples:
     fairkey run examples/prompts.jsonl --mock
     fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
-    fairkey run reviews.csv --template 'Is this review friendly? {review}' --set temperature=0
+    fairkey run reviews.csv --template 'Is this review friendly? {review}' -o answers.csv
     fairkey run 'logs/*.jsonl.zst' -o answers.jsonl --override model=openai/gpt-4o-mini
     cat texts.txt | fairkey run - --endpoint /embeddings --model openai/text-embedding-3-small
 
@@ -42,6 +44,10 @@ pub(crate) struct RunArgs {
     /// standard output where the input is standard input. Several inputs need it.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
+    /// The shape of results: batch (lines of OpenAI's batch results), text, json (flat objects, one
+    /// a line), csv or parquet. Default: by the name of OUT (.txt, .csv, .parquet), else batch.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) output_format: Option<OutputFormat>,
     /// Replace OUT if it exists.
     #[arg(long, requires = "output")]
     pub(crate) overwrite: bool,
@@ -108,4 +114,18 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
+}
+
+impl RunArgs {
+    /// Returns the shape of results: what is said, else what the name of OUT tells.
+    pub(crate) fn output_format(&self) -> OutputFormat {
+        let extension = self.output.as_ref().and_then(|output| output.extension());
+        let extension = extension.and_then(|extension| extension.to_str());
+        self.output_format.unwrap_or(match extension {
+            Some("csv") => OutputFormat::Csv,
+            Some("parquet" | "pq") => OutputFormat::Parquet,
+            Some("txt") => OutputFormat::Text,
+            _ => OutputFormat::Batch,
+        })
+    }
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fairkey_batch::{
-    ClientCaller, ReaderThread, RunConfig, Stop, Stopped, Summary, WriterThread, run as run_rows,
+    ClientCaller, ReaderThread, Rendered, RunConfig, Stop, Stopped, Summary, WriterThread,
+    run as run_rows,
 };
 
 use self::caller::Cleaned;
@@ -79,6 +80,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let to_stdout = destination.is_stdout();
     let output = WriterThread::start(destination.into_sink())
         .map_err(|error| format!("no thread can be started: {error}"))?;
+    let output = Rendered::new(output, args.output_format(), false);
     let mut config = RunConfig::default();
     config.concurrency = args.concurrency;
     config.ordered = !args.unordered;

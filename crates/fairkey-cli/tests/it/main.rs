@@ -21,5 +21,6 @@ mod report;
 mod route;
 mod secrets;
 mod serve;
+mod shapes;
 mod state;
 mod tenants;

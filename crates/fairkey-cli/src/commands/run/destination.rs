@@ -31,7 +31,7 @@ impl Destination {
             (Some(output), _) if is_dash(output) => Ok(Self::stdout()),
             (Some(output), _) => Self::named(output, inputs.paths(), args.overwrite),
             (None, None) => Ok(Self::stdout()),
-            (None, Some(input)) => Self::beside(input),
+            (None, Some(input)) => Self::beside(input, args.output_format().extension()),
         }
     }
 
@@ -91,9 +91,9 @@ impl Destination {
     }
 
     /// Makes `prompts.results.jsonl` beside `prompts.jsonl`, or `prompts.results-2.jsonl`.
-    fn beside(input: &Path) -> Result<Self, String> {
+    fn beside(input: &Path, extension: &str) -> Result<Self, String> {
         for n in 1..=NAMES {
-            let path = result_name(input, n);
+            let path = result_name(input, n, extension);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
                     return Ok(Self {
@@ -118,7 +118,7 @@ impl Destination {
     }
 }
 
-fn result_name(input: &Path, n: u32) -> PathBuf {
+fn result_name(input: &Path, n: u32, extension: &str) -> PathBuf {
     let packed = ["gz", "gzip", "zst", "zstd"];
     let stem = input.file_stem().map(Path::new);
     let stem = match (input.extension().and_then(|end| end.to_str()), stem) {
@@ -130,7 +130,8 @@ fn result_name(input: &Path, n: u32) -> PathBuf {
     if n > 1 {
         name.push(format!("-{n}"));
     }
-    name.push(".jsonl");
+    name.push(".");
+    name.push(extension);
     input.with_file_name(name)
 }
 
@@ -163,7 +164,10 @@ mod tests {
 
     #[test]
     fn results_lie_beside_the_input() {
-        let name = |input: &str, n| result_name(Path::new(input), n).display().to_string();
+        let name = |input: &str, n| {
+            let name = result_name(Path::new(input), n, "jsonl");
+            name.display().to_string()
+        };
         assert_eq!(name("a/prompts.jsonl", 1), "a/prompts.results.jsonl");
         assert_eq!(name("a/prompts.jsonl", 3), "a/prompts.results-3.jsonl");
         assert_eq!(name("prompts", 1), "prompts.results.jsonl");
