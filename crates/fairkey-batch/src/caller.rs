@@ -37,6 +37,12 @@ pub trait Caller: Send + Sync + 'static {
         None
     }
 
+    /// Says for what rows wait that no key is free for: limits that are used up, and keys that are
+    /// out, each in a few words that stay the same while it lasts. Empty where nobody knows.
+    fn bars(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns the keys and the state of each, for the summary.
     fn keys(&self) -> Vec<KeyState> {
         Vec::new()
@@ -79,7 +85,8 @@ impl Allowance {
 pub struct AttemptCount {
     /// All of them.
     pub made: u64,
-    /// Those that were refused by somebody who asked to slow down.
+    /// Those that were refused by somebody who asked to slow down, and for whom no key speaks: a
+    /// model, a provider or the service. What keys and accounts bear is kept to by waiting.
     pub slow_downs: u64,
 }
 
@@ -266,9 +273,9 @@ impl Attempt {
     /// Returns whether only a key, a budget or an account was in its way, so that it cost nothing.
     #[must_use]
     pub fn is_failover(&self) -> bool {
-        self.refusal.as_ref().is_some_and(|refusal| {
-            matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account)
-        })
+        self.refusal
+            .as_ref()
+            .is_some_and(|refusal| is_of_keys(refusal.scope))
     }
 }
 
@@ -286,10 +293,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns whether it asks to slow down.
+    /// Returns whether it asks to slow down, and whoever asks is no key, budget or account: those
+    /// are kept to by waiting for them.
     #[must_use]
     pub fn is_slow_down(&self) -> bool {
-        self.kind == FaultKind::Throttled
+        self.kind == FaultKind::Throttled && !is_of_keys(self.scope)
     }
 }
 
@@ -301,6 +309,11 @@ impl fmt::Display for Refusal {
             None => Ok(()),
         }
     }
+}
+
+/// Whether what is charged is a key, or what some keys share.
+pub(crate) fn is_of_keys(scope: Scope) -> bool {
+    matches!(scope, Scope::Key | Scope::Budget | Scope::Account)
 }
 
 /// A key, and its state at one moment.

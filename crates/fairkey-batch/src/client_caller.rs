@@ -11,10 +11,14 @@ use fairkey_client::{
 use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
 use fairkey_openrouter::profile::{ProfileError, Profiles};
 
+use crate::caller::is_of_keys;
 use crate::{
     Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
     Request, Then,
 };
+
+/// How many bars are named at a time.
+const BARS: usize = 16;
 
 /// Sends rows through a [`Client`], as calls of class [`Class::Batch`].
 ///
@@ -57,7 +61,7 @@ impl ClientCaller {
     fn note(&self, attempts: &[Attempt]) {
         let refused = attempts.iter().filter_map(|attempt| {
             let refusal = attempt.refusal.as_ref()?;
-            let of_key = matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account);
+            let of_key = is_of_keys(refusal.scope);
             of_key.then(|| (attempt.key.clone(), refusal.clone()))
         });
         let mut refused = refused.peekable();
@@ -151,7 +155,9 @@ impl Caller for ClientCaller {
 
     fn attempts(&self) -> Option<AttemptCount> {
         let stats = self.client.stats();
-        let slow_down = |fault: &&FaultCount| fault.cause.kind() == FaultKind::Throttled;
+        let slow_down = |fault: &&FaultCount| {
+            fault.cause.kind() == FaultKind::Throttled && !is_of_keys(fault.scope)
+        };
         let slow_downs = stats
             .faults
             .iter()
@@ -162,6 +168,39 @@ impl Caller for ClientCaller {
             made: stats.attempts,
             slow_downs,
         })
+    }
+
+    fn bars(&self) -> Vec<String> {
+        let mut limits = self.client.limit_uses();
+        limits.retain(|of| of.used >= of.limit.amount - of.limit.amount / 10);
+        let mut bars: Vec<String> = limits
+            .into_iter()
+            .map(|of| {
+                let words = of.words().to_string();
+                match self.client.learned_behind(&of) {
+                    // A ceiling moves: its height would be another word each time.
+                    Some(learned) if !learned.is_told => {
+                        let what = words.split_once(' ').map_or(&*words, |(_, what)| what);
+                        format!("{}: {what}, a learned limit", of.owner)
+                    }
+                    _ => format!("{}: {words}", of.owner),
+                }
+            })
+            .collect();
+        if bars.is_empty() {
+            let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = self.client.pool().explain(&Ask::new()).keys;
+            let out = keys.iter().filter(|key| !key.denied.is_empty());
+            bars = out
+                .take(BARS)
+                .map(|key| match refusals.get(&key.id) {
+                    Some(refusal) => format!("key \"{}\" was out: {refusal}", key.id),
+                    None => format!("key \"{}\" was busy or out", key.id),
+                })
+                .collect();
+        }
+        bars.truncate(BARS);
+        bars
     }
 
     fn keys(&self) -> Vec<KeyState> {

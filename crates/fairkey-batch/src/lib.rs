@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bottleneck;
 mod caller;
 mod client_caller;
 mod concurrency;
@@ -18,6 +19,7 @@ mod source;
 mod stop;
 mod summary;
 
+pub use bottleneck::Bottleneck;
 pub use caller::{
     Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
     Spend, Then,

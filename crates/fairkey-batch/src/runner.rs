@@ -4,6 +4,7 @@ mod begun;
 mod book;
 mod config;
 mod delivery;
+mod held_back;
 mod names;
 mod pace;
 mod stopped;
@@ -25,6 +26,7 @@ use self::delivery::Delivery;
 use self::names::Names;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
+use crate::bottleneck::Bottlenecks;
 use crate::caller::{Allowance, AttemptCount, Caller};
 use crate::concurrency::Limit;
 use crate::output::{Output, OutputError, ResultLine};
@@ -134,6 +136,9 @@ struct Run<S, C, O, P> {
     pace: Pace,
     token_pace: Pace,
     peak: usize,
+    /// Bytes of the requests in flight.
+    request_bytes: usize,
+    bottlenecks: Bottlenecks,
 }
 
 impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
@@ -164,6 +169,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             pace: Pace::new(started),
             token_pace: Pace::new(started),
             peak: 0,
+            request_bytes: 0,
+            bottlenecks: Bottlenecks::default(),
             config,
         }
     }
@@ -206,15 +213,21 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     /// Returns whether one more row may begin.
     fn has_room(&self) -> bool {
+        self.stopped.is_none()
+            && !self.exhausted
+            && self.tasks.len() < self.limit.now()
+            && self.has_memory()
+    }
+
+    /// Returns whether more may be held.
+    fn has_memory(&self) -> bool {
         let window_rows = self
             .config
             .window_rows
             .max(2 * self.config.concurrency.max());
-        self.stopped.is_none()
-            && !self.exhausted
-            && self.tasks.len() < self.limit.now()
-            && self.delivery.rows() < window_rows
+        self.delivery.rows() < window_rows
             && self.delivery.bytes() < self.config.window_bytes
+            && self.request_bytes < self.config.request_bytes
     }
 
     fn begin(&mut self, row: Row) {
@@ -227,6 +240,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             id: row.id(),
             named: row.custom_id.is_some(),
             epoch: self.limit.epoch(),
+            bytes: row.request.as_ref().map_or(0, |request| request.body.len()),
         };
         if let Some(custom_id) = &row.custom_id
             && let Some(first) = self.names.note(custom_id, &begun.place)
@@ -250,6 +264,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                     book: Arc::clone(&self.book),
                     halt: self.halt.clone(),
                 };
+                self.request_bytes += begun.bytes;
                 let task = self.tasks.spawn(sending.send());
                 self.begun.insert(task.id(), begun);
                 self.peak = self.peak.max(self.tasks.len());
@@ -279,6 +294,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let Some(begun) = self.begun.remove(&id) else {
             return;
         };
+        self.request_bytes -= begun.bytes;
         let (answered, bytes) = match end {
             Some(End::Answered { reply, tally }) => {
                 self.rows.answered += 1;
@@ -332,9 +348,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     /// Tells the limit what a row took, where it does not know yet.
     fn row_ended(&mut self, epoch: u64, tally: Tally) {
+        let now = Instant::now();
         match self.heard {
-            Some(_) => self.limit.ended(epoch, 0, 0),
-            None => self.limit.ended(epoch, tally.attempts, tally.slow_downs),
+            Some(_) => self.limit.ended(now, epoch, 0, 0),
+            None => self
+                .limit
+                .ended(now, epoch, tally.attempts, tally.slow_downs),
         }
     }
 
@@ -399,6 +418,9 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     /// Looks at the state of things, a few times per second.
     fn look(&mut self) {
         self.hear();
+        let waiting = self.waiting();
+        self.limit.waiting(waiting);
+        self.bottlenecks.note(self.held_back(waiting));
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
@@ -484,6 +506,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             maybe_billed: spend.unknown,
             keys,
             history,
+            bottlenecks: self.bottlenecks.finish(),
             peak_in_flight: self.peak as u64,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fairkey_core::{AccountId, Cost, KeyId};
 
 use crate::progress::Lane;
-use crate::{Attempt, History, KeyState, Stopped};
+use crate::{Attempt, Bottleneck, History, KeyState, Stopped};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Summary {
     pub maybe_billed: u64,
     /// One entry for each key, in the pool's order.
     pub keys: Vec<KeySummary>,
+    /// What held it back, with the share of the time, the longest first. Several may at a time.
+    pub bottlenecks: Vec<(Bottleneck, f64)>,
     /// How it went over time.
     pub history: History,
     /// The most rows that were in flight at one time.

@@ -10,6 +10,8 @@ pub(super) struct Begun {
     pub(super) id: String,
     pub(super) named: bool,
     pub(super) epoch: u64,
+    /// Of its request.
+    pub(super) bytes: usize,
 }
 
 impl Begun {

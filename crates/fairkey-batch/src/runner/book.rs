@@ -8,7 +8,7 @@ use fairkey_core::{FaultKind, KeyId, Scope};
 use tokio::time::Instant;
 
 use super::stopped::Stopped;
-use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply, Spend};
+use crate::caller::{Attempt, Failure, KeyOut, KeyState, Refusal, Reply, Spend, is_of_keys};
 use crate::history::History;
 use crate::progress::{Lane, Notice};
 use crate::summary::{KeyBook, KeySummary};
@@ -208,7 +208,7 @@ impl State {
             };
             self.refused += 1;
             self.history.refused(at, &refusal.cause);
-            let of_key = matches!(refusal.scope, Scope::Key | Scope::Budget | Scope::Account);
+            let of_key = is_of_keys(refusal.scope);
             let refused = refusal.kind == FaultKind::Refused;
             let exhausted = refusal.kind == FaultKind::Exhausted;
             if !of_key || !(refused || exhausted) {

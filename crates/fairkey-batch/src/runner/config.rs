@@ -19,6 +19,9 @@ pub struct RunConfig {
     /// How many bytes of results may wait for a row before them. When there are so many, none is
     /// begun. Default 64 MiB.
     pub window_bytes: usize,
+    /// How many bytes of requests may be in flight. When there are so many, no row is begun.
+    /// Default 256 MiB.
+    pub request_bytes: usize,
     /// How long rows in flight may go on when the run shall end. Default 10 s.
     pub drain: Duration,
     /// The most attempts of one row, over all calls that are made for it, those aside that count
@@ -45,6 +48,7 @@ impl Default for RunConfig {
             ordered: true,
             window_rows: 4_096,
             window_bytes: 64 << 20,
+            request_bytes: 256 << 20,
             drain: Duration::from_secs(10),
             attempts: 8,
             failovers: 16,

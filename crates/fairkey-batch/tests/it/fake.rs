@@ -161,7 +161,11 @@ impl Caller for Fake {
             End::Fail => Err(failure(vec![provider(), provider()], Then::Fail)),
             End::Wait(after, barred) => Err(failure(Vec::new(), Then::Wait { after, barred })),
             End::Refused(cause, kind) => {
-                let refused = attempt(Some((Scope::Account, kind, cause)));
+                let scope = match cause {
+                    "provider_pool" => Scope::Provider,
+                    _ => Scope::Account,
+                };
+                let refused = attempt(Some((scope, kind, cause)));
                 Err(failure(
                     vec![refused],
                     Then::Wait {
@@ -198,6 +202,10 @@ impl Caller for Fake {
             usize::MAX => None,
             n => Some(n as u64),
         }
+    }
+
+    fn bars(&self) -> Vec<String> {
+        vec!["account \"acme\": 60 requests a minute".to_owned()]
     }
 
     fn attempts(&self) -> Option<AttemptCount> {

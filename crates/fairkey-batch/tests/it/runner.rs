@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairkey_batch::{
-    AttemptCount, Concurrency, MemoryOutput, Notice, Progress, RunConfig, Snapshot, Stop, Stopped,
-    run,
+    AttemptCount, Bottleneck, Concurrency, MemoryOutput, Notice, Progress, RunConfig, Snapshot,
+    Stop, Stopped, run,
 };
 use fairkey_core::FaultKind;
 use serde_json::Value;
@@ -289,7 +289,7 @@ async fn answers_that_take_a_minute_do_not_hold_automatic_concurrency_down() {
     )
     .await;
     assert_eq!(summary.peak_in_flight, 64);
-    // 16, 32, and then 64 at a time.
+    // 32, and then 64 at a time.
     assert!(
         summary.elapsed < Duration::from_secs(12 * 60),
         "{:?}",
@@ -300,7 +300,7 @@ async fn answers_that_take_a_minute_do_not_hold_automatic_concurrency_down() {
 #[tokio::test(start_paused = true)]
 async fn requests_to_slow_down_hold_automatic_concurrency_down() {
     let caller = Fake::new(|_, before| match before {
-        0 => step(End::Refused("account_rate_limited", FaultKind::Throttled)),
+        0 => step(End::Refused("provider_pool", FaultKind::Throttled)),
         _ => answer(100),
     });
     let summary = run(
@@ -313,7 +313,61 @@ async fn requests_to_slow_down_hold_automatic_concurrency_down() {
     )
     .await;
     assert!(summary.is_complete());
-    assert_eq!(summary.peak_in_flight, 16, "it never grew");
+    assert_eq!(summary.peak_in_flight, 32, "it never grew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_accounts_refuse_is_waited_for_and_does_not_hold_concurrency_down() {
+    let caller = Fake::new(|_, before| match before {
+        0 => step(End::Refused("account_rate_limited", FaultKind::Throttled)),
+        _ => answer(500),
+    });
+    let config = RunConfig::default();
+    let summary = run(
+        rows(4_000),
+        caller,
+        MemoryOutput::new(),
+        config,
+        Stop::new(),
+        (),
+    )
+    .await;
+    assert!(summary.is_complete());
+    assert!(summary.peak_in_flight > 500, "{}", summary.peak_in_flight);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_rows_wait_for_keys_than_are_sent() {
+    let caller = Fake::new(|_, _| answer(500));
+    caller.upstream.store(12, Ordering::SeqCst);
+    let config = RunConfig::default();
+    let summary = run(
+        rows(4_000),
+        caller,
+        MemoryOutput::new(),
+        config,
+        Stop::new(),
+        (),
+    )
+    .await;
+    assert_eq!(summary.peak_in_flight, 32, "it never grew");
+    let (what, share) = &summary.bottlenecks[0];
+    let acme = Bottleneck::Keys(Some("account \"acme\": 60 requests a minute".to_owned()));
+    assert_eq!(*what, acme);
+    assert!(*share > 0.9, "{share}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_bytes_of_requests_are_held_than_may_be() {
+    let caller = Fake::new(|_, _| answer(500));
+    let mut config = RunConfig::default();
+    // The indices of the rows, as text.
+    config.request_bytes = 10;
+    let output = MemoryOutput::new();
+    let summary = run(rows(200), caller, output, config, Stop::new(), ()).await;
+    assert!(summary.is_complete());
+    assert_eq!(summary.peak_in_flight, 10);
+    assert_eq!(summary.bottlenecks[0].0, Bottleneck::Memory);
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,19 +387,23 @@ async fn automatic_concurrency_steps_back_before_any_row_has_ended() {
     let running = tokio::spawn(running);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let limit = || watcher.0.lock().unwrap().0.last().unwrap().limit;
-    assert_eq!(limit(), 16);
+    assert_eq!(limit(), 32);
     *caller.attempts.lock().unwrap() = Some(AttemptCount {
         made: 30,
         slow_downs: 20,
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(limit(), 8);
+    assert_eq!(limit(), 16);
     *caller.attempts.lock().unwrap() = Some(AttemptCount {
         made: 60,
         slow_downs: 50,
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(limit(), 8, "what is in flight from before says nothing new");
+    assert_eq!(
+        limit(),
+        16,
+        "what is in flight from before says nothing new"
+    );
     stop.abandon();
     running.await.unwrap();
 }

@@ -65,7 +65,8 @@ pub(crate) struct RunArgs {
     /// Default: /chat/completions.
     #[arg(long, value_name = "PATH")]
     pub(crate) endpoint: Option<Endpoint>,
-    /// How many rows are in flight at most. auto: as many as the upstream takes, up to 256.
+    /// How many rows are in flight at most. auto: as many as make it faster, as long as nobody asks
+    /// to slow down, and 8192 at most.
     #[arg(
         long,
         value_name = "N|auto",

@@ -44,9 +44,17 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     if let Some(path) = &args.report {
         report::check_page(path, inputs.paths())?;
     }
-    files::raise_limit(args.concurrency.max());
+    let files = files::raise_limit(args.concurrency.max());
+    let concurrency = args.concurrency.within(files);
+    if concurrency.max() > files {
+        terminal::warn(&format!(
+            "the system lets this process have about {files} connections; --concurrency {} may \
+             fail (ulimit -n)",
+            args.concurrency
+        ));
+    }
     let purpose = Purpose::Batch {
-        in_flight: args.concurrency.max(),
+        in_flight: concurrency.max(),
         patience: args.patience,
     };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
@@ -82,7 +90,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         .map_err(|error| format!("no thread can be started: {error}"))?;
     let output = Rendered::new(output, args.output_format(), false);
     let mut config = RunConfig::default();
-    config.concurrency = args.concurrency;
+    config.concurrency = concurrency;
     config.ordered = !args.unordered;
     config.patience = args.patience;
     config.attempts = upstream.retry.attempts;

@@ -58,7 +58,7 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
         Signals::of_an_end().map_err(|error| format!("signals cannot be heard: {error}"))?;
     let mut hangup = Hangup::new().map_err(|error| format!("signals cannot be heard: {error}"))?;
     let upstream = Upstream::open(&args.upstream, Purpose::Gateway).await?;
-    files::raise_limit(upstream.gateway.settings.limits.connections);
+    let _ = files::raise_limit(upstream.gateway.settings.limits.connections);
     let listen = args.listen.as_ref().unwrap_or(&upstream.gateway.listen);
     if upstream.clients.is_empty() && gateway::is_reachable(listen) {
         return Err(gateway::open_to_all(listen));

@@ -24,6 +24,10 @@ impl<C: Caller> Caller for Cleaned<C> {
         self.0.attempts()
     }
 
+    fn bars(&self) -> Vec<String> {
+        self.0.bars()
+    }
+
     fn keys(&self) -> Vec<KeyState> {
         self.0.keys()
     }

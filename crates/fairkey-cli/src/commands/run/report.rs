@@ -101,12 +101,22 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
         summary.rate(),
         thousands(summary.peak_in_flight),
     ));
+    for (at, (bottleneck, share)) in summary.bottlenecks.iter().take(BOTTLENECKS).enumerate() {
+        let title = if at == 0 { "held back" } else { "" };
+        text.push_str(&format!(
+            "{title:<9} {:.0} % of the time by {bottleneck}\n",
+            100.0 * share
+        ));
+    }
     text.push_str(&format!(
         "results   {}, {output}",
         count(rows.written, "line")
     ));
     text
 }
+
+/// How many bottlenecks are named.
+const BOTTLENECKS: usize = 3;
 
 /// How many unknown words are named.
 const UNKNOWN_NAMED: usize = 4;
@@ -295,6 +305,11 @@ fn to_json(summary: &Summary, unknown: &[UnknownCount], output: &str) -> Value {
         "elapsed_seconds": summary.elapsed.as_secs_f64(),
         "rows_per_second": summary.rate(),
         "peak_in_flight": summary.peak_in_flight,
+        "held_back_by": summary
+            .bottlenecks
+            .iter()
+            .map(|(it, share)| json!({ "what": it.to_string(), "share": share }))
+            .collect::<Vec<_>>(),
         "keys": keys,
         "accounts": accounts,
         "unknown_words": unknown,

@@ -46,6 +46,7 @@ pub(super) fn page(summary: &Summary, input: &str, output: &str) -> String {
     verdict(summary, &mut out);
     tiles(summary, &mut out);
     plots(&summary.history, summary.elapsed, &mut out);
+    bottlenecks(summary, &mut out);
     keys(summary, &mut out);
     accounts(summary, &mut out);
     attempts(summary, &mut out);
@@ -247,6 +248,26 @@ fn causes(steps: &[Step]) -> Vec<Option<String>> {
         causes.push(None);
     }
     causes
+}
+
+fn bottlenecks(summary: &Summary, out: &mut String) {
+    out.push_str("<h2>What held it back</h2>\n");
+    if summary.bottlenecks.is_empty() {
+        out.push_str("<p class=\"none\">nothing</p>\n");
+        return;
+    }
+    out.push_str("<table>\n");
+    for (it, share) in summary.bottlenecks.iter().take(2 * CAUSES) {
+        let percent = 100.0 * share;
+        let _ = writeln!(
+            out,
+            "<tr><td>{}<td class=\"share\">{percent:.0} % of the time<div class=\"bar\" \
+             style=\"width:{percent:.1}%;background:{}\"></div>",
+            escape(&it.to_string()),
+            COLORS[1],
+        );
+    }
+    out.push_str("</table>\n");
 }
 
 fn keys(summary: &Summary, out: &mut String) {
