@@ -6,6 +6,7 @@ mod client_caller;
 mod concurrency;
 mod defaults;
 mod history;
+mod journal;
 mod money;
 mod output;
 mod progress;
@@ -28,6 +29,9 @@ pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
 pub use history::{History, Step, Times};
+pub use journal::{
+    Continued, Journal, JournalConfig, JournalError, JournalFile, Known, Parameters, SyncPolicy,
+};
 pub use money::{Appraiser, Metered, OutOfMoney, Purse, PurseUse, Reservation};
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
 pub use progress::{Lane, Notice, Progress, Snapshot};
@@ -36,7 +40,7 @@ pub use reader::{
 };
 pub use render::{OutputFormat, Rendered};
 pub use row::{BadLine, Place, Request, Row};
-pub use runner::{RunConfig, Stopped, run};
+pub use runner::{InputChange, RunConfig, Stopped, run, run_with_journal};
 pub use settings::Settings;
 pub use source::Source;
 pub use stop::Stop;

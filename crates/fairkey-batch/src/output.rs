@@ -89,6 +89,20 @@ impl OutputError {
         }
     }
 
+    /// Returns what went wrong, without saying with what.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns whether there was no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+
+        matches!(self.kind, StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
     /// Returns whether the reader of a pipe has gone away.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {

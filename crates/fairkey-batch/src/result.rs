@@ -180,6 +180,15 @@ pub(crate) fn internal(to: &Address<'_>) -> Vec<u8> {
     )
 }
 
+/// Makes the line of a row that others have waited for long enough.
+pub(crate) fn overdue(to: &Address<'_>, wait: std::time::Duration) -> Vec<u8> {
+    let message = format!(
+        "the row had no answer after {} s, and results behind it waited",
+        wait.as_secs_f64()
+    );
+    refused(to, "overdue", &message, "local")
+}
+
 fn refused(to: &Address<'_>, code: &str, message: &str, scope: &str) -> Vec<u8> {
     line(&Line {
         id: to.id(),

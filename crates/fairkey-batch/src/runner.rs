@@ -5,6 +5,7 @@ mod book;
 mod config;
 mod delivery;
 mod held_back;
+mod keeping;
 mod names;
 mod pace;
 mod stopped;
@@ -12,7 +13,7 @@ mod task;
 mod window;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,22 +24,24 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use self::begun::Begun;
 use self::book::Book;
 use self::delivery::Delivery;
+use self::keeping::{Known, Note};
 use self::names::Names;
 use self::pace::Pace;
 use self::task::{End, Sending, Tally};
 use crate::bottleneck::Bottlenecks;
-use crate::caller::{Allowance, AttemptCount, Caller};
+use crate::caller::{Allowance, AttemptCount, Caller, Spend};
 use crate::concurrency::Limit;
+use crate::journal::{Journal, record};
 use crate::output::{Output, OutputError, ResultLine};
 use crate::progress::{Notice, Progress, Snapshot};
 use crate::result;
-use crate::row::Row;
+use crate::row::{Request, Row};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::summary::{AttemptsSummary, Rows, Summary};
 
 pub use self::config::RunConfig;
-pub use self::stopped::Stopped;
+pub use self::stopped::{InputChange, Stopped};
 
 /// Sends every row, and writes one result line for each.
 ///
@@ -106,10 +109,52 @@ where
         .await
 }
 
+/// Sends every row that has no result in `journal`, and writes one result line for each row, as
+/// [`run`] does.
+///
+/// A result goes to the journal first, and to the output when the system has it: whenever the
+/// process ends, the journal has all that was done. A row goes by its place and by what it sends;
+/// nothing is sent before the rows that have results were compared with them, as far as those
+/// without fit into memory. What is in the output already, by
+/// [`continue_output`](Journal::continue_output), is not written again.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up what is in flight; what is in the journal stays.
+pub async fn run_with_journal<S, C, O, P>(
+    source: S,
+    caller: Arc<C>,
+    output: O,
+    journal: Journal,
+    config: RunConfig,
+    stop: Stop,
+    progress: P,
+) -> Summary
+where
+    S: Source,
+    C: Caller,
+    O: Output,
+    P: Progress,
+{
+    let mut run = Run::new(source, caller, output, config, progress);
+    match run.delivery.keep(journal) {
+        Ok(()) => run.comparing = run.delivery.known_rows() > 0,
+        Err(error) => run.halt(Stopped::JournalFailed((&error).into())),
+    }
+    run.go(&stop).await
+}
+
 struct Run<S, C, O, P> {
     source: S,
     caller: Arc<C>,
     delivery: Delivery<O>,
+    /// Whether rows are still compared with the journal, and none is sent.
+    comparing: bool,
+    /// Rows that are to be sent after that.
+    deferred: VecDeque<(Begun, Request)>,
+    deferred_bytes: usize,
+    /// Whether nothing is waited for any more.
+    abandoned: bool,
     config: RunConfig,
     progress: P,
     started: Instant,
@@ -148,7 +193,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         Self {
             source,
             caller,
-            delivery: Delivery::new(output, config.ordered),
+            delivery: Delivery::new(output, config.ordered, config.window_bytes),
+            comparing: false,
+            deferred: VecDeque::new(),
+            deferred_bytes: 0,
+            abandoned: false,
             progress,
             started,
             halt: Stop::new(),
@@ -182,6 +231,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             let room = self.has_room();
             let blocked = self.delivery.is_blocked() && self.stopped.is_none();
             let drain_until = self.drain_until;
+            let stirring = self.delivery.is_stirring();
             tokio::select! {
                 biased;
                 () = stop.stopping(), if !self.interrupted => {
@@ -192,14 +242,15 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 () = until(drain_until) => self.abandon().await,
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 _ = tick.tick() => self.look(),
-                ready = self.delivery.ready(), if blocked => {
-                    if let Err(error) = ready {
-                        self.halt(Stopped::OutputFailed(error));
+                result = self.delivery.stirred(blocked), if blocked || stirring => {
+                    if let Err(why) = result {
+                        self.halt(why);
                     }
                 }
+                () = future::ready(()), if room && self.has_deferred() => self.send_deferred(),
                 row = self.source.next(), if room && !blocked => match row {
                     Ok(Some(row)) => self.begin(row),
-                    Ok(None) => self.exhausted = true,
+                    Ok(None) => self.ends(),
                     Err(error) => self.halt(Stopped::InputFailed(error.to_string())),
                 }
             }
@@ -208,40 +259,88 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     }
 
     fn is_over(&self) -> bool {
-        self.tasks.is_empty() && (self.exhausted || self.stopped.is_some())
+        let settled = self.exhausted || self.stopped.is_some();
+        self.tasks.is_empty()
+            && (self.abandoned || settled && self.deferred.is_empty() && self.delivery.is_idle())
     }
 
     /// Returns whether one more row may begin.
     fn has_room(&self) -> bool {
-        self.stopped.is_none()
-            && !self.exhausted
-            && self.tasks.len() < self.limit.now()
-            && self.has_memory()
+        if self.stopped.is_some() && self.deferred.is_empty() {
+            return false;
+        }
+        (self.comparing || self.in_flight() < self.limit.now())
+            && (self.has_deferred()
+                || !self.exhausted && self.stopped.is_none() && self.has_memory())
+    }
+
+    /// Returns how many rows take a place of those that may be in flight: a row is done when its
+    /// result is safe.
+    fn in_flight(&self) -> usize {
+        self.tasks.len() + self.delivery.unconfirmed()
     }
 
     /// Returns whether more may be held.
     fn has_memory(&self) -> bool {
-        let window_rows = self
-            .config
-            .window_rows
-            .max(2 * self.config.concurrency.max());
-        self.delivery.rows() < window_rows
-            && self.delivery.bytes() < self.config.window_bytes
-            && self.request_bytes < self.config.request_bytes
+        let config = &self.config;
+        let (rows, bytes) = if self.delivery.has_journal() {
+            (config.journal_rows, usize::MAX)
+        } else {
+            (config.window_rows, config.window_bytes)
+        };
+        self.delivery.rows() < rows.max(2 * config.concurrency.max())
+            && self.delivery.bytes() < bytes
+            && self.request_bytes < config.request_bytes
+    }
+
+    /// Returns whether there are rows to be sent that were compared before.
+    fn has_deferred(&self) -> bool {
+        !self.comparing && !self.deferred.is_empty()
+    }
+
+    fn send_deferred(&mut self) {
+        if let Some((begun, request)) = self.deferred.pop_front() {
+            self.deferred_bytes -= begun.bytes;
+            self.send(begun, request);
+        }
+    }
+
+    /// The input has ended.
+    fn ends(&mut self) {
+        self.exhausted = true;
+        self.comparing = false;
+        let (rows, known) = (self.rows.read, self.delivery.known_rows());
+        if rows < known {
+            self.halt(Stopped::InputChanged(InputChange::Gone { rows, known }));
+        }
     }
 
     fn begin(&mut self, row: Row) {
-        self.rows.read += 1;
-        self.last_byte = row.end_byte;
-        self.delivery.open();
+        let request = row.request.as_ref().ok();
+        let identity = record::identity(
+            row.custom_id.as_deref(),
+            request.map(|request| (&*request.path, &*request.body)),
+        );
         let begun = Begun {
             index: row.index,
             place: row.place(),
             id: row.id(),
             named: row.custom_id.is_some(),
-            epoch: self.limit.epoch(),
+            identity,
             bytes: row.request.as_ref().map_or(0, |request| request.body.len()),
+            epoch: 0,
+            since: Instant::now(),
+            overdue: false,
+            handle: None,
         };
+        let known = self.delivery.known(row.index, identity, &begun.id);
+        if known == Known::Another {
+            let (place, id) = (begun.place, begun.id);
+            return self.halt(Stopped::InputChanged(InputChange::Row { place, id }));
+        }
+        self.rows.read += 1;
+        self.last_byte = row.end_byte;
+        self.delivery.open();
         if let Some(custom_id) = &row.custom_id
             && let Some(first) = self.names.note(custom_id, &begun.place)
         {
@@ -251,37 +350,79 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 places: (first, begun.place.clone()),
             });
         }
-        match row.request {
-            Ok(request) => {
-                let sending = Sending {
-                    caller: Arc::clone(&self.caller),
-                    index: begun.index,
-                    request,
-                    allowance: Allowance {
-                        attempts: self.config.attempts.max(1),
-                        failovers: self.config.failovers.max(1),
-                    },
-                    book: Arc::clone(&self.book),
-                    halt: self.halt.clone(),
-                };
-                self.request_bytes += begun.bytes;
-                let task = self.tasks.spawn(sending.send());
-                self.begun.insert(task.id(), begun);
-                self.peak = self.peak.max(self.tasks.len());
-            }
-            Err(bad) => {
+        if let Known::Result {
+            offset,
+            answered,
+            written,
+        } = known
+        {
+            self.rows.kept += 1;
+            if answered {
+                self.rows.answered += 1;
+            } else {
                 self.rows.failed += 1;
-                self.book.failed();
-                let message = match bad.column {
-                    Some(column) => format!("column {column}: {}", bad.message),
-                    None => bad.message.clone(),
-                };
-                self.tell_failed(&begun, message);
-                let bytes = result::bad_line(&begun.address(), &bad);
-                self.delivery
-                    .done(ResultLine::new(begun.index, false, bytes));
+            }
+            self.delivery
+                .was_done(begun.index, offset, answered, written);
+        } else {
+            match row.request {
+                Ok(request) if self.comparing => {
+                    self.deferred_bytes += begun.bytes;
+                    self.deferred.push_back((begun, request));
+                }
+                Ok(request) => self.send(begun, request),
+                Err(bad) => {
+                    self.rows.failed += 1;
+                    self.book.failed();
+                    let message = match bad.column {
+                        Some(column) => format!("column {column}: {}", bad.message),
+                        None => bad.message.clone(),
+                    };
+                    self.tell_failed(&begun, message);
+                    let bytes = result::bad_line(&begun.address(), &bad);
+                    self.done(&begun, false, bytes, Spend::default());
+                }
             }
         }
+        if self.comparing {
+            let compared = row.index + 1 >= self.delivery.known_rows();
+            let full = self.deferred.len() >= DEFERRED.0 || self.deferred_bytes >= DEFERRED.1;
+            self.comparing = !compared && !full;
+        }
+    }
+
+    fn send(&mut self, mut begun: Begun, request: Request) {
+        self.request_bytes += begun.bytes;
+        begun.epoch = self.limit.epoch();
+        begun.since = Instant::now();
+        let sending = Sending {
+            caller: Arc::clone(&self.caller),
+            index: begun.index,
+            request,
+            allowance: Allowance {
+                attempts: self.config.attempts.max(1),
+                failovers: self.config.failovers.max(1),
+            },
+            book: Arc::clone(&self.book),
+            halt: self.halt.clone(),
+        };
+        let task = self.tasks.spawn(sending.send());
+        let id = task.id();
+        begun.handle = Some(task);
+        self.begun.insert(id, begun);
+        self.peak = self.peak.max(self.tasks.len());
+    }
+
+    /// A row has a result.
+    fn done(&mut self, begun: &Begun, answered: bool, bytes: Vec<u8>, spend: Spend) {
+        let note = Note {
+            identity: begun.identity,
+            micro_usd: spend.micro_usd(),
+            tokens: spend.cost.tokens,
+            unsent: begun.handle.is_none(),
+        };
+        let line = ResultLine::new(begun.index, answered, bytes);
+        self.delivery.done(line, note);
     }
 
     /// A row is done, or given up.
@@ -295,11 +436,13 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             return;
         };
         self.request_bytes -= begun.bytes;
+        let mut spend = Spend::default();
         let (answered, bytes) = match end {
             Some(End::Answered { reply, tally }) => {
                 self.rows.answered += 1;
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
+                spend = tally.spend;
                 let bytes = result::answered(&begun.address(), &reply, &tally.took());
                 (true, bytes)
             }
@@ -309,6 +452,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 self.attempts.add(tally.attempts);
                 self.row_ended(begun.epoch, tally);
                 self.tell_failed(&begun, failure.message.clone());
+                spend = tally.spend;
                 let bytes = result::failed(&begun.address(), &failure, &tally.took());
                 (false, bytes)
             }
@@ -323,6 +467,14 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 });
                 return self.given_up(begun.index);
             }
+            Some(End::Abandoned) if begun.overdue => {
+                self.rows.failed += 1;
+                self.book.failed();
+                let wait = self.config.row_wait.unwrap_or_default();
+                let bytes = result::overdue(&begun.address(), wait);
+                self.tell_failed(&begun, "the others have waited long enough".to_owned());
+                (false, bytes)
+            }
             Some(End::Abandoned) => return self.given_up(begun.index),
             None => {
                 self.rows.failed += 1;
@@ -332,8 +484,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 (false, bytes)
             }
         };
-        self.delivery
-            .done(ResultLine::new(begun.index, answered, bytes));
+        self.done(&begun, answered, bytes, spend);
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
     }
@@ -388,17 +539,16 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             Stopped::InputFailed(_) => None,
             // What is under way is paid for: nothing of it is given up.
             Stopped::OutOfMoney(_) => {
-                self.halt.stop();
+                self.stop_sending();
                 None
             }
-            // A broken output is none to go on: what comes now could not be kept.
-            Stopped::OutputFailed(_) => Some(now),
-            Stopped::Interrupted | Stopped::KeysOut { .. } | Stopped::NothingAnswered { .. } => {
-                Some(now + self.config.drain)
-            }
+            // A broken output is none to go on: what comes now could not be kept, unless there is
+            // a journal.
+            Stopped::OutputFailed(_) if !self.delivery.has_journal() => Some(now),
+            _ => Some(now + self.config.drain),
         };
         if let Some(until) = until {
-            self.halt.stop();
+            self.stop_sending();
             self.drain_until = Some(self.drain_until.map_or(until, |sooner| sooner.min(until)));
         }
         if self.stopped.is_none() {
@@ -407,11 +557,34 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         }
     }
 
+    /// Has rows that wait hear that they need not, and gives up those that were not sent.
+    fn stop_sending(&mut self) {
+        self.halt.stop();
+        while let Some((begun, _)) = self.deferred.pop_front() {
+            self.given_up(begun.index);
+        }
+    }
+
     /// Gives up what is in flight. What has ended by now counts.
     async fn abandon(&mut self) {
         self.tasks.abort_all();
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.ended(ended);
+        }
+        self.abandoned = true;
+    }
+
+    /// Gives up the row that others wait for, if they have done so for long enough.
+    fn stop_waiting(&mut self, now: Instant) {
+        let (Some(wait), Some(index)) = (self.config.row_wait, self.delivery.awaited()) else {
+            return;
+        };
+        let awaited = |begun: &&mut Begun| begun.index == index && now - begun.since >= wait;
+        if let Some(begun) = self.begun.values_mut().find(awaited) {
+            begun.overdue = true;
+            if let Some(handle) = &begun.handle {
+                handle.abort();
+            }
         }
     }
 
@@ -424,6 +597,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
+        self.stop_waiting(now);
         let idle = self.caller.in_flight() == Some(0);
         if self.stopped.is_none() {
             if let Some(why) = self.book.out_of_patience(self.config.patience, idle) {
@@ -442,7 +616,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
 
     fn snapshot(&mut self, now: Instant) -> Snapshot {
         let done = self.rows.answered + self.rows.failed;
-        let rate = self.pace.rate(now, done);
+        let rate = self.pace.rate(now, done - self.rows.kept);
         let (refused, spend) = self.book.refused_and_spent();
         self.book
             .level(self.tasks.len() as u64, self.limit.now() as u64);
@@ -476,6 +650,10 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     }
 
     async fn finish(mut self) -> Summary {
+        // Where they could not be kept, there was time enough before.
+        let _ = timeout(LAST.min(self.config.drain), self.delivery.kept()).await;
+        let unkept = self.delivery.unconfirmed() as u64;
+        self.delivery.give_up_keeping();
         let finished = timeout(self.config.drain, self.delivery.finish()).await;
         let error = match finished {
             Ok(result) => result.err(),
@@ -484,6 +662,10 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         if let Some(error) = error {
             self.halt(Stopped::OutputFailed(error));
         }
+        let has_journal = self.delivery.has_journal();
+        if let Some(error) = self.delivery.close_journal().await {
+            self.halt(Stopped::JournalFailed(error));
+        }
         self.book
             .take_notices(|notice| self.progress.notice(&notice));
         let now = Instant::now();
@@ -491,6 +673,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         self.progress.snapshot(&snapshot);
         let mut rows = self.rows;
         self.delivery.close(&mut rows);
+        rows.unkept = if has_journal {
+            unkept.min(rows.unwritten)
+        } else {
+            rows.unwritten
+        };
         rows.repeated_names = self.names.repeated();
         let accounted = rows.written + rows.unwritten + rows.left;
         rows.lost = rows.read.saturating_sub(accounted);
@@ -511,6 +698,12 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         }
     }
 }
+
+/// The most rows, and the most bytes of their bodies, that wait for the comparison with a journal.
+const DEFERRED: (usize, usize) = (65_536, 64 << 20);
+
+/// How long a journal may take for the last results, when all else is over.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Waits for a time, if there is one.
 async fn until(time: Option<Instant>) {

@@ -50,7 +50,7 @@ impl Summary {
     pub fn rate(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
         if seconds > 0.0 {
-            self.rows.written as f64 / seconds
+            self.rows.written.saturating_sub(self.rows.kept) as f64 / seconds
         } else {
             0.0
         }
@@ -95,12 +95,17 @@ pub struct Rows {
     pub answered: u64,
     /// Rows with an error among the results, lines that are no request included.
     pub failed: u64,
+    /// Rows that an earlier run has answered, or failed, and that were not sent again. They are
+    /// among `answered` and `failed`.
+    pub kept: u64,
     /// Result lines that were written: `answered` and `failed` together.
     pub written: u64,
     /// Rows that were done, but whose result line could not be written.
     pub unwritten: u64,
-    /// Those of the unwritten that were answered: paid for, and lost.
+    /// Those of the unwritten that were answered.
     pub unwritten_answers: u64,
+    /// Those of the unwritten that no journal has: lost, and paid for where they were answered.
+    pub unkept: u64,
     /// Rows without a result because the run ended early.
     pub left: u64,
     /// Rows whose `custom_id` an earlier row has, as far as that was looked at: names that come

@@ -1,5 +1,8 @@
 //! A row on its way: [`Begun`].
 
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
 use crate::result::Address;
 use crate::row::Place;
 
@@ -9,9 +12,15 @@ pub(super) struct Begun {
     pub(super) place: Place,
     pub(super) id: String,
     pub(super) named: bool,
+    pub(super) identity: u64,
     pub(super) epoch: u64,
     /// Of its request.
     pub(super) bytes: usize,
+    /// When it was sent first.
+    pub(super) since: Instant,
+    /// Whether others have waited for it for too long.
+    pub(super) overdue: bool,
+    pub(super) handle: Option<AbortHandle>,
 }
 
 impl Begun {

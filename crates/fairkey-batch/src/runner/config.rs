@@ -14,14 +14,21 @@ pub struct RunConfig {
     pub ordered: bool,
     /// How many rows may be begun and not written: those in flight, and those that are done and
     /// wait for a row before them. When there are so many, none is begun. At least twice the
-    /// concurrency. Default 4,096.
+    /// concurrency. Default 4,096; a run with a journal goes by `journal_rows` instead.
     pub window_rows: usize,
-    /// How many bytes of results may wait for a row before them. When there are so many, none is
-    /// begun. Default 64 MiB.
+    /// How many bytes of results may wait in memory for a row before them. When there are so many,
+    /// none is begun, or, in a run with a journal, those that come now wait there, and are read
+    /// when it is their turn. Default 64 MiB.
     pub window_bytes: usize,
     /// How many bytes of requests may be in flight. When there are so many, no row is begun.
     /// Default 256 MiB.
     pub request_bytes: usize,
+    /// How many rows of a run with a journal may be begun and not written; each takes eight bytes
+    /// of memory. Default 4,194,304.
+    pub journal_rows: usize,
+    /// How long a row may keep results behind it waiting, from when it is sent first. Then it is
+    /// given up, and fails. Default: as long as it takes.
+    pub row_wait: Option<Duration>,
     /// How long rows in flight may go on when the run shall end. Default 10 s.
     pub drain: Duration,
     /// The most attempts of one row, over all calls that are made for it, those aside that count
@@ -49,6 +56,8 @@ impl Default for RunConfig {
             window_rows: 4_096,
             window_bytes: 64 << 20,
             request_bytes: 256 << 20,
+            journal_rows: 4 << 20,
+            row_wait: None,
             drain: Duration::from_secs(10),
             attempts: 8,
             failovers: 16,

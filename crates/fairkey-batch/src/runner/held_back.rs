@@ -34,7 +34,8 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let one = if self.exhausted {
             // What comes last needs less than there is.
             return Vec::new();
-        } else if self.delivery.is_blocked() {
+        } else if self.delivery.is_blocked() || self.delivery.unconfirmed() > self.limit.now() / 2 {
+            // A journal is as slow as its disk.
             Bottleneck::Output
         } else if !self.has_memory() {
             Bottleneck::Memory

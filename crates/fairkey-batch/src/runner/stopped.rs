@@ -8,6 +8,7 @@ use fairkey_core::Scope;
 use crate::caller::{KeyOut, Refusal};
 use crate::money::OutOfMoney;
 use crate::output::OutputError;
+use crate::row::Place;
 
 /// Why a run ended before its input did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +34,48 @@ pub enum Stopped {
     OutOfMoney(OutOfMoney),
     /// Results could not be written.
     OutputFailed(OutputError),
+    /// The journal could not be written, or not be read back.
+    JournalFailed(OutputError),
+    /// The input is not the one that the journal was begun with.
+    InputChanged(InputChange),
     /// The input could not be read to its end: why.
     InputFailed(String),
+}
+
+/// How an input differs from what its journal knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputChange {
+    /// A row has a result, but is not the one that it was.
+    Row {
+        /// Where it stands.
+        place: Place,
+        /// Its name.
+        id: String,
+    },
+    /// Rows with results are gone from the end.
+    Gone {
+        /// Rows there are.
+        rows: u64,
+        /// Rows there were, at least.
+        known: u64,
+    },
+}
+
+impl fmt::Display for InputChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row { place, id } => write!(
+                f,
+                "the input was changed: {place} ({id:?}) has a result, and is not the row \
+                 that was sent for it"
+            ),
+            Self::Gone { rows, known } => write!(
+                f,
+                "the input was changed: it has {rows} rows now, and results for {known}"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Stopped {
@@ -69,6 +110,10 @@ impl fmt::Display for Stopped {
             }
             Self::OutOfMoney(why) => why.fmt(f),
             Self::OutputFailed(error) => error.fmt(f),
+            Self::JournalFailed(error) => {
+                write!(f, "the journal cannot be kept: {}", error.message())
+            }
+            Self::InputChanged(change) => change.fmt(f),
             Self::InputFailed(why) => write!(f, "the input cannot be read any further: {why}"),
         }
     }

@@ -10,6 +10,8 @@ use crate::summary::Rows;
 pub(super) struct Written {
     answered: u64,
     failed: u64,
+    /// Those that an earlier run has written.
+    before: (u64, u64),
     /// Whether each result has an answer, of those that are not written for sure. As many as the
     /// output holds.
     pending: VecDeque<bool>,
@@ -21,7 +23,16 @@ impl Written {
         self.pending.push_back(answered);
     }
 
-    /// So many results are written in all.
+    /// The output had a result already.
+    pub(super) fn was_written(&mut self, answered: bool) {
+        if answered {
+            self.before.0 += 1;
+        } else {
+            self.before.1 += 1;
+        }
+    }
+
+    /// So many results are written by this run.
     pub(super) fn confirm(&mut self, written: u64) {
         while self.answered + self.failed < written
             && let Some(answered) = self.pending.pop_front()
@@ -37,8 +48,9 @@ impl Written {
 
     /// Puts every row into one place, once nothing more is written.
     pub(super) fn close(&self, rows: &mut Rows) {
-        rows.answered = self.answered;
-        rows.failed = self.failed;
+        rows.answered = self.answered + self.before.0;
+        rows.failed = self.failed + self.before.1;
+        rows.written = rows.answered + rows.failed;
         rows.unwritten = self.pending.len() as u64;
         rows.unwritten_answers = self.pending.iter().filter(|answered| **answered).count() as u64;
     }

@@ -79,7 +79,7 @@ fn words_that_this_version_does_not_know_are_told_at_the_end() {
         .run(args)
         .ends_with(1)
         .says("error_type \"lunar_eclipse\" 8; a newer fairkey may know them");
-    let said = stage.run(args.into_iter().chain(["--json"]));
+    let said = stage.run(args.into_iter().chain(["--json", "--retry-failed"]));
     let summary: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(summary["unknown_words"][0]["word"], "lunar_eclipse");
 }
