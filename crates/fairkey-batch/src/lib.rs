@@ -33,7 +33,7 @@ pub use journal::{
     Continued, Journal, JournalConfig, JournalError, JournalFile, Known, Parameters, SyncPolicy,
 };
 pub use money::{Appraiser, Metered, OutOfMoney, Purse, PurseUse, Reservation};
-pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, WriterThread};
+pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, SplitOutput, WriterThread};
 pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{
     Endpoint, Format, Input, InputReader, ReadConfig, ReaderThread, RowReader, Template,

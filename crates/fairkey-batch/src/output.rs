@@ -1,5 +1,6 @@
 //! Where result lines go: the trait [`Output`], and the [`WriterThread`] behind files and pipes.
 
+mod split;
 mod thread;
 
 use std::error::Error;
@@ -8,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::split::SplitOutput;
 pub use self::thread::{Sink, WriterThread};
 
 /// The result of one row, as a line of OpenAI's batch results: what every output gets, whatever it

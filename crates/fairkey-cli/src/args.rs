@@ -1,6 +1,7 @@
 //! The command line.
 
 mod catalog;
+mod keep;
 mod keys;
 mod run;
 
@@ -14,6 +15,7 @@ use fairkey_gateway::ListenAddr;
 use fairkey_mock::Timestamp;
 
 pub(crate) use self::catalog::{CatalogArgs, ModelsArgs, ModelsCommand, RouteArgs, ShowArgs};
+pub(crate) use self::keep::KeepArgs;
 pub(crate) use self::keys::{
     AdminArgs, ChangeArgs, CreateArgs, KeysArgs, KeysCommand, ListArgs, RotateArgs,
 };

@@ -225,12 +225,17 @@ impl Upstream {
     }
 
     /// Returns what the client talks to, and with how many keys, in words.
-    pub(crate) fn describe(&self) -> String {
-        let to = match (&self.mock, &self.base_url) {
+    /// Returns the upstream's own name.
+    pub(crate) fn name(&self) -> &str {
+        match (&self.mock, &self.base_url) {
             (Some(_), _) => "the embedded mock OpenRouter",
             (None, Some(url)) => url,
             (None, None) => "OpenRouter",
-        };
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let to = self.name();
         let keys = table::count(self.keys as u64, "key");
         format!(
             "{to}, {keys} in {}",

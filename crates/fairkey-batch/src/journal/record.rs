@@ -206,5 +206,5 @@ mod tests {
         assert_eq!(identity, IDENTITY);
     }
 
-    const IDENTITY: u64 = 0;
+    const IDENTITY: u64 = 10_985_878_371_381_603_922;
 }

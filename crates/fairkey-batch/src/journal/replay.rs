@@ -30,6 +30,7 @@ pub(crate) struct Replay<R> {
 pub(crate) struct Record<'a> {
     pub(crate) offset: u64,
     pub(crate) head: Head,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look into it"))]
     pub(crate) payload: &'a [u8],
 }
 
@@ -110,5 +111,106 @@ impl<R: Read> Replay<R> {
             }
         }
         Ok(self.buffer.len() - self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::journal::record::{RESULT, check};
+
+    /// A record, its head and its bytes.
+    type Written = (Head, Vec<u8>);
+
+    fn record(index: u64, payload: &str) -> Written {
+        let head = Head {
+            kind: RESULT,
+            flags: (index % 2) as u16,
+            len: payload.len() as u32,
+            index,
+            identity: index.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            micro_usd: index,
+            tokens: 3,
+            check: check(payload.as_bytes()),
+        };
+        let mut bytes = head.encode().to_vec();
+        bytes.extend_from_slice(payload.as_bytes());
+        (head, bytes)
+    }
+
+    fn records() -> impl Strategy<Value = Vec<Written>> {
+        let payload = prop_oneof![".{0,40}", Just("x".repeat(600))];
+        let record = (0_u64..1 << 40, payload).prop_map(|(index, text)| record(index, &text));
+        proptest::collection::vec(record, 0..20)
+    }
+
+    fn replayed(bytes: &[u8]) -> (Vec<Written>, u64, u64) {
+        let mut replay = Replay::new(bytes, 7);
+        let mut all = Vec::new();
+        while let Some(record) = replay.next_record().unwrap() {
+            let from = record.offset as usize - 7;
+            let whole = HEAD_BYTES + record.payload.len();
+            assert_eq!(record.payload, &bytes[from + HEAD_BYTES..from + whole]);
+            all.push((record.head, bytes[from..from + whole].to_vec()));
+        }
+        let (end, damaged) = replay.end();
+        (all, end - 7, damaged)
+    }
+
+    proptest! {
+        #[test]
+        fn any_prefix_is_read_up_to_its_last_whole_record(records in records(), cut in 0.0_f64..=1.0) {
+            let bytes: Vec<u8> = records.iter().flat_map(|record| record.1.clone()).collect();
+            let cut = (bytes.len() as f64 * cut) as usize;
+            let mut whole = 0;
+            let kept = records.iter().take_while(|record| {
+                whole += record.1.len();
+                whole <= cut
+            });
+            let kept: Vec<Written> = kept.cloned().collect();
+            let len: usize = kept.iter().map(|record| record.1.len()).sum();
+            let (read, end, damaged) = replayed(&bytes[..cut]);
+            prop_assert_eq!(read, kept);
+            prop_assert_eq!((end, damaged), (len as u64, 0));
+        }
+
+        #[test]
+        fn a_flipped_bit_costs_its_own_record_and_no_other(records in records(), at in any::<usize>()) {
+            let mut bytes: Vec<u8> = records.iter().flat_map(|record| record.1.clone()).collect();
+            prop_assume!(!bytes.is_empty());
+            let at = at % (bytes.len() * 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+            let mut from = 0;
+            let mut others = records.clone();
+            others.retain(|record| {
+                let hit = (from..from + record.1.len()).contains(&(at / 8));
+                from += record.1.len();
+                !hit
+            });
+            prop_assert_eq!(replayed(&bytes).0, others);
+        }
+
+        #[test]
+        fn whatever_happens_no_record_is_invented(
+            records in records(),
+            edits in proptest::collection::vec((any::<u32>(), any::<u8>(), 0_u8..4), 0..12),
+        ) {
+            let mut bytes: Vec<u8> = records.iter().flat_map(|record| record.1.clone()).collect();
+            for (at, byte, kind) in edits {
+                let at = at as usize % (bytes.len() + 1);
+                match kind {
+                    0 => bytes.insert(at, byte),
+                    1 => bytes.truncate(at.max(1)),
+                    2 => drop(bytes.drain(at..(at + byte as usize).min(bytes.len()))),
+                    _ if at < bytes.len() => bytes[at] = byte,
+                    _ => bytes.push(byte),
+                }
+            }
+            for record in replayed(&bytes).0 {
+                prop_assert!(records.contains(&record));
+            }
+        }
     }
 }

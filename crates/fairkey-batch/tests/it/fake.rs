@@ -24,6 +24,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Answer,
+    /// Some twenty thousand bytes.
+    Long,
     Fail,
     /// Nothing is wrong with the row, but there is no key.
     Wait(Option<Duration>, Vec<KeyOut>),
@@ -145,11 +147,14 @@ impl Caller for Fake {
         };
         let provider = || attempt(Some((Scope::Provider, FaultKind::Failed, "provider_error")));
         match step.ends {
-            End::Answer => Ok(Reply {
+            End::Answer | End::Long => Ok(Reply {
                 waited: Duration::ZERO,
                 status: 200,
                 request_id: Some(format!("gen-{index}")),
-                body: Bytes::from(format!("{{\"n\":{index}}}")),
+                body: match step.ends {
+                    End::Long => Bytes::from(format!("\"{}\"", "long".repeat(5_000))),
+                    _ => Bytes::from(format!("{{\"n\":{index}}}")),
+                },
                 key: "a".into(),
                 cost: Some(Cost {
                     requests: 1,

@@ -2,6 +2,7 @@
 
 mod client;
 mod fake;
+mod journal;
 mod laws;
 mod reader;
 mod runner;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fairkey_batch::{Concurrency, Endpoint, Format, OutputFormat, Template};
 
-use super::UpstreamArgs;
+use super::{KeepArgs, UpstreamArgs};
 use crate::commands::run::input::delimiter;
 use crate::config;
 
@@ -21,10 +21,15 @@ JSON, or {text} for a line of text. Without one, a table has a column prompt, an
 model. A column or field custom_id, or id, names the row in the results.
 
 Output: lines in the shape of OpenAI's batch results, in the order of the input. Without -o they go
-to a new file beside the input: prompts.jsonl gives prompts.results.jsonl, and the next time
-prompts.results-2.jsonl. In other shapes there is less: the text of each answer, one a line with \\n for
-the end of a line and \\N for a row that has failed; or text, error, cost and tokens as flat objects
-of JSON, or as a table.
+to a file beside the input: prompts.jsonl gives prompts.results.jsonl. In other shapes there is
+less: the text of each answer, one a line with \\n for the end of a line and \\N for a row that has
+failed; or text, error, cost and tokens as flat objects of JSON, or as a table.
+
+Journal: OUT.journal beside OUT keeps every answer as soon as it is there, so that a run that ended,
+however it ended, goes on with the same command: only what is missing is sent. Rows that were added
+to the end of the input are sent, too; when nothing is missing, nothing is. --retry-failed sends
+what failed again, --overwrite begins anew. An input or parameters that are not those that the run
+was begun with are an error.
 
 Examples:
     fairkey run examples/prompts.jsonl --mock
@@ -40,17 +45,19 @@ pub(crate) struct RunArgs {
     /// 'data/*.jsonl' are files, too.
     #[arg(value_name = "IN", required = true)]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Where the results go; - is standard output. Default: a new file beside the input, or
-    /// standard output where the input is standard input. Several inputs need it.
+    /// Where the results go; - is standard output. Default: a file beside the input, or standard
+    /// output where the input is standard input. Several inputs need it.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
     /// The shape of results: batch (lines of OpenAI's batch results), text, json (flat objects, one
     /// a line), csv or parquet. Default: by the name of OUT (.txt, .csv, .parquet), else batch.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) output_format: Option<OutputFormat>,
-    /// Replace OUT if it exists.
-    #[arg(long, requires = "output")]
+    /// Begin anew: replace OUT if it exists, and forget its journal.
+    #[arg(long, alias = "fresh")]
     pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     /// How the input is written: auto, jsonl, text, csv, tsv or parquet. auto goes by the name of
     /// the file (.jsonl, .ndjson, .txt, .csv, .tsv, .parquet), and then by the first line.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]

@@ -4,14 +4,15 @@ mod caller;
 mod destination;
 pub(crate) mod input;
 mod report;
+mod resumption;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use fairkey_batch::{
-    ClientCaller, ReaderThread, Rendered, RunConfig, Stop, Stopped, Summary, WriterThread,
-    run as run_rows,
+    ClientCaller, ReaderThread, RunConfig, Stop, Stopped, Summary, run as run_rows,
+    run_with_journal,
 };
 
 use self::caller::Cleaned;
@@ -59,7 +60,9 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     };
     let upstream = Upstream::open(&args.upstream, purpose).await?;
     let name = inputs.name();
-    let reader = inputs.open(read_config(args, &upstream)?)?;
+    let read = read_config(args, &upstream)?;
+    let parameters = resumption::parameters(args, &read, &upstream);
+    let reader = inputs.open(read)?;
     let mut rows = ReaderThread::start_inputs(reader)
         .map_err(|error| format!("no thread can be started: {error}"))?;
     let has_rows = tokio::select! {
@@ -76,7 +79,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         Err(error) => return Err(error.to_string()),
     }
     // The last thing before the first request: whatever else is wrong, no file is made for it.
-    let destination = Destination::open(args, &inputs)?;
+    let destination = Destination::open(args, &inputs, &parameters)?;
     if !args.quiet {
         terminal::say(&format!(
             "sending {name} to {}; results go to {}",
@@ -84,15 +87,18 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
             destination.name()
         ));
     }
+    resumption::explain_start(&destination.begun(), args);
     let name_of_output = destination.name().to_owned();
     let to_stdout = destination.is_stdout();
-    let output = WriterThread::start(destination.into_sink())
+    let paths = destination.paths();
+    let (output, journal) = destination
+        .start()
         .map_err(|error| format!("no thread can be started: {error}"))?;
-    let output = Rendered::new(output, args.output_format(), false);
     let mut config = RunConfig::default();
     config.concurrency = concurrency;
     config.ordered = !args.unordered;
     config.patience = args.patience;
+    config.row_wait = args.keep.row_wait;
     config.attempts = upstream.retry.attempts;
     config.failovers = upstream.retry.failovers;
     let caller = Arc::new(Cleaned(
@@ -101,7 +107,14 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     upstream.warn();
     let watch = upstream.watch();
     let mut reporter = Reporter::new(args.quiet, args.json, upstream.keys);
-    let summary = run_rows(rows, caller, output, config, stop, &mut reporter).await;
+    let has_journal = journal.is_some();
+    let watcher = &mut reporter;
+    let summary = match journal {
+        Some(journal) => {
+            run_with_journal(rows, caller, output, journal, config, stop, watcher).await
+        }
+        None => run_rows(rows, caller, output, config, stop, watcher).await,
+    };
     drop(watch);
     reporter.finish();
     let unknown = upstream.client.stats().unknown;
@@ -134,12 +147,20 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         terminal::error(&format!("the summary cannot be written: {error}"));
     }
     report::explain_end(&summary, &name_of_output);
+    if has_journal {
+        resumption::explain_end(&summary, args);
+        let is_over = summary.stopped.is_none() && summary.rows.unwritten == 0;
+        if is_over && let Err(why) = paths.shrink_journal(!args.unordered) {
+            terminal::warn(&why);
+        }
+    }
     Ok(exit(&summary))
 }
 
 fn exit(summary: &Summary) -> Exit {
     match &summary.stopped {
         Some(Stopped::Interrupted) => Exit::Interrupted,
+        Some(Stopped::InputChanged(_)) => Exit::Usage,
         Some(_) => Exit::Stopped,
         None if summary.rows.failed > 0 || summary.rows.lost > 0 => Exit::Failed,
         None => Exit::Done,

@@ -34,19 +34,20 @@ fn the_example_is_answered_row_by_row_in_order_on_a_bad_day() {
 }
 
 #[test]
-fn the_same_command_works_again_and_keeps_the_first_results() {
+fn the_same_command_again_has_nothing_to_do_and_keeps_the_first_results() {
     let stage = Stage::new();
     stage.prompts("prompts.jsonl", 5);
-    stage
-        .run(["run", "prompts.jsonl", "--mock"])
-        .ends_with(0)
-        .says("prompts.results.jsonl");
+    let run = ["run", "prompts.jsonl", "--mock"];
+    stage.run(run).ends_with(0).says("prompts.results.jsonl");
     let first = stage.read("prompts.results.jsonl");
-    stage
-        .run(["run", "prompts.jsonl", "--mock"])
-        .ends_with(0)
-        .says("prompts.results-2.jsonl");
+    stage.run(run).ends_with(0).says("nothing was left to do");
     assert_eq!(stage.read("prompts.results.jsonl"), first);
+    let anew = stage.run(run.into_iter().chain(["--overwrite"]));
+    anew.ends_with(0).does_not_say("nothing was left");
+    // Without a journal there is nothing to go on with, and nothing is replaced.
+    let second = stage.run(run.into_iter().chain(["--no-journal"]));
+    second.ends_with(0).says("prompts.results-2.jsonl");
+    assert_eq!(results(&stage.read("prompts.results.jsonl")).len(), 5);
     assert_eq!(results(&stage.read("prompts.results-2.jsonl")).len(), 5);
 }
 

@@ -115,7 +115,8 @@ fn a_file_that_may_not_grow_any_more_ends_with_a_whole_line() {
     // Ten kilobytes, and an error instead of a signal beyond them.
     let shell = "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\"";
     let url = mock.url();
-    let program = stage.command(["run", "in.jsonl", "--base-url", &url, "-o", "out.jsonl"]);
+    let args = ["run", "in.jsonl", "--base-url", &url, "-o", "out.jsonl"];
+    let program = stage.command(args.into_iter().chain(["--no-journal"]));
     let mut limited = Command::new("/bin/sh");
     limited
         .args(["-c", shell])

@@ -74,10 +74,11 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
         0 => String::new(),
         n => format!(", {} {what}", thousands(n)),
     };
+    let kept = some(rows.kept, "done before");
     let unwritten = some(rows.unwritten, "done but not written");
     let left = some(rows.left, "left");
     text.push_str(&format!(
-        "\nrows      {} read, {} answered, {} failed{unwritten}{left}, {} lost\n",
+        "\nrows      {} read, {} answered, {} failed{kept}{unwritten}{left}, {} lost\n",
         thousands(rows.read),
         thousands(rows.answered),
         thousands(rows.failed),
@@ -155,9 +156,12 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
     let unwritten = match rows.unwritten {
         0 => String::new(),
         n => format!(
-            ", {} done but not written ({} lost that way)",
+            ", {} done but not written ({})",
             thousands(n),
-            count(rows.unwritten_answers, "answer")
+            match rows.unkept {
+                0 => "the journal has them".to_owned(),
+                lost => format!("{} lost that way", count(lost, "result")),
+            }
         ),
     };
     let done = format!(
@@ -290,6 +294,8 @@ fn to_json(summary: &Summary, unknown: &[UnknownCount], output: &str) -> Value {
             "written": rows.written,
             "unwritten": rows.unwritten,
             "unwritten_answers": rows.unwritten_answers,
+            "unkept": rows.unkept,
+            "kept": rows.kept,
             "left": rows.left,
             "repeated_custom_ids": rows.repeated_names,
             "lost": rows.lost,
@@ -328,6 +334,8 @@ fn stopped(why: &Stopped) -> Value {
         Stopped::NothingAnswered { .. } => ("nothing_answered", None),
         Stopped::OutputFailed(_) => ("output_failed", None),
         Stopped::InputFailed(_) => ("input_failed", None),
+        Stopped::JournalFailed(_) => ("journal_failed", None),
+        Stopped::InputChanged(_) => ("input_changed", None),
         _ => ("stopped", None),
     };
     json!({ "code": code, "message": why.to_string(), "keys": keys })
