@@ -109,9 +109,8 @@ impl Destination {
             for file in answers.iter().chain(&errors) {
                 if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
                     let emptied = file.set_len(0);
-                    emptied.map_err(|error| {
-                        format!("results cannot be written to {name}: {error}")
-                    })?;
+                    emptied
+                        .map_err(|error| format!("results cannot be written to {name}: {error}"))?;
                 }
             }
         }
