@@ -69,10 +69,7 @@ impl Destination {
         };
         for path in [&paths.answers, &paths.errors, &paths.journal] {
             if let Some(path) = path
-                && inputs
-                    .paths()
-                    .iter()
-                    .any(|input| is_same_file(input, path))
+                && inputs.paths().iter().any(|input| is_same_file(input, path))
             {
                 return Err(format!(
                     "{} is the input: name another file for the results",
