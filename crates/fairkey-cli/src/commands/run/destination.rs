@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fairkey_batch::{
-    Continued, Journal, JournalConfig, JournalError, Known, OutputFormat, Parameters, Rendered, Sink,
-    SplitOutput, WriterThread,
+    Continued, Journal, JournalConfig, JournalError, Known, OutputFormat, Parameters, Rendered,
+    Sink, SplitOutput, WriterThread,
 };
 
 use super::input::Inputs;

@@ -18,6 +18,7 @@ pub(super) fn parameters(args: &RunArgs, read: &ReadConfig, upstream: &Upstream)
     if let Some(max_tokens) = read.defaults.max_tokens {
         parameters.set("max-tokens", max_tokens);
     }
+    parameters.set("output-format", args.output_format());
     if let Some(endpoint) = &args.endpoint {
         parameters.set("endpoint", endpoint);
     }
