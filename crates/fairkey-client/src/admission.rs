@@ -19,24 +19,28 @@ mod quickest;
 mod steward;
 mod waiter;
 
+use std::future::poll_fn;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fairkey_core::{
     Ask, Candidate, Class, Cost, KeySet, Observer, Only, Outcome, Pool, Report, Scope, Timestamp,
     Tried, Unavailable,
 };
-use fairkey_strategy::queue::{Baton, Entry, Queue, QueueConfig, Refused, Said, Tenant, Ticket};
+use fairkey_strategy::queue::{Baton, Entry, Queue, QueueConfig, Refused, Said, Ticket};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::held::Held;
+use self::held::Permit;
 pub(crate) use self::outlook::outlook;
 use self::pump::RestOf;
 use self::quickest::Quickest;
 use self::waiter::{News, Waiter};
 use crate::backoff::SHORTEST;
+use crate::job::Job;
 
 /// What calls have in common that are refused together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,19 +55,15 @@ enum Line {
 /// What a call wants, owned, so that it can stand in line.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
+    /// What does not change: its class, its tenant, the only keys and providers it may have.
+    pub(crate) job: Arc<Job>,
     pub(crate) model: Option<Arc<str>>,
-    pub(crate) class: Class,
-    pub(crate) tenant: Option<Tenant>,
     pub(crate) cost: Cost,
-    pub(crate) affinity: Option<u64>,
     pub(crate) deadline: Option<Timestamp>,
-    pub(crate) tried: Tried,
-    /// The only providers that may serve it; empty where any may.
-    pub(crate) providers: Arc<[String]>,
-    /// The only keys that it may have.
-    pub(crate) only: Option<Arc<Only>>,
+    /// What it has tried, where it has.
+    pub(crate) tried: Option<Box<Tried>>,
     /// Where the call has another model to go on with: until when it waits for this one.
-    pub(crate) patience: Option<Instant>,
+    pub(crate) patience: Option<Box<Instant>>,
 }
 
 impl Wish {
@@ -71,24 +71,24 @@ impl Wish {
         Ask {
             model: self.model.as_deref(),
             cost: self.cost,
-            affinity: self.affinity,
+            affinity: self.job.affinity,
             deadline: self.deadline,
-            class: self.class,
-            tried: (!self.tried.is_empty()).then_some(&self.tried),
-            providers: &self.providers,
-            only: self.only.as_deref(),
+            class: self.job.class,
+            tried: self.tried.as_deref(),
+            providers: self.job.providers(),
+            only: self.job.only.as_deref(),
         }
     }
 
     /// Returns the line of a call that is the same, of a class.
     fn line_of(&self, class: Class) -> Line {
-        let providers = Arc::clone(&self.providers);
-        Line::Of(self.model.clone(), class, providers, self.only.clone())
+        let providers = self.job.shared_providers();
+        Line::Of(self.model.clone(), class, providers, self.job.only.clone())
     }
 
     fn line(&self, ticket: Ticket) -> Line {
-        if self.tried.is_empty() {
-            self.line_of(self.class)
+        if self.tried.is_none() {
+            self.line_of(self.job.class)
         } else {
             Line::Own(ticket.number())
         }
@@ -104,8 +104,8 @@ pub(crate) enum Refusal {
     Hopeless { unavailable: Unavailable },
     /// Waiting may bring something, but later than the call would go on to another model.
     PassOver { unavailable: Unavailable },
-    /// Waited as long as allowed. What was last said to the call, if anything.
-    TimedOut { unavailable: Option<Unavailable> },
+    /// Waited as long as allowed. When there may be a key, by what was last said to the call.
+    TimedOut { opens: Option<Timestamp> },
 }
 
 impl Refusal {
@@ -114,7 +114,7 @@ impl Refusal {
         match self {
             Self::Overloaded { refused, now } => Some(*now + refused.wait?),
             Self::Hopeless { unavailable } | Self::PassOver { unavailable } => unavailable.retry_at,
-            Self::TimedOut { unavailable } => unavailable.as_ref()?.retry_at,
+            Self::TimedOut { opens } => *opens,
         }
     }
 }
@@ -146,11 +146,8 @@ impl State {
     /// Returns when there is something to do by the passing of time.
     fn next_errand(&self) -> Option<Timestamp> {
         let rest = self.rest.as_ref().map(|rest| rest.at);
-        let opening = self.queue.next_opening();
-        match (rest, opening) {
-            (Some(rest), Some(opening)) => Some(rest.min(opening)),
-            (rest, opening) => rest.or(opening),
-        }
+        let errands = [rest, self.queue.next_opening(), self.queue.next_limit()];
+        errands.into_iter().flatten().min()
     }
 }
 
@@ -182,13 +179,20 @@ impl Admission {
 
     /// Gets a key at once or not at all, and never past somebody who waits for the same model.
     pub(crate) fn try_acquire(self: &Arc<Self>, wish: &Wish) -> Result<Held, Option<Unavailable>> {
-        let permit = {
-            let mut state = self.state();
-            if state.queue.is_holding() || state.waits_for(wish) {
-                return Err(None);
-            }
-            self.take_permit(&mut state, wish).ok_or(None)?
-        };
+        let permit = self
+            .permit_past_nobody(&mut self.state(), wish)
+            .ok_or(None)?;
+        self.select(wish, permit)
+    }
+
+    fn permit_past_nobody(self: &Arc<Self>, state: &mut State, wish: &Wish) -> Option<Permit> {
+        if state.queue.is_holding() || state.waits_for(wish) {
+            return None;
+        }
+        self.take_permit(state, wish)
+    }
+
+    fn select(self: &Arc<Self>, wish: &Wish, permit: Permit) -> Result<Held, Option<Unavailable>> {
         match self.pool.select(&wish.ask()) {
             Ok(lease) => Ok(Held::new(lease, permit)),
             Err(unavailable) => {
@@ -198,6 +202,46 @@ impl Admission {
                 Err(Some(unavailable))
             }
         }
+    }
+
+    /// The first look of a call, which waits for nothing. It is given its `ticket`, where it has
+    /// none.
+    pub(crate) fn look_first(
+        self: &Arc<Self>,
+        wish: &Wish,
+        limit: Instant,
+        ticket: &mut Option<Ticket>,
+    ) -> Option<Held> {
+        let permit = {
+            let now_and_until = ticket.is_none().then(|| self.now_and_until(limit));
+            let mut state = self.state();
+            if let Some((now, until)) = now_and_until {
+                *ticket = Some(state.queue.ticket(now, until));
+            }
+            self.permit_past_nobody(&mut state, wish)?
+        };
+        self.select(wish, permit).ok()
+    }
+
+    /// Takes a call's place in the queue, to wait until `limit` at most.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        wish: Wish,
+        limit: Instant,
+        ticket: Option<Ticket>,
+    ) -> Result<Place, Refusal> {
+        let (now, until) = self.now_and_until(limit);
+        let ticket = ticket.unwrap_or_else(|| self.state().queue.ticket(now, until));
+        let place = match Place::enter(self, wish, ticket, until) {
+            Ok(place) => place,
+            Err(refused) => return Err(Refusal::Overloaded { refused, now }),
+        };
+        self.pump_for_newcomer(ticket);
+        if until.is_some_and(|until| until <= now) {
+            // Its time was over when it came, and it was asked about once.
+            self.let_go();
+        }
+        Ok(place)
     }
 
     /// Gets a key, waiting for it until `limit`.
@@ -214,38 +258,12 @@ impl Admission {
         limit: Instant,
         ticket: &mut Option<Ticket>,
     ) -> Result<Held, Refusal> {
-        let (now, until) = (self.pool.now(), self.timestamp_of(limit));
-        let ticket = *ticket.get_or_insert_with(|| self.state().queue.ticket(now, until));
-        // The first look of the usual call, which waits for nothing.
-        if let Ok(held) = self.try_acquire(&wish) {
+        if let Some(held) = self.look_first(&wish, limit, ticket) {
             return Ok(held);
         }
-        let place = match Place::enter(self, wish, ticket, until) {
-            Ok(place) => place,
-            Err(refused) => return Err(Refusal::Overloaded { refused, now }),
-        };
-        self.pump_for_newcomer(ticket);
-        let mut last = None;
-        loop {
-            let Ok(said) = tokio::time::timeout_at(limit, place.waiter.event()).await else {
-                return Err(Refusal::TimedOut { unavailable: last });
-            };
-            match said {
-                Said::Given(held) => return Ok(held),
-                Said::Told(News::Panicked(panic)) => resume_unwind(panic),
-                // No answer would come in time. Others can use what it would have got.
-                Said::Told(News::TooLate) => return Err(Refusal::TimedOut { unavailable: last }),
-                Said::Told(News::Unattended) => self.attend(),
-                Said::Told(News::Refused(unavailable)) => {
-                    last = Some(unavailable);
-                    // Under these news there may have been the others, which do not replace them.
-                    self.attend();
-                    if let Some(refusal) = self.give_up(&place.waiter, &unavailable, limit) {
-                        return Err(refusal);
-                    }
-                }
-            }
-        }
+        let place = self.enter(wish, limit, *ticket)?;
+        let held = poll_fn(|cx| place.poll(cx, || limit)).await?;
+        Ok(*held)
     }
 
     /// Returns why a call that was refused need not wait any longer, where it need not.
@@ -255,8 +273,8 @@ impl Admission {
         unavailable: &Unavailable,
         limit: Instant,
     ) -> Option<Refusal> {
-        let (unavailable, patience) = (*unavailable, waiter.wish.patience);
-        if patience.is_some_and(|until| self.is_too_long(&unavailable, until)) {
+        let (unavailable, patience) = (*unavailable, waiter.wish.patience.as_deref());
+        if patience.is_some_and(|until| self.is_too_long(&unavailable, *until)) {
             return Some(Refusal::PassOver { unavailable });
         }
         let opens = self.instant_of(unavailable.retry_at);
@@ -270,7 +288,7 @@ impl Admission {
             return Some(Refusal::Hopeless { unavailable });
         }
         if let Some(at) = outlook.soonest {
-            self.state().queue.remind(&waiter.line, at);
+            self.state().queue.remind(&waiter.line(), at);
             self.attend();
         }
         None
@@ -299,11 +317,13 @@ impl Admission {
         Instant::now().checked_add(wait)
     }
 
-    /// Converts a time of the runtime's to one of the pool's clock; `None` for what is years away.
-    fn timestamp_of(&self, at: Instant) -> Option<Timestamp> {
+    /// Returns the time, and a time of the runtime's on the pool's clock; `None` for what is years
+    /// away.
+    fn now_and_until(&self, at: Instant) -> (Timestamp, Option<Timestamp>) {
         const FAR: Duration = Duration::from_secs(86_400 * 365);
         let left = at.saturating_duration_since(Instant::now());
-        (left < FAR).then(|| self.pool.now() + left)
+        let now = self.pool.now();
+        (now, (left < FAR).then(|| now + left))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -324,11 +344,7 @@ impl State {
 const CLASSES: [Class; 3] = [Class::Interactive, Class::Normal, Class::Batch];
 
 /// One call's place in the queue; left on drop.
-struct Place {
-    admission: Arc<Admission>,
-    ticket: Ticket,
-    waiter: Arc<Waiter>,
-}
+pub(crate) struct Place(Arc<Waiter>);
 
 impl Place {
     fn enter(
@@ -340,30 +356,66 @@ impl Place {
         let now = admission.pool.now();
         let entry = Entry {
             line: wish.line(ticket),
-            class: wish.class,
-            tenant: wish.tenant.clone(),
+            class: wish.job.class,
+            tenant: wish.job.tenant.clone(),
             cost: wish.cost,
             limit,
         };
-        let waiter = Arc::new(Waiter::new(entry.line.clone(), wish));
+        let waiter = Arc::new(Waiter::new(admission, ticket, wish));
         let mut state = admission.state();
         (state.queue).push(entry, ticket, Arc::clone(&waiter), now)?;
-        Ok(Self {
-            admission: Arc::clone(admission),
-            ticket,
-            waiter,
-        })
+        Ok(Self(waiter))
+    }
+
+    /// Returns where it stands, for when the call comes again.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.0.ticket
+    }
+
+    /// Returns the key that the call was given, or why it gets none: not before `limit`, unless
+    /// there is no hope.
+    ///
+    /// Who keeps the queue's time sees to the limit: a timer for each call that waits would take
+    /// more memory than the call.
+    pub(crate) fn poll(
+        &self,
+        cx: &Context<'_>,
+        limit: impl Fn() -> Instant,
+    ) -> Poll<Result<Box<Held>, Refusal>> {
+        let (waiter, admission) = (&*self.0, &self.0.admission);
+        loop {
+            match ready!(waiter.poll(cx)) {
+                Said::Given(held) => return Poll::Ready(Ok(held)),
+                Said::Told(News::Panicked(panic)) => resume_unwind(panic),
+                // No answer would come in time, or time is over.
+                Said::Told(News::TooLate) => {
+                    return Poll::Ready(Err(Refusal::TimedOut {
+                        opens: waiter.opens(),
+                    }));
+                }
+                Said::Told(News::Unattended) => admission.attend(),
+                Said::Told(News::Refused(unavailable)) => {
+                    waiter.note_told(unavailable.retry_at);
+                    // Under these news there may have been the others, which do not replace them.
+                    admission.attend();
+                    if let Some(refusal) = admission.give_up(waiter, &unavailable, limit()) {
+                        return Poll::Ready(Err(refusal));
+                    }
+                }
+            }
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let removed = self.admission.state().queue.remove(self.ticket).is_some();
+        let (waiter, admission) = (&*self.0, &self.0.admission);
+        let removed = admission.state().queue.remove(waiter.ticket).is_some();
         // A lease that came between the last look and now is returned here, which pumps.
-        drop(self.waiter.close());
+        drop(waiter.close());
         if removed {
             // Whoever stood behind may be content with what this call was not.
-            self.admission.pump();
+            admission.pump();
         }
     }
 }
@@ -398,8 +450,13 @@ impl Observer for Waker {
 
 /// Returns when `wait` from now is over; what no clock reaches becomes far enough.
 pub(crate) fn after(wait: Duration) -> Instant {
+    after_from(Instant::now(), wait)
+}
+
+/// Does the same for a wait that began then.
+pub(crate) fn after_from(began: Instant, wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-    Instant::now() + wait.min(FAR)
+    began + wait.min(FAR)
 }
 
 #[cfg(test)]

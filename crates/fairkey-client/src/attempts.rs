@@ -12,59 +12,22 @@ use bytes::Bytes;
 use fairkey_core::{FaultKind, KeyId, Scope, Timestamp};
 use fairkey_openrouter::splice::SpliceError;
 use fairkey_openrouter::{Cause, Fault, RetryHint};
-use fairkey_transport::{Deadlines, StreamedBody};
-use http::{HeaderMap, Method, Request, Uri};
+use fairkey_transport::Deadlines;
+use http::Request;
 use tokio::time::timeout_at;
 
+use self::hedged::Seat;
 use crate::admission::Held;
 use crate::answer::{Attempt, AttemptFault, Bill};
 use crate::authorization::authorize;
-use crate::call::CallOptions;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
-use crate::estimate::Content;
 use crate::exchange::{Asked, Exchange, Failure};
+use crate::job::{Job, Payload};
 use crate::ledger::Ledger;
-use crate::models::Models;
 use crate::verdict::{Case, GiveUp, Verdict, verdict};
 
 pub(crate) use self::accept::{Accepted, Failed, Mode};
-
-/// What is sent, again and again if need be: the same bytes each time.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) mode: Mode,
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Payload,
-    pub(crate) options: CallOptions,
-}
-
-/// The body of a call.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// Whole bytes, the same for each attempt.
-    Whole(Bytes),
-    /// A body that comes while it is sent, once.
-    Streamed(StreamedBody),
-}
-
-impl Payload {
-    /// Returns what can be looked at before it is sent.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        static NONE: Bytes = Bytes::new();
-        match self {
-            Self::Whole(bytes) => bytes,
-            Self::Streamed(_) => &NONE,
-        }
-    }
-
-    /// Returns whether it is gone, so that there can be no other attempt.
-    fn is_gone(&self) -> bool {
-        matches!(self, Self::Streamed(body) if body.is_begun())
-    }
-}
 
 /// How a call that was answered went.
 #[derive(Debug)]
@@ -81,7 +44,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn new(accepted: Accepted, key: KeyId, mut ledger: Ledger) -> Self {
+    fn new(accepted: Accepted, key: KeyId, ledger: &mut Ledger) -> Self {
         let attempts = ledger.take_attempts();
         Self {
             accepted,
@@ -90,7 +53,7 @@ impl Done {
             model: attempts.last().and_then(|attempt| attempt.model.clone()),
             attempts,
             elapsed: ledger.started.elapsed(),
-            waited: ledger.waited,
+            waited: ledger.waited(),
             error: None,
         }
     }
@@ -106,118 +69,153 @@ pub(crate) enum Stop {
     Deadline,
 }
 
-/// Makes a call.
+/// Makes a call. The job is at fault where there is none; `finish` makes the answer.
+///
+/// Many calls may wait for a key, so what is held meanwhile is small: an attempt is made, in a box,
+/// when there is a key for it. (No `async fn`, which would keep what it is called with twice.)
 ///
 /// # Cancel safety
 ///
 /// Dropped at any point, the attempt under way is given up, and its lease and permit go back.
-pub(crate) async fn run(core: &Arc<Core>, job: Box<Job>) -> Result<Done, CallError> {
-    core.counters.calls.up();
-    core.budget.deposit(core.admission.pool.now());
-    let options = &job.options;
-    let content = Content::read(job.uri.path(), job.body.bytes());
-    let models = Models::of_content(
-        &content,
-        options.model.clone(),
-        &options.models,
-        options.models_at_once,
-        job.body.bytes(),
-    );
-    let mut ledger = Ledger::open(options.deadline, models, content);
-    let deadline = ledger.deadline;
-    let outcome = {
-        // Pinned, so that there is one place for it, and not another one in each branch.
-        let work = pin!(attempts(core, &job, &mut ledger));
-        match deadline {
-            // Polls the work first: what is there by the deadline is not thrown away.
-            Some(at) => timeout_at(at, work).await.unwrap_or(Err(Stop::Deadline)),
-            None => work.await,
+pub(crate) fn run<'a, T: 'a>(
+    core: &'a Arc<Core>,
+    job: Result<Arc<Job>, CallError>,
+    finish: fn(Done) -> Result<T, CallError>,
+) -> impl Future<Output = Result<T, CallError>> + Send + 'a {
+    let mut ledger = job.map(Ledger::new);
+    async move {
+        begin(core, &mut ledger)?;
+        loop {
+            // Borrowed anew each time, so that it is not kept beside itself.
+            if let Err(stop) = seat::take(core, open(&mut ledger)?).await {
+                return finish(stop.finish(core, open(&mut ledger)?)?);
+            }
+            let turn = Box::pin(turn(core, open(&mut ledger)?)).await;
+            match turn {
+                Ok(None) => {}
+                Ok(Some((accepted, key))) => {
+                    core.counters.answered.up();
+                    return finish(Done::new(accepted, key, open(&mut ledger)?));
+                }
+                Err(stop) => return finish(stop.finish(core, open(&mut ledger)?)?),
+            }
         }
-    };
-    match outcome {
-        Ok((accepted, key)) => {
-            core.counters.answered.up();
-            Ok(Done::new(accepted, key, ledger))
-        }
-        Err(stop) => stop.finish(core, &job, ledger),
     }
 }
 
-async fn attempts(
+fn open(ledger: &mut Result<Ledger, CallError>) -> Result<&mut Ledger, CallError> {
+    ledger.as_mut().map_err(|error| error.clone())
+}
+
+fn begin(core: &Core, ledger: &mut Result<Ledger, CallError>) -> Result<(), CallError> {
+    let ledger = open(ledger)?;
+    core.counters.calls.up();
+    let now = core.admission.pool.now();
+    core.budget.deposit(now);
+    ledger.begin_now(core.seeds.draw());
+    if let Some(hedging) = &core.hedging {
+        let model = ledger.model().map(|name| &**name);
+        ledger.may_hedge = hedging.may_hedge(&ledger.job, model);
+        if ledger.may_hedge {
+            hedging.deposit(now);
+        }
+    }
+    Ok(())
+}
+
+/// Makes one attempt, and waits for the next one where there is to be one: then there is no answer.
+async fn turn(core: &Arc<Core>, ledger: &mut Ledger) -> Result<Option<(Accepted, KeyId)>, Stop> {
+    let deadline = ledger.deadline();
+    // Pinned, so that there is one place for it, and not another one in each branch.
+    let work = pin!(attempt_and_verdict(core, ledger));
+    match deadline {
+        // Polls the work first: what is there by the deadline is not thrown away.
+        Some(at) => timeout_at(at, work).await.unwrap_or(Err(Stop::Deadline)),
+        None => work.await,
+    }
+}
+
+async fn attempt_and_verdict(
     core: &Arc<Core>,
-    job: &Job,
     ledger: &mut Ledger,
-) -> Result<(Accepted, KeyId), Stop> {
-    let mut chance = core.seeds.draw();
-    let retry = job.options.retry(&core.retry);
-    let model = ledger.models.name().map(|name| &**name);
-    let hedging = (core.hedging.as_ref()).filter(|hedging| hedging.may_hedge(job, model));
-    if let Some(hedging) = hedging {
-        hedging.deposit(core.admission.pool.now());
+) -> Result<Option<(Accepted, KeyId)>, Stop> {
+    let Some(held) = ledger.take_held() else {
+        return Ok(None);
+    };
+    core.counters.attempts.up();
+    if held.lease.reserved().micro_usd == 0 && ledger.is_unpriced(core) {
+        core.estimates.count_unpriced();
     }
-    loop {
-        let held = seat::take(core, &job.options, ledger).await?;
-        core.counters.attempts.up();
-        if held.lease.reserved().micro_usd == 0 && ledger.is_unpriced(core, &job.options) {
-            core.estimates.count_unpriced();
+    ledger.begin(held.lease.key(), core.admission.pool.now());
+    let hedging = core.hedging.as_ref().filter(|_| ledger.may_hedge);
+    let (seat, result) = hedged::run(core, ledger, held, hedging).await;
+    let failed = match result {
+        Ok(accepted) => {
+            let bill = match &accepted {
+                Accepted::Whole(whole) => whole.summary.bill(),
+                Accepted::ChatStream(_) | Accepted::Pass(_) => Bill::default(),
+            };
+            ledger.end(None, bill, core.admission.pool.now());
+            return Ok(Some((accepted, seat.id)));
         }
-        ledger.begin(held.lease.key(), core.admission.pool.now());
-        // In a box: calls that wait for a key, which may be many, do without it.
-        let (seat, result) = Box::pin(hedged::run(core, job, ledger, held, hedging)).await;
-        let failed = match result {
-            Ok(accepted) => {
-                let bill = match &accepted {
-                    Accepted::Whole(whole) => whole.summary.bill(),
-                    Accepted::ChatStream(_) | Accepted::Pass(_) => Bill::default(),
-                };
-                ledger.end(None, bill, core.admission.pool.now());
-                return Ok((accepted, seat.id));
-            }
-            Err(failed) => failed,
-        };
-        let Failure { fault, may_run } = &failed.failure;
-        let now = core.admission.pool.now();
-        ledger.end(Some(failed.in_short()), failed.bill, now);
-        ledger.fault = Some(fault.clone());
-        let case = Case::of(fault, core.wall.since_epoch(), *may_run);
-        let back = may_be_tried_again_at(core, fault, now);
-        // What refuses one model, or one so dear, may grant another.
-        let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
-        let spent = ledger.spent();
-        let mut verdict = verdict(case, spent, &retry, chance.unit());
-        if verdict != Verdict::Return && job.body.is_gone() {
-            verdict = Verdict::GiveUp(GiveUp::BodySent);
+        Err(failed) => failed,
+    };
+    let wait = judge(core, ledger, &seat, failed)?;
+    if let Some(wait) = wait {
+        tokio::time::sleep(wait).await;
+    }
+    Ok(None)
+}
+
+/// Books an attempt that failed, and returns how long to wait until the next one.
+fn judge(
+    core: &Core,
+    ledger: &mut Ledger,
+    seat: &Seat,
+    failed: Box<Failed>,
+) -> Result<Option<Duration>, Stop> {
+    let Failure { fault, may_run } = &failed.failure;
+    let now = core.admission.pool.now();
+    ledger.end(Some(failed.in_short()), failed.bill, now);
+    ledger.note_fault(fault.clone());
+    let retry = ledger.job.retry(&core.retry);
+    let case = Case::of(fault, core.wall.since_epoch(), *may_run);
+    let back = may_be_tried_again_at(core, fault, now);
+    // What refuses one model, or one so dear, may grant another.
+    let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
+    let spent = ledger.spent();
+    let mut verdict = verdict(case, spent, &retry, ledger.chance());
+    if verdict != Verdict::Return && ledger.job.body.is_gone() {
+        verdict = Verdict::GiveUp(GiveUp::BodySent);
+    }
+    if matches!(verdict, Verdict::SameAfter(_)) && !core.budget.withdraw(now) {
+        core.counters.budget_denied.up();
+        verdict = crate::verdict::without_budget(case, spent, &retry);
+    }
+    let mut after = None;
+    match verdict {
+        Verdict::Return => return Err(Stop::Failed(failed, None)),
+        Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
+        Verdict::OtherKey => {
+            ledger.exclude_key(seat.tenure, back, bound);
+            core.counters.failovers.up();
         }
-        if matches!(verdict, Verdict::SameAfter(_)) && !core.budget.withdraw(now) {
-            core.counters.budget_denied.up();
-            verdict = crate::verdict::without_budget(case, spent, &retry);
+        Verdict::OtherAccount => {
+            ledger.exclude_account(seat.account, back, bound);
+            core.counters.failovers.up();
         }
-        match verdict {
-            Verdict::Return => return Err(Stop::Failed(failed, None)),
-            Verdict::GiveUp(why) => return Err(Stop::Failed(failed, Some(why))),
-            Verdict::OtherKey => {
-                ledger.exclude_key(seat.tenure, back, bound);
-                core.counters.failovers.up();
-                ledger.keep(failed);
-            }
-            Verdict::OtherAccount => {
-                ledger.exclude_account(seat.account, back, bound);
-                core.counters.failovers.up();
-                ledger.keep(failed);
-            }
-            Verdict::OtherModel => {
-                ledger.fall_back();
-                core.counters.fallbacks.up();
-                ledger.keep(failed);
-            }
-            Verdict::SameAfter(wait) => {
-                ledger.retry();
-                core.counters.retries.up();
-                ledger.keep(failed);
-                tokio::time::sleep(wait).await;
-            }
+        Verdict::OtherModel => {
+            ledger.fall_back();
+            core.counters.fallbacks.up();
+        }
+        Verdict::SameAfter(wait) => {
+            ledger.retry();
+            core.counters.retries.up();
+            after = Some(wait);
         }
     }
+    ledger.keep(failed);
+    Ok(after)
 }
 
 /// Returns when a call may come back to what has refused it; `None`: never. Gates usually keep
@@ -236,18 +234,18 @@ fn may_be_tried_again_at(core: &Core, fault: &Fault, now: Timestamp) -> Option<T
 /// Makes one attempt, with so much time `left` until the caller's deadline.
 async fn attempt(
     core: &Arc<Core>,
-    job: &Job,
+    job: Arc<Job>,
     body: Result<Bytes, SpliceError>,
     asked: Asked,
     left: Option<Duration>,
     held: Held,
 ) -> Result<Accepted, Box<Failed>> {
-    let mut deadlines = job.options.deadlines.unwrap_or(core.deadlines);
+    let mut deadlines = job.deadlines(core.deadlines);
     if let Some(left) = left {
         deadlines.total = deadlines.total.min(left);
     }
     let mut exchange = Exchange::new(Arc::clone(core), held, deadlines).asking_for(asked);
-    let request = match request(core, job, body, &exchange, deadlines) {
+    let request = match request(core, &job, body, &exchange, deadlines) {
         Ok(request) => request,
         Err(fault) => {
             exchange.fail(&fault);
@@ -262,7 +260,10 @@ async fn attempt(
         }
     };
     match answer {
-        Ok(response) => job.mode.accept(exchange, job.uri.path(), response).await,
+        Ok(response) => {
+            let path = job.target.uri.path();
+            job.mode.accept(exchange, path, response).await
+        }
         Err(error) => Err(Failed::new(exchange.fail_in_transport(&error))),
     }
 }
@@ -278,9 +279,10 @@ fn request(
     // Models to fall back on are only those that the body was seen to take.
     let body = body.map_err(|error| Fault::new(Cause::BadRequest, &error.to_string()))?;
     let mut request = Request::new(body);
-    *request.method_mut() = job.method.clone();
-    *request.uri_mut() = job.uri.clone();
-    *request.headers_mut() = job.headers.clone();
+    *request.method_mut() = job.target.method.clone();
+    *request.uri_mut() = job.target.uri.clone();
+    let own = job.headers.as_deref();
+    *request.headers_mut() = own.unwrap_or(&core.json).clone();
     request.extensions_mut().insert(deadlines);
     let header = exchange.held().map(|held| {
         core.keyed
@@ -302,9 +304,9 @@ fn request(
 
 impl Stop {
     /// Makes the error of a call that stopped, or the answer, where it is to be handed on.
-    fn finish(mut self, core: &Core, job: &Job, mut ledger: Ledger) -> Result<Done, CallError> {
+    fn finish(mut self, core: &Core, ledger: &mut Ledger) -> Result<Done, CallError> {
         let passed = match &mut self {
-            _ if !job.mode.is_pass() => None,
+            _ if !ledger.job.mode.is_pass() => None,
             Self::Failed(failed, _) => failed.passed.take(),
             // The next attempt was not made: the answer of the last one stands.
             Self::Error(_) | Self::Deadline => ledger.take_kept().and_then(|kept| kept.passed),
@@ -312,8 +314,8 @@ impl Stop {
         let Some((accepted, key)) = passed else {
             return Err(self.into_error(core, ledger));
         };
-        let model = ledger.models.name().cloned();
-        let (elapsed, waited) = (ledger.started.elapsed(), ledger.waited);
+        let model = ledger.model().cloned();
+        let (elapsed, waited) = (ledger.started.elapsed(), ledger.waited());
         let error = self.into_error(core, ledger);
         let attempts = error.attempts().to_vec();
         Ok(Done {
@@ -328,23 +330,23 @@ impl Stop {
         })
     }
 
-    pub(crate) fn into_error(self, core: &Core, mut ledger: Ledger) -> CallError {
+    pub(crate) fn into_error(self, core: &Core, ledger: &mut Ledger) -> CallError {
         let now = core.admission.pool.now();
         let response = ledger.take_kept().and_then(|kept| kept.response);
         let error = match self {
-            Self::Failed(failed, give_up) => failed_error(core, *failed, give_up, &ledger),
+            Self::Failed(failed, give_up) => failed_error(core, *failed, give_up, ledger),
             Self::Error(error) => error
-                .with_fault(ledger.fault.take())
+                .with_fault(ledger.take_fault())
                 .with_response(response),
             Self::Deadline => {
                 // The attempt under way, if there is one, was given up.
                 ledger.end(Some(AttemptFault::given_up()), Bill::default(), now);
-                deadline(&ledger)
-                    .with_fault(ledger.fault.take())
+                deadline(ledger)
+                    .with_fault(ledger.take_fault())
                     .with_response(response)
             }
         };
-        let waited = ledger.waited;
+        let waited = ledger.waited();
         error
             .with_attempts(ledger.take_attempts())
             .with_waited(waited)
@@ -383,7 +385,7 @@ fn failed_error(
 
 fn deadline(ledger: &Ledger) -> CallError {
     let within = ledger
-        .deadline
+        .deadline()
         .map_or(Duration::ZERO, |at| at - ledger.started);
     CallError::new(
         CallErrorKind::Deadline,

@@ -482,6 +482,7 @@ impl ClientBuilder {
             admission,
             transport,
             base,
+            json: request::json(&headers),
             headers,
             budget: RetryBudget::new(&self.retry.budget),
             hedging: self.hedge.map(Hedging::new),

@@ -10,9 +10,7 @@ use fairkey_openrouter::{ChatRequest, endpoint};
 use fairkey_strategy::queue::Tenant;
 use fairkey_transport::Deadlines;
 use http::Method;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-
-use crate::RetryConfig;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// One call whose answer is read whole: what [`Client::call`](crate::Client::call) takes.
 ///
@@ -35,6 +33,8 @@ pub struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+    /// Whether it says that its body is JSON, where `headers` do not say what it is.
+    pub(crate) is_json: bool,
     pub(crate) body: Bytes,
     pub(crate) options: CallOptions,
 }
@@ -170,16 +170,6 @@ impl CallOptions {
         self
     }
 
-    /// Returns how a call with these options is tried again, where `client` holds for all.
-    pub(crate) fn retry(&self, client: &RetryConfig) -> RetryConfig {
-        let fewer = |own: Option<u32>, all: u32| own.map_or(all, |own| own.min(all));
-        RetryConfig {
-            attempts: fewer(self.attempts, client.attempts),
-            failovers: fewer(self.failovers, client.failovers),
-            ..client.clone()
-        }
-    }
-
     /// Reads what a chat request wants: its model, and its session as affinity, since OpenRouter
     /// keeps the provider's warm cache per account. What it needs is estimated from the bytes that
     /// are sent.
@@ -196,11 +186,11 @@ impl CallOptions {
 impl Call {
     /// Makes a `POST` of JSON to `path`, which is relative to the client's base URL.
     pub fn new(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        let json = HeaderValue::from_static("application/json");
         Self {
             method: Method::POST,
             path: path.into(),
-            headers: HeaderMap::from_iter([(CONTENT_TYPE, json)]),
+            headers: HeaderMap::new(),
+            is_json: true,
             body: body.into(),
             options: CallOptions::default(),
         }
@@ -224,7 +214,7 @@ impl Call {
     pub fn get(path: impl Into<String>) -> Self {
         Self {
             method: Method::GET,
-            headers: HeaderMap::new(),
+            is_json: false,
             ..Self::new(path, Bytes::new())
         }
     }

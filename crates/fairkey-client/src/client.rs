@@ -8,18 +8,19 @@ use bytes::Bytes;
 use fairkey_core::{ApiKey, KeyId, Pool};
 use fairkey_openrouter::{ChatRequest, ChatResponse, Credits, KeyInfo, endpoint};
 use fairkey_transport::{Body, StreamedBody};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::header::HeaderMap;
+use http::{Method, Request, Response};
 
 use crate::account;
 use crate::activity::Activity;
 use crate::answer::{Answer, Attempt};
-use crate::attempts::{self, Accepted, Done, Job, Mode, Payload};
+use crate::attempts::{self, Accepted, Done, Mode};
 use crate::call::{Call, CallOptions};
 use crate::catalog::Catalog;
 use crate::chat_stream::ChatStream;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
+use crate::job::{Job, Payload};
 use crate::leased_body::LeasedBody;
 use crate::map::Map;
 use crate::stats::ClientStats;
@@ -142,22 +143,14 @@ impl Client {
         } else {
             request.clone().stream(true).to_bytes()
         };
-        let job = Box::new(Job {
-            mode: Mode::ChatStream,
-            method: Method::POST,
-            uri: self.join(endpoint::CHAT_COMPLETIONS)?,
-            headers: self.headers(json()),
-            body: Payload::Whole(body),
-            options,
-        });
-        match attempts::run(&self.core, job).await? {
-            Done {
-                accepted: Accepted::ChatStream(opening),
-                attempts,
-                ..
-            } => Ok(ChatStream::new(*opening, attempts)),
-            _ => Err(other_mode()),
-        }
+        let target = self
+            .core
+            .base
+            .target(Method::POST, endpoint::CHAT_COMPLETIONS);
+        let target = target.map_err(bad_request)?;
+        let body = Payload::Whole(body);
+        let job = Job::new(Mode::ChatStream, target, None, body, options);
+        attempts::run(&self.core, Ok(job), streamed).await
     }
 
     /// Sends any request and returns the answer as it comes.
@@ -176,8 +169,11 @@ impl Client {
     /// # Errors
     ///
     /// Where there is no answer at all.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<LeasedBody>, CallError> {
-        self.pass(request.map(Payload::Whole)).await
+    pub fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<Response<LeasedBody>, CallError>> + Send {
+        self.pass(request.map(Payload::Whole))
     }
 
     /// Sends a request while its body comes, and returns the answer as it comes: for uploads that
@@ -190,49 +186,30 @@ impl Client {
     /// # Errors
     ///
     /// Where there is no answer at all.
-    pub async fn send_streamed(
+    pub fn send_streamed(
         &self,
         request: Request<Body>,
-    ) -> Result<Response<LeasedBody>, CallError> {
+    ) -> impl Future<Output = Result<Response<LeasedBody>, CallError>> + Send {
         self.pass(request.map(|body| Payload::Streamed(StreamedBody::new(body))))
-            .await
     }
 
-    async fn pass(&self, request: Request<Payload>) -> Result<Response<LeasedBody>, CallError> {
+    fn pass(
+        &self,
+        request: Request<Payload>,
+    ) -> impl Future<Output = Result<Response<LeasedBody>, CallError>> + Send {
+        attempts::run(&self.core, self.job_of(request), passed)
+    }
+
+    fn job_of(&self, request: Request<Payload>) -> Result<Arc<Job>, CallError> {
         let (mut parts, body) = request.into_parts();
-        let uri = self.core.base.resolve(&parts.uri).map_err(bad_request)?;
+        let target = self.core.base.target_of(parts.method, &parts.uri);
+        let target = target.map_err(bad_request)?;
         let options: CallOptions = parts.extensions.remove().unwrap_or_default();
-        let job = Box::new(Job {
-            mode: Mode::Pass {
-                hold: options.hold_json,
-            },
-            method: parts.method,
-            uri,
-            headers: self.headers(parts.headers),
-            body,
-            options,
-        });
-        match attempts::run(&self.core, job).await? {
-            Done {
-                accepted: Accepted::Pass(mut response),
-                key,
-                model,
-                attempts,
-                waited,
-                error,
-                ..
-            } => {
-                response.extensions_mut().insert(Served {
-                    key,
-                    model,
-                    attempts,
-                    waited,
-                    error,
-                });
-                Ok(*response)
-            }
-            _ => Err(other_mode()),
-        }
+        let mode = Mode::Pass {
+            hold: options.hold_json,
+        };
+        let headers = Some(Box::new(self.headers(parts.headers)));
+        Ok(Job::new(mode, target, headers, body, options))
     }
 
     /// Sends a request with the key `id` and no other, once: for what belongs to that key or its
@@ -287,40 +264,22 @@ impl Client {
     ///
     /// [`CallError`] names what went wrong at last and every attempt; an answer that was a refusal
     /// is in [`CallError::response`].
-    pub async fn call(&self, call: Call) -> Result<Answer<Bytes>, CallError> {
-        let uri = self.join(&call.path)?;
-        let job = Box::new(Job {
-            mode: Mode::Whole {
-                chat: is_chat(uri.path()) && call.method == Method::POST,
-            },
-            method: call.method,
-            uri,
-            headers: self.headers(call.headers),
-            body: Payload::Whole(call.body),
-            options: call.options,
-        });
-        match attempts::run(&self.core, job).await? {
-            Done {
-                accepted: Accepted::Whole(whole),
-                key,
-                model,
-                attempts,
-                elapsed,
-                waited,
-                ..
-            } => Ok(Answer {
-                key,
-                model,
-                attempts,
-                cost: whole.summary.cost(),
-                provider: whole.summary.provider,
-                generation: whole.summary.generation,
-                elapsed,
-                waited,
-                value: whole.body,
-            }),
-            _ => Err(other_mode()),
-        }
+    pub fn call(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<Answer<Bytes>, CallError>> + Send {
+        attempts::run(&self.core, self.job_of_call(call), answered)
+    }
+
+    fn job_of_call(&self, call: Call) -> Result<Arc<Job>, CallError> {
+        let target = self.core.base.target(call.method, &call.path);
+        let target = target.map_err(bad_request)?;
+        let mode = Mode::Whole {
+            chat: is_chat(target.uri.path()) && target.method == Method::POST,
+        };
+        let headers = request::of_call(call.headers, call.is_json, &self.core.headers);
+        let body = Payload::Whole(call.body);
+        Ok(Job::new(mode, target, headers, body, call.options))
     }
 
     /// Sends many chat completion requests, at most `n` at a time (0 counts as 1).
@@ -417,17 +376,72 @@ impl Client {
         Arc::clone(&self.core)
     }
 
-    fn join(&self, path: &str) -> Result<Uri, CallError> {
-        self.core.base.join(path).map_err(bad_request)
-    }
-
     fn headers(&self, callers: HeaderMap) -> HeaderMap {
         request::headers(callers, &self.core.headers)
     }
 }
 
-fn json() -> HeaderMap {
-    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+/// Makes the answer of a call that was read whole.
+fn answered(done: Done) -> Result<Answer<Bytes>, CallError> {
+    match done {
+        Done {
+            accepted: Accepted::Whole(whole),
+            key,
+            model,
+            attempts,
+            elapsed,
+            waited,
+            ..
+        } => Ok(Answer {
+            key,
+            model,
+            attempts,
+            cost: whole.summary.cost(),
+            provider: whole.summary.provider,
+            generation: whole.summary.generation,
+            elapsed,
+            waited,
+            value: whole.body,
+        }),
+        _ => Err(other_mode()),
+    }
+}
+
+/// Makes the answer of a call that is streamed.
+fn streamed(done: Done) -> Result<ChatStream, CallError> {
+    match done {
+        Done {
+            accepted: Accepted::ChatStream(opening),
+            attempts,
+            ..
+        } => Ok(ChatStream::new(*opening, attempts)),
+        _ => Err(other_mode()),
+    }
+}
+
+/// Makes the answer of a request that is passed on.
+fn passed(done: Done) -> Result<Response<LeasedBody>, CallError> {
+    match done {
+        Done {
+            accepted: Accepted::Pass(mut response),
+            key,
+            model,
+            attempts,
+            waited,
+            error,
+            ..
+        } => {
+            response.extensions_mut().insert(Served {
+                key,
+                model,
+                attempts,
+                waited,
+                error,
+            });
+            Ok(*response)
+        }
+        _ => Err(other_mode()),
+    }
 }
 
 fn bad_request(message: &'static str) -> CallError {

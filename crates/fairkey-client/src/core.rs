@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) base: BaseUrl,
     /// Set where the caller sets none.
     pub(crate) headers: HeaderMap,
+    /// What a call of plain JSON has whose caller sets none.
+    pub(crate) json: HeaderMap,
     pub(crate) retry: RetryConfig,
     pub(crate) budget: RetryBudget,
     /// `None`: no call is hedged.

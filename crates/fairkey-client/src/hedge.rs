@@ -8,7 +8,8 @@ use fairkey_core::{Class, Cost, Timestamp};
 use fairkey_openrouter::splice;
 use fairkey_strategy::is_free_model;
 
-use crate::attempts::{Job, Mode};
+use crate::attempts::Mode;
+use crate::job::Job;
 use crate::{BudgetConfig, RetryBudget};
 
 /// When a stream whose first content is late is asked for a second time, at another key: *hedging*,
@@ -166,7 +167,7 @@ impl Hedging {
 
     /// Returns whether a call is one that may be hedged.
     pub(crate) fn may_hedge(&self, job: &Job, model: Option<&str>) -> bool {
-        let of_class = job.options.class == Class::Interactive;
+        let of_class = job.class == Class::Interactive;
         if !of_class || matches!(job.mode, Mode::Whole { .. }) || model.is_none_or(is_free_model) {
             return false;
         }

@@ -20,10 +20,9 @@ use crate::call::CallOptions;
 use crate::client::Served;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
-use crate::estimate::Content;
 use crate::exchange::{Asked, Exchange};
+use crate::job::Job;
 use crate::ledger::Ledger;
-use crate::models::Models;
 use crate::{Client, LeasedBody, network};
 
 /// Puts a leased key on every request that goes through a `tower` service
@@ -170,17 +169,22 @@ where
     let path = parts.uri.path().to_owned();
     let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
     core.counters.calls.up();
-    let mut ledger = Ledger::open(
-        options.deadline,
-        Models::one(options.model.clone()),
-        Content::default(),
-    );
+    // Which model is asked for next, what retries outside decides.
+    let options = CallOptions {
+        models: Vec::new(),
+        ..options
+    };
+    let job = Arc::new(Job::of_options(options));
+    let mut ledger = Ledger::new(Arc::clone(&job));
+    ledger.begin_now(core.seeds.draw());
     if let Some(tried) = parts.extensions.remove::<Tried>() {
         ledger.exclude_all(&tried);
     }
-    let held = match seat::take(&core, &options, &mut ledger).await {
-        Ok(held) => held,
-        Err(stop) => return Err(KeyServiceError::Call(stop.into_error(&core, ledger))),
+    let taken = seat::take(&core, &mut ledger).await;
+    let held = match taken.map(|()| ledger.take_held()) {
+        Ok(Some(held)) => held,
+        Ok(None) => return Err(refuse("no key was held")),
+        Err(stop) => return Err(KeyServiceError::Call(stop.into_error(&core, &mut ledger))),
     };
     let key = held.lease.key();
     core.counters.attempts.up();
@@ -197,7 +201,7 @@ where
     };
     authorize(&mut parts.headers, header);
     let mut exchange = Exchange::new(Arc::clone(&core), held, core.deadlines).asking_for(Asked {
-        model: options.model.clone(),
+        model: job.model.clone(),
         ..Asked::default()
     });
     let response = match inner.call(Request::from_parts(parts, body)).await {
@@ -224,7 +228,7 @@ where
                 Some((accepted, _)) => accepted,
                 None => {
                     let stop = crate::attempts::Stop::Failed(failed, None);
-                    return Err(KeyServiceError::Call(stop.into_error(&core, ledger)));
+                    return Err(KeyServiceError::Call(stop.into_error(&core, &mut ledger)));
                 }
             }
         }
@@ -236,9 +240,9 @@ where
     };
     let served = Served {
         key: response.body().key().clone(),
-        model: options.model.clone(),
+        model: job.model.clone(),
         attempts: ledger.take_attempts(),
-        waited: ledger.waited,
+        waited: ledger.waited(),
         // Whoever makes the attempts decides whether there is another.
         error: None,
     };

@@ -1,27 +1,43 @@
 //! The account book of one call: [`Ledger`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::{AccountTenure, Candidate, Cost, KeyId, Tenure, Timestamp, Tried};
+use bytes::Bytes;
+use fairkey_core::{AccountTenure, Candidate, Cost, KeyId, Random, Tenure, Timestamp, Tried};
 use fairkey_openrouter::Fault;
+use fairkey_openrouter::splice::SpliceError;
 use fairkey_strategy::queue::Ticket;
 use tokio::time::Instant;
 
+use crate::admission::Held;
 use crate::answer::{Attempt, AttemptFault, Bill};
 use crate::attempts::Failed;
-use crate::call::CallOptions;
 use crate::core::Core;
-use crate::estimate::Content;
 use crate::exchange::Asked;
+use crate::job::Job;
 use crate::models::Models;
 use crate::verdict::Spent;
 
 /// Everything that one call has done so far. Each attempt passes through it, whichever layer
 /// makes it, so that layers cannot multiply attempts.
+///
+/// A call that waits for its first key has done nothing: its book is made when it gets one.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    pub(crate) job: Arc<Job>,
     pub(crate) started: Instant,
-    pub(crate) deadline: Option<Instant>,
+    /// The models that the call may ask for; `None`: the one of the job.
+    models: Option<Box<Models>>,
+    book: Option<Box<Book>>,
+    /// For the waits between its attempts.
+    chance: Random,
+    /// Whether it may be hedged.
+    pub(crate) may_hedge: bool,
+}
+
+#[derive(Debug, Default)]
+struct Book {
     attempts: Vec<Attempt>,
     failovers: u32,
     retries: u32,
@@ -29,20 +45,18 @@ pub(crate) struct Ledger {
     retries_on_model: u32,
     fallbacks: u32,
     hedges: u32,
-    /// The models that the call may ask for.
-    pub(crate) models: Models,
-    /// What its body asks for.
-    pub(crate) content: Content,
     open: Option<Attempt>,
     /// A second attempt beside the one that is open.
     hedge: Option<Attempt>,
     tried: Vec<Excluded>,
+    /// The key of the next attempt.
+    held: Option<Held>,
     /// The call's place in line, once it has stood there.
-    pub(crate) ticket: Option<Ticket>,
+    ticket: Option<Ticket>,
     /// How long the call has waited for keys.
-    pub(crate) waited: Duration,
+    waited: Duration,
     /// The fault of the last attempt that failed.
-    pub(crate) fault: Option<Fault>,
+    fault: Option<Fault>,
     /// What came of the last attempt, where it failed and another one was to follow.
     kept: Option<Box<Failed>>,
 }
@@ -63,43 +77,134 @@ enum What {
 }
 
 impl Ledger {
-    pub(crate) fn open(deadline: Option<Duration>, models: Models, content: Content) -> Self {
-        let started = Instant::now();
+    /// Makes the ledger of a call that has not begun.
+    pub(crate) fn new(job: Arc<Job>) -> Self {
         Self {
-            started,
-            // What no clock reaches is no deadline.
-            deadline: deadline.and_then(|within| started.checked_add(within)),
-            attempts: Vec::new(),
-            failovers: 0,
-            retries: 0,
-            retries_on_model: 0,
-            fallbacks: 0,
-            hedges: 0,
-            models,
-            content,
-            open: None,
-            hedge: None,
-            tried: Vec::new(),
-            ticket: None,
-            waited: Duration::ZERO,
-            fault: None,
-            kept: None,
+            started: Instant::now(),
+            models: job.models(),
+            job,
+            book: None,
+            chance: Random::new(0),
+            may_hedge: false,
         }
+    }
+
+    /// Notes that the call begins.
+    pub(crate) fn begin_now(&mut self, chance: Random) {
+        self.started = Instant::now();
+        self.chance = chance;
+    }
+
+    /// Keeps a key for the next attempt.
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.book().held = Some(held);
+    }
+
+    /// Returns the key for the next attempt.
+    pub(crate) fn take_held(&mut self) -> Option<Held> {
+        self.book.as_mut()?.held.take()
+    }
+
+    fn book(&mut self) -> &mut Book {
+        self.book.get_or_insert_default()
+    }
+
+    /// Returns when the caller stops waiting. What no clock reaches is no deadline.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.started.checked_add(self.job.deadline?)
+    }
+
+    /// Returns a number from 0 to 1, another one each time.
+    pub(crate) fn chance(&mut self) -> f64 {
+        self.chance.unit()
+    }
+
+    /// Returns whether it asks for one model, and has tried nothing yet.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.models.is_none() && self.book.as_ref().is_none_or(|book| book.tried.is_empty())
+    }
+
+    /// Returns the present model's name, where it has one; of several, that of the first.
+    pub(crate) fn model(&self) -> Option<&Arc<str>> {
+        match &self.models {
+            Some(models) => models.name(),
+            None => self.job.model.as_ref(),
+        }
+    }
+
+    /// Returns the present model's place in the chain.
+    pub(crate) fn model_at(&self) -> usize {
+        self.models.as_ref().map_or(0, |models| models.now())
+    }
+
+    /// Returns the places of the models that can be asked for, in the order of preference.
+    pub(crate) fn candidates(&self) -> Vec<usize> {
+        (self.models.as_ref()).map_or_else(|| vec![0], |models| models.candidates())
+    }
+
+    /// Returns how many other models the call has not failed with.
+    pub(crate) fn other_models(&self) -> u32 {
+        self.models.as_ref().map_or(0, |models| models.others())
+    }
+
+    /// Returns the body that asks for the present model.
+    pub(crate) fn body(&self) -> Result<Bytes, SpliceError> {
+        let body = self.job.body.bytes();
+        match &self.models {
+            Some(models) => models.body(body),
+            None => Ok(body.clone()),
+        }
+    }
+
+    /// Returns the call's place in line, once it has stood there.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        self.book.as_ref()?.ticket
+    }
+
+    /// Keeps the call's place in line for when it comes again.
+    pub(crate) fn keep_ticket(&mut self, ticket: Option<Ticket>) {
+        self.book().ticket = ticket;
+    }
+
+    /// Notes that the call has waited for a key.
+    pub(crate) fn note_waited(&mut self, waited: Duration) {
+        self.book().waited += waited;
+    }
+
+    /// Returns how long the call has waited for keys.
+    pub(crate) fn waited(&self) -> Duration {
+        (self.book.as_ref()).map_or(Duration::ZERO, |book| book.waited)
+    }
+
+    /// Notes the fault of an attempt.
+    pub(crate) fn note_fault(&mut self, fault: Fault) {
+        self.book().fault = Some(fault);
+    }
+
+    /// Returns whether an attempt has failed by a fault.
+    pub(crate) fn has_fault(&self) -> bool {
+        (self.book.as_ref()).is_some_and(|book| book.fault.is_some())
+    }
+
+    /// Returns the fault of the last attempt that failed.
+    pub(crate) fn take_fault(&mut self) -> Option<Fault> {
+        self.book.as_mut()?.fault.take()
     }
 
     /// Returns what is to be reserved for an attempt with the present model: what the caller says,
     /// or else an estimate.
-    pub(crate) fn cost(&self, core: &Core, said: Option<Cost>) -> Cost {
-        let Some(demand) = &self.content.demand else {
-            return said.unwrap_or(Cost::ONE);
-        };
-        if let Some(said) = said {
+    pub(crate) fn cost(&self, core: &Core) -> Cost {
+        if let Some(said) = self.job.cost() {
             return said;
         }
+        let Some(demand) = &self.job.demand else {
+            return Cost::ONE;
+        };
         let prices = core.catalog.kept_models();
         let of = |name: Option<&str>| core.estimates.of(Some(demand), name, prices.as_ref());
-        let mut cost = of(self.models.name().map(|name| &**name)).cost();
-        for name in self.models.at_once().skip(1) {
+        let mut cost = of(self.model().map(|name| &**name)).cost();
+        let all = self.models.iter().flat_map(|models| models.at_once());
+        for name in all.skip(1) {
             // Whoever serves it in the end: it may be the dearest.
             cost.micro_usd = cost.micro_usd.max(of(Some(name)).cost().micro_usd);
         }
@@ -107,43 +212,49 @@ impl Ledger {
     }
 
     /// Returns what an attempt with the present model asks for.
-    pub(crate) fn asked(&self, options: &CallOptions) -> Asked {
+    pub(crate) fn asked(&self) -> Asked {
         Asked {
-            model: self.models.name().cloned(),
-            demand: self.content.demand,
-            is_estimated: options.cost.is_none(),
+            model: self.model().cloned(),
+            demand: self.job.demand.clone(),
+            is_estimated: self.job.cost().is_none(),
         }
     }
 
     /// Tells whether money is estimated as nothing since no price is known.
-    pub(crate) fn is_unpriced(&self, core: &Core, options: &CallOptions) -> bool {
-        let (Some(demand), None) = (&self.content.demand, options.cost) else {
+    pub(crate) fn is_unpriced(&self, core: &Core) -> bool {
+        let (Some(demand), None) = (&self.job.demand, self.job.cost()) else {
             return false;
         };
         let prices = core.catalog.kept_models();
-        let name = self.models.name().map(|name| &**name);
+        let name = self.model().map(|name| &**name);
         let estimate = core.estimates.of(Some(demand), name, prices.as_ref());
         estimate.micro_usd.is_none()
     }
 
     /// Books that an attempt begins.
     pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
-        self.kept = None;
-        self.models.begin();
-        self.open = Some(self.entry(key, now));
+        if let Some(models) = &mut self.models {
+            models.begin();
+        }
+        let entry = self.entry(key, now);
+        let book = self.book();
+        book.kept = None;
+        book.open = Some(entry);
     }
 
     /// Books that a second attempt begins beside the first.
     pub(crate) fn hedge(&mut self, key: Candidate<'_>, now: Timestamp) {
-        self.hedges += 1;
-        self.hedge = Some(self.entry(key, now));
+        let entry = self.entry(key, now);
+        let book = self.book();
+        book.hedges += 1;
+        book.hedge = Some(entry);
     }
 
     fn entry(&self, key: Candidate<'_>, now: Timestamp) -> Attempt {
         Attempt {
             key: key.id().clone(),
             account: key.account_id().cloned(),
-            model: self.models.name().cloned(),
+            model: self.model().cloned(),
             fault: None,
             bill: Bill::default(),
             began: now,
@@ -154,45 +265,29 @@ impl Ledger {
     /// Books how one of two attempts ended: that with the key.
     pub(crate) fn settle(&mut self, key: &KeyId, fault: AttemptFault, bill: Bill, now: Timestamp) {
         let of_key = |attempt: &mut Attempt| attempt.key == *key;
-        let ended = (self.open.take_if(of_key)).or_else(|| self.hedge.take_if(of_key));
-        self.close(ended, Some(fault), bill, now);
+        let book = self.book();
+        let ended = (book.open.take_if(of_key)).or_else(|| book.hedge.take_if(of_key));
+        book.close(ended, Some(fault), bill, now);
     }
 
     /// Books how what is under way ended.
     pub(crate) fn end(&mut self, fault: Option<AttemptFault>, bill: Bill, now: Timestamp) {
-        let (open, hedge) = (self.open.take(), self.hedge.take());
-        self.close(open, fault, bill, now);
-        self.close(hedge, fault, bill, now);
-    }
-
-    fn close(
-        &mut self,
-        ended: Option<Attempt>,
-        fault: Option<AttemptFault>,
-        bill: Bill,
-        now: Timestamp,
-    ) {
-        if let Some(attempt) = ended {
-            let elapsed = now.since(attempt.began);
-            self.attempts.push(Attempt {
-                fault,
-                bill,
-                elapsed,
-                ..attempt
-            });
-        }
+        let Some(book) = &mut self.book else { return };
+        let (open, hedge) = (book.open.take(), book.hedge.take());
+        book.close(open, fault, bill, now);
+        book.close(hedge, fault, bill, now);
     }
 
     /// Keeps what came of an attempt, for when no other one can be made after all. It holds no
     /// key meanwhile: an answer that was not read to its end is let go.
     pub(crate) fn keep(&mut self, mut failed: Box<Failed>) {
         failed.release();
-        self.kept = Some(failed);
+        self.book().kept = Some(failed);
     }
 
     /// Returns what came of the last attempt, unless one is under way.
     pub(crate) fn take_kept(&mut self) -> Option<Box<Failed>> {
-        self.kept.take()
+        self.book.as_mut()?.kept.take()
     }
 
     /// Books that the next attempt goes to another key, since this one refused. `bound`: it may
@@ -213,23 +308,27 @@ impl Ledger {
 
     /// Books that the next attempt is the same again.
     pub(crate) fn retry(&mut self) {
-        self.retries += 1;
-        self.retries_on_model += 1;
+        let book = self.book();
+        book.retries += 1;
+        book.retries_on_model += 1;
     }
 
     /// Books that the call asks for another model, without a fault of the present one.
     pub(crate) fn ask_for(&mut self, model: usize) {
-        if model != self.models.now() {
-            self.retries_on_model = 0;
-            self.models.choose(model);
+        if let Some(models) = self.models.as_mut().filter(|models| models.now() != model) {
+            models.choose(model);
+            self.book().retries_on_model = 0;
         }
     }
 
     /// Books that the next attempt goes to another model, since this one failed.
     pub(crate) fn fall_back(&mut self) {
-        self.fallbacks += 1;
-        self.retries_on_model = 0;
-        self.models.fail();
+        if let Some(models) = &mut self.models {
+            models.fail();
+        }
+        let book = self.book();
+        book.fallbacks += 1;
+        book.retries_on_model = 0;
     }
 
     /// Takes over what earlier attempts, made elsewhere, have used.
@@ -240,19 +339,21 @@ impl Ledger {
             .accounts()
             .iter()
             .map(|account| What::Account(*account));
-        self.tried.extend(keys.chain(accounts).map(|what| Excluded {
-            what,
-            until: None,
-            model: None,
-        }));
+        self.book()
+            .tried
+            .extend(keys.chain(accounts).map(|what| Excluded {
+                what,
+                until: None,
+                model: None,
+            }));
     }
 
     fn exclude(&mut self, what: What, until: Option<Timestamp>, bound: bool) {
-        self.failovers += 1;
-        let model = bound.then(|| self.models.now());
-        self.tried
-            .retain(|excluded| (excluded.what, excluded.model) != (what, model));
-        self.tried.push(Excluded { what, until, model });
+        let model = bound.then(|| self.model_at());
+        let book = self.book();
+        book.failovers += 1;
+        (book.tried).retain(|excluded| (excluded.what, excluded.model) != (what, model));
+        book.tried.push(Excluded { what, until, model });
     }
 
     /// Returns what the call has tried; at `now`, where one is given, without what may be tried
@@ -279,33 +380,61 @@ impl Ledger {
 
     /// Returns what is excluded for the present model.
     fn excluded(&self) -> impl Iterator<Item = &Excluded> {
-        let now = self.models.now();
-        (self.tried.iter()).filter(move |excluded| excluded.model.is_none_or(|model| model == now))
+        let now = self.model_at();
+        let tried = self.book.iter().flat_map(|book| &book.tried);
+        tried.filter(move |excluded| excluded.model.is_none_or(|model| model == now))
     }
 
     /// Returns what the verdict depends on.
     pub(crate) fn spent(&self) -> Spent {
-        let mut spent = Spent::first(self.models.left());
-        spent.attempts += self.retries + self.hedges;
-        spent.attempts_on_model += self.retries_on_model;
-        spent.failovers = self.failovers;
-        spent.fallbacks = self.fallbacks;
+        let left = self.models.as_ref().map_or(0, |models| models.left());
+        let mut spent = Spent::first(left);
+        if let Some(book) = &self.book {
+            spent.attempts += book.retries + book.hedges;
+            spent.attempts_on_model += book.retries_on_model;
+            spent.failovers = book.failovers;
+            spent.fallbacks = book.fallbacks;
+        }
         spent.left = self.left();
         spent
     }
 
     /// Returns the time until the deadline.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.deadline
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        let deadline = self.deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Returns the attempts so far; the ledger is closed.
     pub(crate) fn take_attempts(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.attempts)
+        (self.book.as_mut()).map_or_else(Vec::new, |book| std::mem::take(&mut book.attempts))
     }
 
     pub(crate) fn sent(&self) -> usize {
-        self.attempts.len()
+        self.book.as_ref().map_or(0, |book| book.attempts.len())
+    }
+}
+
+impl Book {
+    fn close(
+        &mut self,
+        ended: Option<Attempt>,
+        fault: Option<AttemptFault>,
+        bill: Bill,
+        now: Timestamp,
+    ) {
+        if let Some(attempt) = ended {
+            let elapsed = now.since(attempt.began);
+            if self.attempts.is_empty() {
+                // Most often it stays the only one.
+                self.attempts.reserve_exact(1);
+            }
+            self.attempts.push(Attempt {
+                fault,
+                bill,
+                elapsed,
+                ..attempt
+            });
+        }
     }
 }

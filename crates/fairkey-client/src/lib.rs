@@ -25,6 +25,7 @@ mod exchange;
 pub mod fuzzing;
 mod gates;
 mod hedge;
+mod job;
 mod key_facts;
 mod key_watch;
 mod knowledge;

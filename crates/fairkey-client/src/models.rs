@@ -1,11 +1,9 @@
-//! The models that one call may ask for: [`Models`].
+//! The models of a call that may ask for several: [`Models`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fairkey_openrouter::splice::{self, Splice, SpliceError};
-
-use crate::estimate::Content;
 
 /// How many models of a list are looked at; OpenRouter takes no more than three.
 const MOST_OWN: usize = 8;
@@ -33,7 +31,7 @@ struct Model {
 
 impl Models {
     /// One model, or none that is named.
-    pub(crate) fn one(name: Option<Arc<str>>) -> Self {
+    fn one(name: Option<Arc<str>>) -> Self {
         Self {
             chain: vec![Model {
                 name,
@@ -46,21 +44,11 @@ impl Models {
         }
     }
 
-    /// The models of a call with a body of this content, where the caller has named `first`, and
-    /// `fallbacks` after it.
-    pub(crate) fn of_content(
-        content: &Content,
-        first: Option<Arc<str>>,
-        fallbacks: &[Arc<str>],
-        at_once: usize,
-        body: &[u8],
-    ) -> Self {
-        let first = first.or_else(|| content.model.clone());
-        if content.models.is_empty() {
-            return Self::of(first, fallbacks, at_once, body);
-        }
+    /// The models of a call whose body has a list of its `own` for OpenRouter; the caller may have
+    /// named `first` beside it.
+    pub(crate) fn own(first: Option<&Arc<str>>, own: &[Arc<str>]) -> Self {
         let mut names: Vec<Arc<str>> = Vec::new();
-        for name in first.iter().chain(&content.models) {
+        for name in first.into_iter().chain(own) {
             if !names.contains(name) && names.len() < MOST_OWN {
                 names.push(Arc::clone(name));
             }

@@ -1,17 +1,31 @@
 //! Where requests may go: [`BaseUrl`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use fairkey_openrouter::endpoint;
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
+
+use crate::job::Target;
 
 /// The upstream: an origin, to which alone keys are sent, and the path that requests are relative
 /// to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     uri: Uri,
+    /// Where nearly all calls go, made once.
+    usual: Vec<(&'static str, Arc<Target>)>,
 }
+
+/// The endpoints that nearly all calls go to.
+const USUAL: [&str; 5] = [
+    endpoint::CHAT_COMPLETIONS,
+    endpoint::MESSAGES,
+    endpoint::RESPONSES,
+    endpoint::EMBEDDINGS,
+    endpoint::COMPLETIONS,
+];
 
 impl BaseUrl {
     /// Checks a base URL: `https`, or `http` to this machine; no user, no query.
@@ -24,7 +38,37 @@ impl BaseUrl {
                  the keys; use https, or a server on this machine"
             ));
         }
-        Ok(Self { uri })
+        let mut base = Self {
+            uri,
+            usual: Vec::new(),
+        };
+        for path in USUAL {
+            let target = base.target(Method::POST, path)?;
+            base.usual.push((path, target));
+        }
+        Ok(base)
+    }
+
+    /// Returns where a call goes: a method, and a path that may carry a query.
+    pub(crate) fn target(&self, method: Method, path: &str) -> Result<Arc<Target>, &'static str> {
+        if method == Method::POST
+            && let Some((_, target)) = self.usual.iter().find(|(usual, _)| *usual == path)
+        {
+            return Ok(Arc::clone(target));
+        }
+        let uri = self.join(path)?;
+        Ok(Arc::new(Target { method, uri }))
+    }
+
+    /// Does the same for what a request names: see [`resolve`](Self::resolve).
+    pub(crate) fn target_of(&self, method: Method, uri: &Uri) -> Result<Arc<Target>, &'static str> {
+        match (uri.scheme(), uri.authority(), uri.path_and_query()) {
+            (None, None, Some(path)) => self.target(method, path.as_str()),
+            _ => {
+                let uri = self.resolve(uri)?;
+                Ok(Arc::new(Target { method, uri }))
+            }
+        }
     }
 
     /// Returns it as text. It has neither user nor query.

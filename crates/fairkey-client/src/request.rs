@@ -47,6 +47,32 @@ pub(crate) fn headers(mut callers: HeaderMap, defaults: &HeaderMap) -> HeaderMap
     callers
 }
 
+/// Returns the headers of a call: the caller's, with `defaults`; `None` where they are those of
+/// plain JSON and no others.
+pub(crate) fn of_call(
+    mut callers: HeaderMap,
+    is_json: bool,
+    defaults: &HeaderMap,
+) -> Option<Box<HeaderMap>> {
+    if callers.is_empty() && is_json {
+        return None;
+    }
+    if is_json && !callers.contains_key(header::CONTENT_TYPE) {
+        callers.insert(header::CONTENT_TYPE, JSON);
+    }
+    Some(Box::new(headers(callers, defaults)))
+}
+
+/// Returns those of a call of plain JSON whose caller sets none.
+pub(crate) fn json(defaults: &HeaderMap) -> HeaderMap {
+    headers(
+        HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]),
+        defaults,
+    )
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// Returns what every request carries by default, beside the attribution.
 pub(crate) fn defaults(attribution: HeaderMap) -> HeaderMap {
     let mut headers = attribution;

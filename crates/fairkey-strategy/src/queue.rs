@@ -79,6 +79,8 @@ pub struct Queue<L, T> {
     openings: BTreeSet<(Timestamp, u64)>,
     /// Calls by when they rise to the next class, by the class that they count as.
     ages: [BTreeSet<(Timestamp, u64)>; LEVELS],
+    /// Calls by when they stop waiting, those that do.
+    limits: BTreeSet<(Timestamp, u64)>,
     held: Option<Held>,
     yardstick: Yardstick,
 }
@@ -91,18 +93,56 @@ struct LaneKey {
     line: u64,
 }
 
+/// One who waits. As small as it can be, since there may be very many.
 #[derive(Debug)]
 struct Item<T> {
     item: T,
-    place: Place,
-    lane: LaneKey,
-    /// The class that it came with.
-    class: usize,
-    cost: Cost,
+    /// With its number: its place.
+    due: Timestamp,
+    tenant: u64,
+    line: u64,
+    tokens: u64,
+    micro_usd: u64,
     since: Timestamp,
-    limit: Option<Timestamp>,
+    /// The end of time: none.
+    limit: Timestamp,
+    requests: u32,
     /// How many were served after it had been refused, in the same look.
     passed: u32,
+    /// The class that it counts as.
+    level: u8,
+    /// The class that it came with.
+    class: u8,
+}
+
+impl<T> Item<T> {
+    fn place(&self, number: u64) -> Place {
+        (self.due, number)
+    }
+
+    fn lane(&self) -> LaneKey {
+        LaneKey {
+            level: usize::from(self.level),
+            tenant: self.tenant,
+            line: self.line,
+        }
+    }
+
+    fn class(&self) -> usize {
+        usize::from(self.class)
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            requests: self.requests,
+            tokens: self.tokens,
+            micro_usd: self.micro_usd,
+        }
+    }
+
+    fn limit(&self) -> Option<Timestamp> {
+        (self.limit < Timestamp::MAX).then_some(self.limit)
+    }
 }
 
 /// A class.
@@ -148,6 +188,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             parked: BTreeSet::new(),
             openings: BTreeSet::new(),
             ages: <_>::default(),
+            limits: BTreeSet::new(),
             held: None,
             yardstick: Yardstick::default(),
         }
@@ -217,29 +258,36 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         self.admit(&entry, ticket, now)?;
         let class = level_of(entry.class);
         let level = self.level_at(class, ticket.since, now);
-        let line = self.line_of(entry.line, now);
+        let line_id = self.line_of(entry.line, now);
         let tenant = self.tenants.enter(entry.tenant.as_ref(), level);
         let lane = LaneKey {
             level,
             tenant,
-            line,
+            line: line_id,
         };
         self.enter_class(level);
         self.classes[class] += 1;
         let (number, place) = (ticket.number, ticket.place());
-        if let Some(line) = self.lines.get_mut(&line) {
+        if let Some(line) = self.lines.get_mut(&line_id) {
             line.by_size.insert((Size::of(entry.cost), place));
         }
         let item = Item {
             item,
-            place,
-            lane,
-            class,
-            cost: entry.cost,
+            due: ticket.due,
+            tenant,
+            line: line_id,
+            tokens: entry.cost.tokens,
+            micro_usd: entry.cost.micro_usd,
             since: ticket.since,
-            limit: entry.limit,
+            limit: entry.limit.unwrap_or(Timestamp::MAX),
+            requests: entry.cost.requests,
             passed: 0,
+            level: level as u8,
+            class: class as u8,
         };
+        if let Some(limit) = item.limit() {
+            self.limits.insert((limit, number));
+        }
         self.items.insert(number, item);
         self.stand(lane, place);
         self.schedule_rise(number);
@@ -267,7 +315,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
                 line,
             },
             cost,
-        ) = (item.lane, item.cost);
+        ) = (item.lane(), item.cost());
         for passed in pass.note_served(line) {
             if let Some(item) = self.items.get_mut(passed) {
                 item.passed = item.passed.saturating_add(1);
@@ -322,22 +370,37 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         self.openings.first().map(|(at, _)| *at)
     }
 
+    /// Returns when the first call stops waiting.
+    #[must_use]
+    pub fn next_limit(&self) -> Option<Timestamp> {
+        self.limits.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a call whose time is over, the one whose was over first.
+    pub fn pop_late(&mut self, now: Timestamp) -> Option<T> {
+        let (_, number) = *self.limits.first().filter(|(at, _)| *at <= now)?;
+        self.remove_number(number)
+    }
+
     /// Takes a call out of everything that it stands in.
     fn take(&mut self, number: u64) -> Option<Item<T>> {
         let item = self.items.remove(&number)?;
-        let (lane, place) = (item.lane, item.place);
-        self.classes[item.class] -= 1;
+        if let Some(limit) = item.limit() {
+            self.limits.remove(&(limit, number));
+        }
+        let (lane, place) = (item.lane(), item.place(number));
+        self.classes[item.class()] -= 1;
         self.levels[lane.level].waiting -= 1;
         self.tenants.leave_level(lane.tenant, lane.level);
         self.leave(lane, place);
         if let Some(line) = self.lines.get_mut(&lane.line) {
-            line.by_size.remove(&(Size::of(item.cost), place));
+            line.by_size.remove(&(Size::of(item.cost()), place));
             if line.by_size.is_empty() {
                 self.remove_line(lane.line);
             }
         }
         self.tenants.leave(lane.tenant);
-        if let Some(at) = self.rises_at(lane.level, item.class, item.since) {
+        if let Some(at) = self.rises_at(lane.level, item.class(), item.since) {
             self.ages[lane.level].remove(&(at, number));
         }
         if self.held.as_ref().is_some_and(|held| held.number == number) {
@@ -459,8 +522,9 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let Some(item) = self.items.get(&number) else {
             return;
         };
-        if let Some(at) = self.rises_at(item.lane.level, item.class, item.since) {
-            self.ages[item.lane.level].insert((at, number));
+        let level = item.lane().level;
+        if let Some(at) = self.rises_at(level, item.class(), item.since) {
+            self.ages[level].insert((at, number));
         }
     }
 
@@ -469,12 +533,12 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let Some(item) = self.items.get_mut(&number) else {
             return;
         };
-        let (from, place) = (item.lane, item.place);
+        let (from, place) = (item.lane(), item.place(number));
         let to = LaneKey {
             level: from.level - 1,
             ..from
         };
-        item.lane = to;
+        item.level -= 1;
         self.enter_class(to.level);
         self.levels[from.level].waiting -= 1;
         self.tenants.enter_level(to.tenant, to.level);

@@ -71,6 +71,32 @@ impl Admission {
         }
     }
 
+    /// Lets those go whose time is over.
+    pub(super) fn let_go(self: &Arc<Self>) {
+        let mut any = false;
+        loop {
+            // Some at a time: others shall get the lock in between.
+            let now = self.pool.now();
+            let late: Vec<_> = {
+                let queue = &mut self.state().queue;
+                std::iter::from_fn(|| queue.pop_late(now))
+                    .take(64)
+                    .collect()
+            };
+            if late.is_empty() {
+                break;
+            }
+            any = true;
+            for waiter in late {
+                waiter.tell(News::TooLate);
+            }
+        }
+        if any {
+            // Whoever stood behind may be content with what these were not.
+            self.pump();
+        }
+    }
+
     /// Asks those who wait, in order.
     fn pass(self: &Arc<Self>, newcomer: Option<Ticket>) {
         let now = self.pool.now();
@@ -212,7 +238,7 @@ impl Admission {
         };
         held.charge(charge);
         // Where it has left since, what is held goes back here.
-        drop(waiter.grant(held));
+        drop(waiter.grant(Box::new(held)));
     }
 
     /// Finds out whether it is its size that bars a call, past which others are served.
@@ -241,7 +267,7 @@ impl Admission {
             return false;
         };
         deadline.since(self.pool.now()) < self.quickest.get()
-            && self.state().queue.waiting_in(&waiter.line) > 1
+            && self.state().queue.waiting_in(&waiter.line()) > 1
     }
 
     fn leave(&self, number: u64) -> bool {

@@ -1,6 +1,7 @@
 //! Who keeps the queue's time: one task for all who wait.
 //!
-//! It sleeps until the soonest time at which a line may open, and hands out then. It lives while
+//! It sleeps until the soonest time at which a line may open, and hands out then, or at which the
+//! time of a call is over, and lets it go. It lives while
 //! somebody waits, in the runtime of whoever waited when it was needed; where that runtime ends
 //! before, one of those who wait in another one is told to start it there.
 
@@ -54,6 +55,7 @@ impl Admission {
             let rest = state.rest.as_ref().map(|rest| rest.at);
             (rest, state.queue.next_opening())
         };
+        self.let_go();
         if rest.is_some_and(|at| at <= now) {
             self.go_on_with_rest();
         }

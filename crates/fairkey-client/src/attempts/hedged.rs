@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairkey_core::{AccountTenure, KeyId, Scope, Tenure};
 use tokio::time::{Instant, timeout};
 
-use super::{Accepted, Failed, Job, attempt, seat};
+use super::{Accepted, Failed, attempt, seat};
 use crate::admission::Held;
 use crate::answer::{AttemptFault, Bill};
 use crate::core::Core;
@@ -35,18 +35,16 @@ impl Seat {
 /// is booked, and over.
 pub(super) async fn run(
     core: &Arc<Core>,
-    job: &Job,
     ledger: &mut Ledger,
     held: Held,
     hedging: Option<&Hedging>,
 ) -> (Seat, Result<Accepted, Box<Failed>>) {
     let first = Seat::of(&held);
-    let model = ledger.models.name().cloned();
-    let body = ledger.models.body(job.body.bytes());
-    let asked = ledger.asked(&job.options);
+    let job = Arc::clone(&ledger.job);
+    let (body, asked) = (ledger.body(), ledger.asked());
     // In boxes: an attempt is large, and there would be a place for it wherever it is awaited.
-    let mut primary = Box::pin(attempt(core, job, body, asked.clone(), ledger.left(), held));
-    let (Some(hedging), Some(model)) = (hedging, model) else {
+    let mut primary = Box::pin(attempt(core, job, body, asked, ledger.left(), held));
+    let (Some(hedging), Some(model)) = (hedging, ledger.model().cloned()) else {
         return (first, primary.await);
     };
     let began = Instant::now();
@@ -56,7 +54,7 @@ pub(super) async fn run(
     };
     let second = match &early {
         Some(_) => None,
-        None => seat::beside(core, job, ledger, &first, hedging),
+        None => seat::beside(core, ledger, &first, hedging),
     };
     let Some(held) = second else {
         let result = match early {
@@ -72,7 +70,8 @@ pub(super) async fn run(
     core.counters.attempts.up();
     core.counters.hedges.up();
     ledger.hedge(held.lease.key(), core.admission.pool.now());
-    let body = ledger.models.body(job.body.bytes());
+    let job = Arc::clone(&ledger.job);
+    let (body, asked) = (ledger.body(), ledger.asked());
     let mut hedge = Box::pin(attempt(core, job, body, asked, ledger.left(), held));
     let (is_hedge, result) = tokio::select! {
         biased;

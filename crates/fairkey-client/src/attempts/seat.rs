@@ -1,65 +1,147 @@
 //! Getting a key for the next attempt, with a preference for what the call has not tried.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fairkey_core::{Ask, Denied, KeyId, Scope, Timestamp, Tried};
 use fairkey_strategy::queue::{Full, Refused};
 use tokio::time::{Instant, sleep_until};
 
+use super::Stop;
 use super::hedged::Seat;
-use super::{Job, Stop};
-use crate::admission::{self, Held, Refusal, Wish, outlook};
-use crate::call::CallOptions;
+use crate::admission::{self, Held, Place, Refusal, Wish, outlook};
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind, KEYS_IN_DETAIL, KeyCount, KeyState, Keys};
 use crate::hedge::Hedging;
 use crate::ledger::Ledger;
 use crate::verdict::GiveUp;
 
-/// Gets a key, waiting for it within the call's limits.
+/// Gets a key, waiting for it within the call's limits: then the ledger holds it. The first look
+/// is made at once, before the future is polled.
 ///
 /// What the call has tried comes last: it is used again only when its time has come and there is
 /// nothing else.
-pub(crate) async fn take(
-    core: &Arc<Core>,
-    options: &CallOptions,
-    ledger: &mut Ledger,
-) -> Result<Held, Stop> {
+pub(crate) fn take<'a>(core: &'a Arc<Core>, ledger: &'a mut Ledger) -> Taking<'a> {
     let began = Instant::now();
-    let seat = wait(core, options, ledger, began).await;
+    if ledger.is_plain() {
+        first_look(core, ledger, began)
+    } else {
+        Taking::Search(Box::pin(search_and_note(core, ledger, began)))
+    }
+}
+
+/// A call that gets a key. As small as it can be, since very many may wait.
+pub(crate) enum Taking<'a> {
+    /// It has one, or gets none.
+    Over(Option<Result<(), Stop>>),
+    /// The usual call waits: it names one model, and has tried nothing.
+    Line {
+        core: &'a Arc<Core>,
+        ledger: &'a mut Ledger,
+        place: Place,
+        began: Instant,
+    },
+    /// A call that names other models, or has tried some keys.
+    Search(Pin<Box<dyn Future<Output = Result<(), Stop>> + Send + 'a>>),
+}
+
+impl Future for Taking<'_> {
+    type Output = Result<(), Stop>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let this = self.get_mut();
+        let result = match this {
+            // Polled again after its end, it has nothing to say.
+            Self::Over(result) => return result.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Search(search) => ready!(search.as_mut().poll(cx)),
+            Self::Line {
+                core,
+                ledger,
+                place,
+                began,
+            } => {
+                let granted = ready!(place.poll(cx, || limit(core, ledger, *began)));
+                ledger.keep_ticket(Some(place.ticket()));
+                let result = match granted {
+                    Ok(held) => {
+                        ledger.hold(*held);
+                        Ok(())
+                    }
+                    Err(refusal) => Err(give_up(core, ledger, &refusal, *began)),
+                };
+                note_wait(core, ledger, *began, result.is_ok());
+                result
+            }
+        };
+        *this = Self::Over(None);
+        Poll::Ready(result)
+    }
+}
+
+fn first_look<'a>(core: &'a Arc<Core>, ledger: &'a mut Ledger, began: Instant) -> Taking<'a> {
+    let wish = wish(core, ledger, Tried::new(), None);
+    let until = limit(core, ledger, began);
+    let mut ticket = ledger.ticket();
+    if let Some(held) = core.admission.look_first(&wish, until, &mut ticket) {
+        ledger.keep_ticket(ticket);
+        ledger.hold(held);
+        return Taking::Over(Some(Ok(())));
+    }
+    match core.admission.enter(wish, until, ticket) {
+        Ok(place) => Taking::Line {
+            core,
+            ledger,
+            place,
+            began,
+        },
+        Err(refusal) => {
+            ledger.keep_ticket(ticket);
+            let stop = give_up(core, ledger, &refusal, began);
+            Taking::Over(Some(Err(stop)))
+        }
+    }
+}
+
+fn note_wait(core: &Core, ledger: &mut Ledger, began: Instant, served: bool) {
     let waited = began.elapsed();
     if !waited.is_zero() {
-        ledger.waited += waited;
+        ledger.note_waited(waited);
         core.counters.waited(waited);
         #[cfg(feature = "tracing")]
-        tracing::debug!(?waited, served = seat.is_ok(), "a call waited for a key");
+        tracing::debug!(?waited, served, "a call waited for a key");
+        #[cfg(not(feature = "tracing"))]
+        let _ = served;
     }
-    seat
+}
+
+fn give_up(core: &Arc<Core>, ledger: &Ledger, refusal: &Refusal, began: Instant) -> Stop {
+    stop(core, ledger, refusal, limit(core, ledger, began), began)
+}
+
+/// Returns until when a call may wait that began to then.
+fn limit(core: &Core, ledger: &Ledger, began: Instant) -> Instant {
+    let max_wait = *core.queue.max_wait.of(ledger.job.class);
+    let max_wait = max_wait
+        .unwrap_or(Duration::MAX)
+        .saturating_sub(ledger.waited());
+    let max_wait = admission::after_from(began, max_wait);
+    (ledger.deadline()).map_or(max_wait, |deadline| deadline.min(max_wait))
 }
 
 /// Gets a key for a second attempt beside the first, at once or not at all: where what `hedging`
 /// asks for holds.
 pub(super) fn beside(
     core: &Arc<Core>,
-    job: &Job,
     ledger: &Ledger,
     first: &Seat,
     hedging: &Hedging,
 ) -> Option<Held> {
     let admission = &core.admission;
-    let has_left = ledger.spent().attempts < job.options.retry(&core.retry).attempts;
-    let options = Options {
-        core,
-        options: &job.options,
-        passed_over: Vec::new(),
-        patience: None,
-    };
-    if !has_left
-        || !hedging.is_cheap(ledger.cost(core, job.options.cost))
-        || admission.waiting() > 0
-    {
+    let has_left = ledger.spent().attempts < ledger.job.retry(&core.retry).attempts;
+    if !has_left || !hedging.is_cheap(ledger.cost(core)) || admission.waiting() > 0 {
         return None;
     }
     let now = admission.pool.now();
@@ -68,7 +150,7 @@ pub(super) fn beside(
     tried.add_key(first.tenure);
     // Another account first: what keeps this one waiting may be its own.
     for tried in [elsewhere, tried] {
-        let wish = options.wish(ledger, tried);
+        let wish = wish(core, ledger, tried, None);
         let Ok(held) = admission.try_acquire(&wish) else {
             continue;
         };
@@ -81,25 +163,23 @@ pub(super) fn beside(
     None
 }
 
-async fn wait(
+async fn search_and_note(
     core: &Arc<Core>,
-    options: &CallOptions,
     ledger: &mut Ledger,
     began: Instant,
-) -> Result<Held, Stop> {
+) -> Result<(), Stop> {
+    let result = search(core, ledger, began).await;
+    note_wait(core, ledger, began, result.is_ok());
+    ledger.hold(result?);
+    Ok(())
+}
+
+async fn search(core: &Arc<Core>, ledger: &mut Ledger, began: Instant) -> Result<Held, Stop> {
     let admission = &core.admission;
-    let max_wait = *core.queue.max_wait.of(options.class);
-    let max_wait = max_wait
-        .unwrap_or(Duration::MAX)
-        .saturating_sub(ledger.waited);
-    let max_wait = admission::after(max_wait);
-    let limit = ledger
-        .deadline
-        .map_or(max_wait, |deadline| deadline.min(max_wait));
+    let limit = limit(core, ledger, began);
     let patience = admission::after(core.retry.patience).min(limit);
     let mut options = Options {
         core,
-        options,
         passed_over: Vec::new(),
         patience: None,
     };
@@ -110,12 +190,16 @@ async fn wait(
         }
         let now = admission.pool.now();
         let tried = ledger.tried(Some(now));
-        let next = ledger
-            .next_return(now)
-            .map(|at| admission::after(at.since(now).max(crate::backoff::SHORTEST)));
+        let next = ledger.next_return(now).map(|at| {
+            let wait = at.since(now).max(crate::backoff::SHORTEST);
+            admission::after(wait)
+        });
         let until = next.map_or(limit, |next| next.min(limit));
-        let wish = options.wish(ledger, tried);
-        let refusal = match admission.acquire(wish, until, &mut ledger.ticket).await {
+        let wish = wish(core, ledger, tried, options.patience);
+        let mut ticket = ledger.ticket();
+        let seat = admission.acquire(wish, until, &mut ticket).await;
+        ledger.keep_ticket(ticket);
+        let refusal = match seat {
             Ok(held) => return Ok(held),
             Err(refusal) => refusal,
         };
@@ -133,14 +217,13 @@ async fn wait(
             }
             (_, None) => {}
         }
-        return Err(stop(&options, ledger, &refusal, limit, began));
+        return Err(stop(core, ledger, &refusal, limit, began));
     }
 }
 
 /// What a call wants, and which of its models it has found no key for.
 struct Options<'a> {
     core: &'a Arc<Core>,
-    options: &'a CallOptions,
     /// The places of these models, with the soonest time at which there may be a key.
     passed_over: Vec<(usize, Option<Timestamp>)>,
     /// Until when the present model is waited for, where there is another one.
@@ -153,7 +236,7 @@ impl Options<'_> {
     fn look(&mut self, ledger: &mut Ledger, patience: Instant) -> Option<Held> {
         let admission = &self.core.admission;
         loop {
-            let candidates = ledger.models.candidates();
+            let candidates = ledger.candidates();
             let next = candidates.iter().find(|at| !self.is_passed_over(**at));
             let at = *next.unwrap_or_else(|| {
                 let soonest = candidates.iter().min_by_key(|at| {
@@ -169,7 +252,8 @@ impl Options<'_> {
                 // The usual call: whoever waits for a key looks first.
                 return None;
             }
-            let refused = match admission.try_acquire(&self.wish(ledger, all)) {
+            let refused = match admission.try_acquire(&wish(self.core, ledger, all, self.patience))
+            {
                 Ok(held) => return Some(held),
                 Err(refused) => refused,
             };
@@ -183,7 +267,7 @@ impl Options<'_> {
     }
 
     fn pass_over(&mut self, ledger: &Ledger, until: Option<Timestamp>) {
-        self.passed_over.push((ledger.models.now(), until));
+        self.passed_over.push((ledger.model_at(), until));
     }
 
     fn is_passed_over(&self, at: usize) -> bool {
@@ -193,57 +277,44 @@ impl Options<'_> {
     /// Returns whether the call may go on to another model instead of waiting for the present
     /// one: the last resort, where all were passed over, is waited for.
     fn has_more(&self, ledger: &Ledger) -> bool {
-        ledger.models.others() > 0 && !self.is_passed_over(ledger.models.now())
+        ledger.other_models() > 0 && !self.is_passed_over(ledger.model_at())
     }
+}
 
-    fn wish(&self, ledger: &Ledger, tried: Tried) -> Wish {
-        let Self { core, options, .. } = self;
-        Wish {
-            model: ledger.models.name().cloned(),
-            class: options.class,
-            tenant: options.tenant.clone(),
-            cost: ledger.cost(core, options.cost),
-            affinity: options.affinity,
-            providers: Arc::clone(&ledger.content.providers),
-            deadline: ledger.left().map(|left| core.admission.pool.now() + left),
-            tried,
-            only: options.only.clone(),
-            patience: self.patience,
-        }
+fn wish(core: &Core, ledger: &Ledger, tried: Tried, patience: Option<Instant>) -> Wish {
+    Wish {
+        job: Arc::clone(&ledger.job),
+        model: ledger.model().cloned(),
+        cost: ledger.cost(core),
+        deadline: ledger.left().map(|left| core.admission.pool.now() + left),
+        tried: (!tried.is_empty()).then(|| Box::new(tried)),
+        patience: patience.map(Box::new),
     }
 }
 
 /// Says why there is no key.
-fn stop(
-    options: &Options<'_>,
-    ledger: &Ledger,
-    refusal: &Refusal,
-    limit: Instant,
-    began: Instant,
-) -> Stop {
-    let core = options.core;
-    let unavailable = match refusal {
+fn stop(core: &Core, ledger: &Ledger, refusal: &Refusal, limit: Instant, began: Instant) -> Stop {
+    let told = match refusal {
         Refusal::Overloaded { refused, now } => {
             let error = CallError::new(CallErrorKind::Overloaded, overloaded(core, refused));
             return Stop::Error(error.with_queue(*refused, *now));
         }
-        Refusal::TimedOut { .. } if ledger.deadline.is_some_and(|at| at <= limit) => {
+        Refusal::TimedOut { .. } if ledger.deadline().is_some_and(|at| at <= limit) => {
             return Stop::Deadline;
         }
-        Refusal::TimedOut { unavailable } => *unavailable,
-        Refusal::Hopeless { unavailable } | Refusal::PassOver { unavailable } => Some(*unavailable),
+        _ => refusal.retry_at(),
     };
     // Of all keys, those included that this call has tried: the whole picture.
-    let everything = options.wish(ledger, Tried::new());
+    let everything = wish(core, ledger, Tried::new(), None);
     let outlook = outlook(&core.admission.pool.explain(&everything.ask()));
     let now = core.admission.pool.now();
     let soonest = |at: Option<Timestamp>| at.filter(|at| *at > now);
-    let retry_at = soonest(outlook.soonest).or(soonest(unavailable.and_then(|u| u.retry_at)));
+    let retry_at = soonest(outlook.soonest).or(soonest(told));
     let keys = key_states(core, outlook.keys, &everything.ask(), now);
-    let waited = began.elapsed() + ledger.waited;
+    let waited = began.elapsed() + ledger.waited();
     let message = if waited >= WORTH_TELLING {
         format!("no key was free within {:.1} s", waited.as_secs_f64())
-    } else if ledger.sent() > 0 && ledger.fault.is_some() {
+    } else if ledger.sent() > 0 && ledger.has_fault() {
         "every key that the call could use has refused it".to_owned()
     } else {
         "no key can be had".to_owned()

@@ -17,16 +17,60 @@ pub(crate) struct Content {
     pub(crate) demand: Option<Demand>,
 }
 
-/// How much is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much is asked for. Small, since each call that waits has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
-    pub(crate) size: PromptSize,
-    /// The most tokens of an answer.
-    pub(crate) limit: Option<u64>,
+    size: Size,
+    /// The most tokens of an answer; the largest number: no limit.
+    limit: u64,
     /// How many answers.
-    pub(crate) choices: u64,
+    choices: u32,
     /// Whether the endpoint writes answers at all.
     pub(crate) generates: bool,
+}
+
+/// A [`PromptSize`]: most are of text alone, and of less than four gigabytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Size {
+    Text {
+        text_bytes: u32,
+        schema_bytes: u32,
+        messages: u32,
+    },
+    Other(Arc<PromptSize>),
+}
+
+impl Size {
+    fn of(size: PromptSize) -> Self {
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let text = Self::Text {
+            text_bytes: narrow(size.text_bytes),
+            schema_bytes: narrow(size.schema_bytes),
+            messages: narrow(size.messages),
+        };
+        if text.whole() == size {
+            text
+        } else {
+            Self::Other(Arc::new(size))
+        }
+    }
+
+    fn whole(&self) -> PromptSize {
+        match self {
+            Self::Text {
+                text_bytes,
+                schema_bytes,
+                messages,
+            } => {
+                let mut size = PromptSize::default();
+                size.text_bytes = u64::from(*text_bytes);
+                size.schema_bytes = u64::from(*schema_bytes);
+                size.messages = u64::from(*messages);
+                size
+            }
+            Self::Other(size) => **size,
+        }
+    }
 }
 
 impl Content {
@@ -52,9 +96,9 @@ impl Content {
                 .collect(),
             providers: peek.pinned_providers().iter().map(base).collect(),
             demand: Some(Demand {
-                size: measured.prompt,
-                limit: peek.completion_limit,
-                choices: measured.choices,
+                size: Size::of(measured.prompt),
+                limit: peek.completion_limit.unwrap_or(u64::MAX),
+                choices: u32::try_from(measured.choices).unwrap_or(u32::MAX),
                 generates: generates(path),
             }),
         }
@@ -74,14 +118,30 @@ fn generates(path: &str) -> bool {
 }
 
 impl Demand {
+    /// Returns how long the prompt is.
+    pub(crate) fn size(&self) -> PromptSize {
+        self.size.whole()
+    }
+
+    /// Returns the most tokens of an answer.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        (self.limit < u64::MAX).then_some(self.limit)
+    }
+
+    /// Returns how many answers are asked for.
+    pub(crate) fn choices(&self) -> u64 {
+        u64::from(self.choices)
+    }
+
     /// Returns the tokens of the prompt at a ratio of tokens to bytes.
     pub(crate) fn prompt_tokens(&self, tokens_per_byte: f64) -> u64 {
-        let tokens = self.size.prompt_tokens(tokens_per_byte);
+        let size = self.size();
+        let tokens = size.prompt_tokens(tokens_per_byte);
         // What is embedded or ranked has no form of a conversation.
         let form = if self.generates {
             0
         } else {
-            self.size.overhead_tokens()
+            size.overhead_tokens()
         };
         tokens.saturating_sub(form)
     }
@@ -89,11 +149,12 @@ impl Demand {
     /// Returns the tokens of prompts of this form that come from bytes of text, where `tokens`
     /// were counted; `None` where that cannot be told.
     pub(crate) fn text_tokens(&self, tokens: u64) -> Option<u64> {
-        if self.size.bytes() == 0 || self.size.tokens > 0 || self.size.has_media() {
+        let size = self.size();
+        if size.bytes() == 0 || size.tokens > 0 || size.has_media() {
             return None;
         }
         let form = if self.generates {
-            self.size.overhead_tokens()
+            size.overhead_tokens()
         } else {
             0
         };
@@ -105,7 +166,7 @@ impl Demand {
         if !self.generates {
             return 0;
         }
-        let each = self.limit.map_or(p90, |limit| limit.min(p90));
-        each.saturating_mul(self.choices)
+        let each = self.limit.min(p90);
+        each.saturating_mul(self.choices())
     }
 }

@@ -174,10 +174,10 @@ impl Learned {
         if usage.prompt_tokens > 0
             && let Some(tokens) = demand.text_tokens(usage.prompt_tokens)
         {
-            state.prompt(tokens as f64, demand.size.bytes() as f64);
+            state.prompt(tokens as f64, demand.size().bytes() as f64);
         }
         if demand.generates && usage.completion_tokens > 0 {
-            let each = usage.completion_tokens.div_ceil(demand.choices.max(1));
+            let each = usage.completion_tokens.div_ceil(demand.choices().max(1));
             state.output.add(each);
         }
         if let Some(estimated) = estimated {

@@ -61,7 +61,8 @@ fn usd(price: &Option<Price>) -> Option<f64> {
 }
 
 fn most(model: &Model, demand: &Demand, prompt_tokens: u64, output_p90: u64) -> Option<u64> {
-    let output = (demand.limit)
+    let output = demand
+        .limit()
         .or_else(|| ceiling(model, prompt_tokens))
         .unwrap_or(output_p90);
     let most = usd_of(model, demand, prompt_tokens, output)?;
@@ -86,7 +87,7 @@ pub(super) fn usd_of(
     output_tokens: u64,
 ) -> Option<f64> {
     let pricing = &model.pricing;
-    let size = &demand.size;
+    let size = demand.size();
     let at = Conditions {
         prompt_tokens,
         utc: None,
@@ -101,7 +102,7 @@ pub(super) fn usd_of(
     let mut sum = prompt * (prompt_tokens - audio) as f64 + audio_price * audio as f64;
     if demand.generates {
         let reasoning = usd(&pricing.internal_reasoning).unwrap_or(0.0);
-        let tokens = output_tokens.saturating_mul(demand.choices);
+        let tokens = output_tokens.saturating_mul(demand.choices());
         sum += completion.max(reasoning) * tokens as f64;
     }
     sum += usd(&pricing.request).unwrap_or(0.0);

@@ -42,14 +42,14 @@ pub struct Quote {
 
 impl Quote {
     pub(super) fn new(demand: Option<Demand>, known: Reading, medians: u64) -> Self {
-        let text = demand.map_or(0, |demand| demand.prompt_tokens(known.tokens_per_byte));
-        let most = demand.map_or(0, |demand| demand.prompt_tokens(1.0));
-        let generates = demand.filter(|demand| demand.generates);
+        let tokens = |ratio| (demand.as_ref()).map_or(0, |demand| demand.prompt_tokens(ratio));
+        let (text, most) = (tokens(known.tokens_per_byte), tokens(1.0));
+        let generates = demand.as_ref().filter(|demand| demand.generates);
         Self {
             prompt_tokens: text,
             prompt_tokens_most: most.max(text),
-            limit: generates.and_then(|demand| demand.limit),
-            choices: generates.map_or(0, |demand| demand.choices),
+            limit: generates.and_then(Demand::limit),
+            choices: generates.map_or(0, Demand::choices),
             output_p50: medians,
             output_p90: known.output_p90,
             answers: known.answers,

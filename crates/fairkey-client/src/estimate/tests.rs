@@ -42,7 +42,7 @@ fn of(estimates: &Estimates, demand: &Demand, model: &str) -> Estimate {
 
 /// What a model with this ratio counts for a prompt.
 fn counted(demand: &Demand, ratio: f64) -> u64 {
-    (demand.size.bytes() as f64 * ratio) as u64 + demand.size.overhead_tokens()
+    (demand.size().bytes() as f64 * ratio) as u64 + demand.size().overhead_tokens()
 }
 
 fn learn(estimates: &Estimates, demand: &Demand, model: &str, usage: &Usage) {

@@ -20,6 +20,7 @@ mod layer;
 mod limits;
 mod management;
 mod map;
+mod memory;
 mod no_key;
 mod outcomes;
 mod passing;

@@ -159,12 +159,13 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let number = ticket.number;
         let (mut alone, mut is_behind) = (false, true);
         if let Some(item) = self.items.get(&number)
-            && let Some(line) = self.lines.get(&item.lane.line)
+            && let Some(line) = self.lines.get(&item.line)
         {
-            let first = self.lanes.get(&item.lane).and_then(|lane| lane.first());
+            let first = self.lanes.get(&item.lane()).and_then(|lane| lane.first());
             let smallest = line.by_size.first().map(|(_, place)| place);
             alone = line.by_size.len() == 1;
-            is_behind = first != Some(&item.place) && smallest != Some(&item.place);
+            let place = item.place(number);
+            is_behind = first != Some(&place) && smallest != Some(&place);
         }
         let mut pass = if alone || is_behind {
             Pass::new(now)
@@ -183,7 +184,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             Some(newcomer) if !pass.is_usual => newcomer.take()?,
             _ => self.find(pass)?,
         };
-        let line = self.items.get(&number)?.lane.line;
+        let line = self.items.get(&number)?.line;
         let next = self.next_of(number, pass.now);
         if matches!(next, Some(Next::Late(_))) && pass.blocked.contains_key(&line) {
             // It was to be asked as the smallest of its line: now another one is that.
@@ -207,7 +208,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let Some(item) = self.items.get_mut(&number) else {
             return Then::GoOn;
         };
-        let (id, size) = (item.lane.line, Size::of(item.cost));
+        let (id, size) = (item.line, Size::of(item.cost()));
         let passed = item.passed;
         pass.refused.push(number);
         let blocked = pass.blocked.entry(id).or_insert(size);
@@ -256,7 +257,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     /// served, and for a few seconds more.
     pub fn note_bar(&mut self, pass: &Pass, number: u64, by_limit: bool) {
         if let Some(item) = self.items.get(&number)
-            && let Some(line) = self.lines.get_mut(&item.lane.line)
+            && let Some(line) = self.lines.get_mut(&item.line)
         {
             line.rate.bar(by_limit, pass.now);
         }
@@ -275,7 +276,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             pass.smaller = None;
             self.held = Some(Held {
                 number,
-                line: item.lane.line,
+                line: item.line,
                 until: pass.now + self.config.hold,
                 time: until,
                 rivals: <_>::default(),
@@ -295,7 +296,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     pub fn note_other_bar(&mut self, number: u64) {
         if let Some(item) = self.items.get_mut(&number) {
             item.passed = 0;
-            let line = item.lane.line;
+            let line = item.line;
             self.park(line);
         }
     }
@@ -363,7 +364,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
 
     fn next_of(&mut self, number: u64, now: Timestamp) -> Option<Next<T>> {
         let item = self.items.get(&number)?;
-        if item.limit.is_some_and(|limit| limit <= now) {
+        if item.limit().is_some_and(|limit| limit <= now) {
             return Some(Next::Late(self.take(number)?.item));
         }
         Some(Next::Ask(number, item.item.clone()))

@@ -1,5 +1,7 @@
 //! Order under odd circumstances.
 
+use fairkey_strategy::queue::Tenant;
+
 use super::*;
 
 /// Admits calls as long as their tokens fit into a room of 10.
@@ -196,7 +198,7 @@ async fn many_that_exclude_a_key_keep_it_from_nobody_behind_them() {
         let admission = Arc::clone(&admission);
         tokio::spawn(async move {
             let mut picky = wish();
-            picky.tried.add_key(first_key);
+            picky.tried = tried(first_key);
             let _ = admission.acquire(picky, after(MINUTE), &mut None).await;
         });
     }
@@ -359,9 +361,10 @@ async fn however_many_models_are_waited_for_what_is_free_goes_to_whoever_can_use
 async fn tenants_that_wait_share_by_weight_and_what_they_really_used() {
     let admission = admission(1, TestGate::cap(1), None);
     let spawn = |name: &'static str, weight| {
+        let tenant = Tenant::new(name).weight(weight);
         let wish = Wish {
-            tenant: Some(Tenant::new(name).weight(weight)),
-            ..sized(100)
+            cost: sized(100).cost,
+            ..with(CallOptions::default().tenant(tenant))
         };
         let admission = Arc::clone(&admission);
         tokio::spawn(async move {

@@ -5,10 +5,7 @@ use fairkey_core::Only;
 use super::*;
 
 fn restricted_to(key: &str) -> Wish {
-    Wish {
-        only: Some(Arc::new(Only::keys([key]))),
-        ..wish()
-    }
+    with(CallOptions::default().only(Only::keys([key])))
 }
 
 #[tokio::test(start_paused = true)]
