@@ -38,6 +38,8 @@ pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{
     Endpoint, Format, Input, InputReader, ReadConfig, ReaderThread, RowReader, Template,
 };
+#[cfg(feature = "parquet")]
+pub use render::ParquetOutput;
 pub use render::{OutputFormat, Rendered};
 pub use row::{BadLine, Place, Request, Row};
 pub use runner::{InputChange, RunConfig, Stopped, run, run_with_journal};

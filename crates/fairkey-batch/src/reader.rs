@@ -12,6 +12,8 @@ mod format;
 mod input;
 mod line;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod records;
 mod table;
 mod template;

@@ -1,6 +1,8 @@
 //! Results in other shapes: [`OutputFormat`], and [`Rendered`] before any output.
 
 mod csv;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod record;
 mod text;
 
@@ -9,6 +11,8 @@ use std::str::FromStr;
 
 use crate::{Output, OutputError, ResultLine};
 
+#[cfg(feature = "parquet")]
+pub use self::parquet::ParquetOutput;
 pub(crate) use self::record::Record;
 
 /// The shape of results.

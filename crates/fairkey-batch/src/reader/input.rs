@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::Archive;
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetRows;
 use super::{Format, ReadConfig, RowReader};
 use crate::Row;
 
@@ -73,16 +75,23 @@ impl Input {
     }
 
     /// Opens it.
-    fn open(self, config: &ReadConfig) -> io::Result<RowReader<Box<dyn Read + Send>>> {
+    fn open(self, config: &ReadConfig) -> io::Result<Reader> {
         let mut config = config.clone();
         if config.format == Format::Auto {
             config.format = self.format;
         }
-        let input = match self.from {
-            From::File(path) => Box::new(File::open(path)?),
+        let input: Box<dyn Read + Send> = match self.from {
+            From::File(path) => {
+                let file = File::open(path)?;
+                if self.bytes.is_some() && self.archive.is_none() && is_parquet(&file, &config)? {
+                    return parquet(file, config);
+                }
+                Box::new(file)
+            }
             From::Stream(stream) => stream,
         };
-        Ok(RowReader::claimed(input, self.archive, config))
+        let reader = RowReader::claimed(input, self.archive, config);
+        Ok(Reader::Bytes(Box::new(reader)))
     }
 
     /// Reads as much of a regular file as it takes to know that it can be read; of a table, the
@@ -96,7 +105,11 @@ impl Input {
             from: From::File(path.clone()),
             ..*self
         };
-        input.open(config)?.open()
+        match input.open(config)? {
+            Reader::Bytes(mut reader) => reader.open(),
+            #[cfg(feature = "parquet")]
+            Reader::Parquet(_) => Ok(()),
+        }
     }
 }
 
@@ -108,6 +121,32 @@ impl fmt::Debug for Input {
             .field("format", &self.format)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a file is to be read as Parquet: it is said so, or begins like one.
+fn is_parquet(file: &File, config: &ReadConfig) -> io::Result<bool> {
+    if config.format != Format::Auto {
+        return Ok(config.format == Format::Parquet);
+    }
+    let mut file = file;
+    let mut magic = Vec::new();
+    file.take(4).read_to_end(&mut magic)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(magic == b"PAR1")
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(file: File, config: ReadConfig) -> io::Result<Reader> {
+    let rows = ParquetRows::open(file, config)?;
+    Ok(Reader::Parquet(Box::new(rows)))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: File, _: ReadConfig) -> io::Result<Reader> {
+    Err(super::invalid(
+        "it is to be read as Parquet, and this build cannot: build it with the feature parquet \
+         (cargo install fairkey-cli --features parquet), or export it as JSON lines or CSV",
+    ))
 }
 
 /// What the name of a file tells: how it is written, and how it is packed.
@@ -159,7 +198,54 @@ pub struct InputReader {
 struct Current {
     name: Arc<str>,
     bytes: Option<u64>,
-    reader: RowReader<Box<dyn Read + Send>>,
+    reader: Reader,
+}
+
+enum Reader {
+    Bytes(Box<RowReader<Box<dyn Read + Send>>>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetRows>),
+}
+
+impl Reader {
+    fn next_row(&mut self) -> io::Result<Option<Row>> {
+        match self {
+            Self::Bytes(reader) => reader.next_row(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.next_row(),
+        }
+    }
+
+    fn may_block(&self) -> bool {
+        match self {
+            Self::Bytes(reader) => reader.may_block(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => false,
+        }
+    }
+
+    fn line(&self) -> u64 {
+        match self {
+            Self::Bytes(reader) => reader.line(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.line(),
+        }
+    }
+
+    /// Returns how much was used of an input whose length is not known.
+    fn position(&self) -> u64 {
+        match self {
+            Self::Bytes(reader) => reader.position(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => 0,
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
 }
 
 impl InputReader {

@@ -16,7 +16,11 @@ const BATCH_BYTES: usize = 256 << 10;
 /// How many hand-overs may wait.
 const BATCHES: usize = 2;
 
-type Batch = io::Result<Vec<Row>>;
+/// What the thread hands over. Its end is told: a thread that is gone without a word has failed.
+enum Batch {
+    Rows(Vec<Row>),
+    End(io::Result<()>),
+}
 
 /// Reads rows on a thread of its own, a few ahead of whoever asks.
 ///
@@ -26,6 +30,7 @@ type Batch = io::Result<Vec<Row>>;
 pub struct ReaderThread {
     batches: mpsc::Receiver<Batch>,
     ready: VecDeque<Row>,
+    is_over: bool,
     total_bytes: Option<u64>,
 }
 
@@ -62,6 +67,7 @@ impl ReaderThread {
         Ok(Self {
             batches,
             ready: VecDeque::new(),
+            is_over: false,
             total_bytes,
         })
     }
@@ -81,11 +87,19 @@ impl ReaderThread {
     }
 
     async fn fill(&mut self) -> io::Result<()> {
-        while self.ready.is_empty() {
+        while self.ready.is_empty() && !self.is_over {
             match self.batches.recv().await {
-                Some(Ok(rows)) => self.ready.extend(rows),
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
+                Some(Batch::Rows(rows)) => self.ready.extend(rows),
+                Some(Batch::End(Ok(()))) => self.is_over = true,
+                Some(Batch::End(Err(error))) => {
+                    self.is_over = true;
+                    return Err(error);
+                }
+                None => {
+                    self.is_over = true;
+                    let message = "reading has ended in the middle: this is a bug, please report";
+                    return Err(io::Error::other(message));
+                }
             }
         }
         Ok(())
@@ -144,16 +158,17 @@ fn read(mut reader: impl Reads, sender: &mpsc::Sender<Batch>) {
                 // What is there is handed over before a slow input is waited for.
                 if full || reader.may_block() {
                     bytes = 0;
-                    if sender.blocking_send(Ok(std::mem::take(&mut rows))).is_err() {
+                    if sender
+                        .blocking_send(Batch::Rows(std::mem::take(&mut rows)))
+                        .is_err()
+                    {
                         return;
                     }
                 }
             }
             end => {
-                let _ = sender.blocking_send(Ok(rows));
-                if let Err(error) = end {
-                    let _ = sender.blocking_send(Err(error));
-                }
+                let _ = sender.blocking_send(Batch::Rows(rows));
+                let _ = sender.blocking_send(Batch::End(end.map(|_| ())));
                 return;
             }
         }

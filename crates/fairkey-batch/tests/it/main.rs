@@ -4,6 +4,8 @@ mod client;
 mod fake;
 mod journal;
 mod laws;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod reader;
 mod runner;
 mod stopping;

@@ -4,6 +4,7 @@ mod caller;
 mod destination;
 pub(crate) mod input;
 mod report;
+mod results;
 mod resumption;
 
 use std::io;
@@ -45,6 +46,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     if let Some(path) = &args.report {
         report::check_page(path, inputs.paths())?;
     }
+    destination::check(args)?;
     let files = files::raise_limit(args.concurrency.max());
     let concurrency = args.concurrency.within(files);
     if concurrency.max() > files {
@@ -93,7 +95,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let paths = destination.paths();
     let (output, journal) = destination
         .start()
-        .map_err(|error| format!("no thread can be started: {error}"))?;
+        .map_err(|error| format!("results cannot be written to {name_of_output}: {error}"))?;
     let mut config = RunConfig::default();
     config.concurrency = concurrency;
     config.ordered = !args.unordered;

@@ -66,3 +66,50 @@ fn flat_json_is_named_after_the_input_and_goes_through_pipes() {
         .ends_with(2)
         .says("use batch, text, json, csv or parquet");
 }
+
+#[test]
+fn parquet_is_a_file_and_whole_or_needs_the_feature() {
+    let stage = stage();
+    let run = ["run", "in.jsonl", "--mock", "-o", "out.parquet"];
+    let said = stage.run(run);
+    if cfg!(not(feature = "parquet")) {
+        said.ends_with(2).says("--features parquet");
+        assert_eq!(stage.names(), ["in.jsonl"]);
+        stage.write("in.parquet", "PAR1");
+        stage
+            .run(["run", "in.parquet", "--mock"])
+            .ends_with(2)
+            .says("--features parquet");
+        return;
+    }
+    said.ends_with(1).says("results   3 lines, out.parquet");
+    assert_eq!(stage.names(), ["in.jsonl", "out.parquet"]);
+    stage.run(run).ends_with(2).says("out.parquet exists");
+    // What was written can be read: its texts become prompts.
+    let back = [
+        "run",
+        "out.parquet",
+        "--template",
+        "{line}: {text}",
+        "--mock",
+        "-o",
+        "-",
+    ];
+    let said = stage.run(back);
+    said.ends_with(0);
+    let rows = results(&said.stdout);
+    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[0]["custom_id"], "a");
+    stage
+        .run([
+            "run",
+            "in.jsonl",
+            "--mock",
+            "-o",
+            "-",
+            "--output-format",
+            "parquet",
+        ])
+        .ends_with(2)
+        .says("Parquet goes to a file");
+}

@@ -5,20 +5,23 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "parquet")]
+use fairkey_batch::ParquetOutput;
 use fairkey_batch::{
-    Continued, Journal, JournalConfig, JournalError, Known, OutputFormat, Parameters, Rendered,
-    Sink, SplitOutput, WriterThread,
+    Continued, Journal, JournalConfig, JournalError, Known, OutputFormat, Parameters, Sink,
+    SplitOutput, WriterThread,
 };
 
 use super::input::Inputs;
 use super::is_dash;
+use super::results::Results;
 use crate::args::RunArgs;
 
 /// How many result files of one input get a name by themselves.
 const NAMES: u32 = 10_000;
 
 /// What takes results.
-pub(super) type Output = SplitOutput<Rendered<WriterThread>, WriterThread>;
+pub(super) type Output = SplitOutput<Results, WriterThread>;
 
 /// Where results go, and what keeps them meanwhile; open.
 pub(super) struct Destination {
@@ -167,15 +170,22 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// Where no thread can be started.
+    /// Where no thread can be started, or no file be made.
     pub(super) fn start(self) -> io::Result<(Output, Option<Journal>)> {
+        let errors = self.errors.map(|file| WriterThread::start(sink(file)));
+        let errors = errors.transpose()?;
+        #[cfg(feature = "parquet")]
+        if self.format == OutputFormat::Parquet {
+            // The name was taken for this run; it gets its file when that is whole.
+            let _ = fs::remove_file(&self.name);
+            let answers = Results::Parquet(Box::new(ParquetOutput::create(&self.name)?));
+            return Ok((SplitOutput::new(answers, errors), self.journal));
+        }
         let answers = match self.answers {
             Some(file) => sink(file),
             None => Sink::Stream(Box::new(io::stdout())),
         };
-        let answers = Rendered::new(WriterThread::start(answers)?, self.format, false);
-        let errors = self.errors.map(|file| WriterThread::start(sink(file)));
-        let errors = errors.transpose()?;
+        let answers = Results::lines(answers, self.format)?;
         Ok((SplitOutput::new(answers, errors), self.journal))
     }
 }
@@ -343,6 +353,32 @@ fn beside(input: &Path, args: &RunArgs) -> Result<PathBuf, String> {
         "{NAMES} results lie beside {} already: name one with -o",
         input.display()
     ))
+}
+
+/// Looks whether results can be written in their shape at all.
+///
+/// # Errors
+///
+/// Says what is in the way.
+pub(super) fn check(args: &RunArgs) -> Result<(), String> {
+    if args.output_format() != OutputFormat::Parquet {
+        return Ok(());
+    }
+    if cfg!(not(feature = "parquet")) {
+        return Err(
+            "this build writes no Parquet: build it with the feature parquet (cargo install \
+             fairkey-cli --features parquet), or write json or csv"
+                .to_owned(),
+        );
+    }
+    let is_stream = |path: &PathBuf| {
+        is_dash(path) || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+    };
+    let from_stdin = args.output.is_none() && args.inputs.iter().any(|input| is_dash(input));
+    if from_stdin || args.output.as_ref().is_some_and(is_stream) {
+        return Err("Parquet goes to a file: name one with -o".to_owned());
+    }
+    Ok(())
 }
 
 fn result_name(input: &Path, n: u32, extension: &str) -> PathBuf {
