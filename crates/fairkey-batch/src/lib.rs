@@ -33,7 +33,7 @@ pub use history::{History, Step, Times};
 pub use journal::{
     Continued, Journal, JournalConfig, JournalError, JournalFile, Known, Parameters, SyncPolicy,
 };
-pub use money::{Appraiser, Metered, OutOfMoney, Purse, PurseUse, Reservation};
+pub use money::{Appraiser, Metered, OutOfMoney, Purse, PurseUse, Reservation, Unpriced};
 pub use output::{MemoryOutput, Output, OutputError, ResultLine, Sink, SplitOutput, WriterThread};
 pub use progress::{Lane, Notice, Progress, Snapshot};
 pub use reader::{

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-pub use self::appraiser::Appraiser;
+pub use self::appraiser::{Appraiser, Unpriced};
 pub use self::metered::Metered;
 
 /// How much more is set aside than what an answer that was dearer than its estimate says, so that
@@ -25,8 +25,8 @@ const MODELS: usize = 512;
 /// Money that a run may spend. All amounts are millionths of a US dollar.
 ///
 /// At any time `spent + unknown + set aside ≤ limit + shortfalls`, where a shortfall is what an
-/// answer cost more than was set aside for it. After one, more is set aside for the calls of that
-/// model, in proportion.
+/// answer cost more than was set aside for it. After one, more is set aside for calls that name the
+/// same model, in proportion.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -162,9 +162,9 @@ impl Purse {
         self.state().used
     }
 
-    /// Sets money aside for a call of `model` that may cost `most`, and more by as much as calls of
-    /// that model were dearer than their estimates. Where other calls must end first, it waits for
-    /// them, in the order of coming.
+    /// Sets money aside for a call that may cost `most`; where a model is named, more by as much as
+    /// calls of that model were dearer than what they might cost. Where other calls must end first,
+    /// it waits for them, in the order of coming.
     ///
     /// # Errors
     ///
@@ -201,8 +201,10 @@ impl Purse {
         if let Some(out) = state.out {
             return Err(out);
         }
-        let known = model.and_then(|model| state.factors.get(model).copied());
-        let factor = known.unwrap_or(state.others);
+        let factor = match model {
+            Some(model) => state.factors.get(model).copied().unwrap_or(state.others),
+            None => 1.0,
+        };
         // The cast saturates.
         let amount = (most as f64 * factor).ceil() as u64;
         let gone = state.used.gone();
@@ -253,7 +255,8 @@ impl Purse {
                     let known = state.factors.entry(Arc::clone(model)).or_insert(1.0);
                     *known = known.max(factor);
                 }
-                _ => state.others = state.others.max(factor),
+                Some(_) => state.others = state.others.max(factor),
+                None => {}
             }
         }
         drop(state);

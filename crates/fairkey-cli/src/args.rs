@@ -3,6 +3,7 @@
 mod catalog;
 mod keep;
 mod keys;
+mod money;
 mod run;
 
 use std::net::SocketAddr;

@@ -62,7 +62,7 @@ impl Source {
             if let Some(url) = &config.base_url {
                 builder = builder.base_url(url.as_str());
             }
-            if let Some(folder) = folder(&|name| std::env::var_os(name)) {
+            if let Some(folder) = folder() {
                 builder = builder.folder(folder);
             }
         }
@@ -150,7 +150,12 @@ pub(crate) fn tell_age<T>(list: &Fetched<T>, what: &str) {
 }
 
 /// Returns the folder of the cache; `None`: nobody said where caches are.
-fn folder(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
+    folder_of(&|name| std::env::var_os(name))
+}
+
+/// Returns the folder of the cache, as the environment says; `None`: nobody said where caches are.
+fn folder_of(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
     let path = |name: &str| {
         let path = PathBuf::from(variable(name)?);
         // A relative one is to be ignored, says the convention that XDG_CACHE_HOME is of.
@@ -207,7 +212,7 @@ mod tests {
     #[test]
     fn caches_are_where_the_environment_says() {
         let folder = |set: &[(&str, &str)]| {
-            folder(&|name| {
+            folder_of(&|name| {
                 let found = set.iter().find(|(own, _)| *own == name);
                 found.map(|(_, value)| (*value).into())
             })

@@ -19,7 +19,7 @@ use fairkey_transport::HttpTransport;
 use crate::args::UpstreamArgs;
 use crate::config::{self, Config, StrategyName, base_url, tidy};
 use crate::keyring::{self, Keyring};
-use crate::{redaction, table, terminal};
+use crate::{catalog, redaction, table, terminal};
 
 /// Attempts of a row, where the configuration says nothing: nobody waits for it.
 pub(crate) const BATCH_ATTEMPTS: u32 = 8;
@@ -425,6 +425,12 @@ fn builder(
     }
     if let Some(seed) = seed {
         builder = builder.seed(seed);
+    }
+    if let Purpose::Batch { .. } = purpose
+        && !args.mock
+        && let Some(folder) = catalog::folder()
+    {
+        builder = builder.catalog_folder(folder);
     }
     Ok(builder)
 }

@@ -12,33 +12,36 @@ use crate::{Allowance, AttemptCount, Caller, Failure, KeyState, Reply, Request, 
 ///
 /// Before each call what it may cost is set aside in a [`Purse`], and when it ends, what it did
 /// cost is booked. A row whose price nobody knows fails with `no_price`, and is not sent; one for
-/// which the money does not reach ends the run ([`Then::OutOfMoney`]).
+/// which the money does not reach ends the run ([`Then::OutOfMoney`]). Without a purse every row is
+/// sent.
 #[derive(Debug)]
 pub struct Metered<C> {
     inner: C,
-    appraiser: Appraiser,
-    purse: Arc<Purse>,
+    money: Option<(Appraiser, Arc<Purse>)>,
 }
 
 impl<C> Metered<C> {
-    /// Sends through `inner`, with the money in `purse`.
-    pub fn new(inner: C, appraiser: Appraiser, purse: Arc<Purse>) -> Self {
-        Self {
-            inner,
-            appraiser,
-            purse,
-        }
+    /// Sends through `inner`, with the money in a purse where there is one, and with who says what
+    /// rows cost.
+    pub fn new(inner: C, money: Option<(Appraiser, Arc<Purse>)>) -> Self {
+        Self { inner, money }
     }
 }
 
 impl<C: Caller> Caller for Metered<C> {
     async fn call(&self, request: &Request, left: Allowance) -> Result<Reply, Failure> {
-        let quote = self.appraiser.quote(request);
-        let most = self
-            .appraiser
+        let Some((appraiser, purse)) = &self.money else {
+            return self.inner.call(request, left).await;
+        };
+        let quote = appraiser.quote(request);
+        let most = appraiser
             .most(&quote)
             .map_err(|error| unsent("no_price", error.to_string(), Then::Fail))?;
-        let reserved = self.purse.reserve(quote.models.first(), most).await;
+        // How long answers are that nothing bounds, the appraiser learns: only what else makes
+        // calls dear is left to the purse.
+        let is_bounded = quote.limit.is_some() || quote.choices == 0;
+        let model = quote.models.first().filter(|_| is_bounded);
+        let reserved = purse.reserve(model, most).await;
         let reserved = reserved.map_err(|why| {
             let message = why.to_string();
             unsent("out_of_money", message, Then::OutOfMoney(why))

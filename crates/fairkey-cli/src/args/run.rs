@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fairkey_batch::{Concurrency, Endpoint, Format, OutputFormat, Template};
 
+use super::money::{MoneyArgs, SchemaArgs};
 use super::{KeepArgs, UpstreamArgs};
 use crate::commands::run::input::delimiter;
 use crate::config;
@@ -108,6 +109,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     #[arg(allow_hyphen_values = true)]
     pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) money: MoneyArgs,
+    #[command(flatten)]
+    pub(crate) schema: SchemaArgs,
     /// Write a page with plots when the run has ended: what was answered when, how long it took,
     /// who refused what, and what each key did.
     #[arg(long, value_name = "FILE.html")]

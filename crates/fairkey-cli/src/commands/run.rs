@@ -3,17 +3,19 @@
 mod caller;
 mod destination;
 pub(crate) mod input;
+mod money;
 mod report;
 mod results;
 mod resumption;
+mod schema;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use fairkey_batch::{
-    ClientCaller, ReaderThread, RunConfig, Stop, Stopped, Summary, run as run_rows,
-    run_with_journal,
+    Checked, ClientCaller, Metered, ReaderThread, RunConfig, SchemaCheck, Stop, Stopped, Summary,
+    run as run_rows, run_with_journal,
 };
 
 use self::caller::Cleaned;
@@ -60,6 +62,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         in_flight: concurrency.max(),
         patience: args.patience,
     };
+    let schema = schema::open(args)?;
     let upstream = Upstream::open(&args.upstream, purpose).await?;
     let name = inputs.name();
     let read = read_config(args, &upstream)?;
@@ -80,6 +83,13 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         Ok(false) => return Err(format!("{name} is empty: there is nothing to send")),
         Err(error) => return Err(error.to_string()),
     }
+    let bounds = tokio::select! {
+        money = money::open(args, &upstream, 0) => Bounds { money: money?, schema },
+        () = stop.stopping() => {
+            terminal::say("interrupted before anything was sent");
+            return Ok(Exit::Interrupted);
+        }
+    };
     // The last thing before the first request: whatever else is wrong, no file is made for it.
     let destination = Destination::open(args, &inputs, &parameters)?;
     if !args.quiet {
@@ -103,9 +113,8 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.row_wait = args.keep.row_wait;
     config.attempts = upstream.retry.attempts;
     config.failovers = upstream.retry.failovers;
-    let caller = Arc::new(Cleaned(
-        ClientCaller::new(upstream.client.clone()).profiles(upstream.profiles.clone()),
-    ));
+    let caller = ClientCaller::new(upstream.client.clone()).profiles(upstream.profiles.clone());
+    let caller = Arc::new(Cleaned(bounds.around(caller)));
     upstream.warn();
     let watch = upstream.watch();
     let mut reporter = Reporter::new(args.quiet, args.json, upstream.keys);
@@ -132,11 +141,12 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         }
     }
     let printed = if args.json {
-        report::print_json(&summary, &unknown, &name_of_output, to_stdout)
+        report::print_json(&summary, &unknown, &name_of_output, to_stdout, &bounds)
     } else {
         if !args.quiet {
             let width = terminal::width(io::stderr());
             terminal::say(&report::table(&summary, &name_of_output, width));
+            bounds.lines().iter().for_each(|line| terminal::say(line));
             report::unknown_words(&unknown)
                 .iter()
                 .for_each(|text| terminal::warn(text));
@@ -157,6 +167,39 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         }
     }
     Ok(exit(&summary))
+}
+
+/// What holds for every row of a run: money, and what answers shall look like.
+pub(crate) struct Bounds {
+    money: Option<money::Money>,
+    schema: Option<Arc<SchemaCheck>>,
+}
+
+impl Bounds {
+    /// Puts them around what sends.
+    fn around<C>(&self, caller: C) -> Checked<Metered<C>> {
+        Checked::new(
+            Metered::new(caller, self.money.clone()),
+            self.schema.clone(),
+        )
+    }
+
+    /// Returns what became of them, for people.
+    fn lines(&self) -> Vec<String> {
+        let money = self.money.iter().map(|(_, purse)| money::line(purse));
+        let schema = self.schema.iter().flat_map(|it| schema::lines(&it.stats()));
+        money.chain(schema).collect()
+    }
+
+    /// Adds what became of them to a summary.
+    fn add_to(&self, summary: &mut serde_json::Value) {
+        if let Some((_, purse)) = &self.money {
+            summary["money"] = money::to_json(purse);
+        }
+        if let Some(check) = &self.schema {
+            summary["schema"] = schema::to_json(&check.stats());
+        }
+    }
 }
 
 fn exit(summary: &Summary) -> Exit {

@@ -30,7 +30,7 @@ fn an_upstream_that_always_fails_costs_each_row_its_ledger_and_no_more() {
     for result in results(&stage.read("out.jsonl")) {
         assert_eq!(result["fairkey"]["attempts"], 8, "{result}");
     }
-    assert_eq!(mock.server.counters().total.requests, 16);
+    assert_eq!(mock.posts(), 16);
     let summary: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(summary["attempts"]["max"], 8);
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_short_run_asks_about_no_key_that_is_well() {
     stage
         .run(["run", "in.jsonl", "--base-url", &url])
         .ends_with(0);
-    assert_eq!(mock.server.counters().total.requests, 20);
+    assert_eq!(mock.posts(), 20);
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! The whole program, from outside.
 
 mod administration;
+mod answers;
 mod ask;
 mod bad_input;
 mod config;
@@ -13,6 +14,7 @@ mod ledger;
 mod memory;
 mod mock;
 mod models;
+mod money;
 mod operation;
 mod outputs;
 mod profiles;

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fairkey_mock::{Builder, MockOpenRouter};
+use fairkey_mock::{Builder, Event, EventKind, MockOpenRouter};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -261,6 +261,17 @@ impl Mock {
     pub(crate) fn url(&self) -> String {
         self.server.base_url()
     }
+
+    /// How many calls came that may cost something: not those that read the catalogue.
+    pub(crate) fn posts(&self) -> u64 {
+        let events = self.server.log().events();
+        events.iter().filter(|event| is_post(event)).count() as u64
+    }
+}
+
+/// Whether a call begins that may cost something.
+pub(crate) fn is_post(event: &Event) -> bool {
+    matches!(&event.kind, EventKind::Received { method, .. } if method == "POST")
 }
 
 /// A file of the repository.

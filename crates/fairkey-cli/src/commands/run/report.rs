@@ -12,6 +12,7 @@ use fairkey_batch::{Stopped, Summary};
 use fairkey_client::UnknownCount;
 use serde_json::{Value, json};
 
+use super::Bounds;
 use super::destination::is_same_file;
 use crate::table::{self, Table, count, thousands, usd};
 use crate::{redaction, terminal};
@@ -92,9 +93,10 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
     }
     text.push_str(&format!("attempts  {} per row\n", summary.attempts));
     text.push_str(&format!(
-        "spent     {}, {}\n",
+        "spent     {}, {}{}\n",
         count(summary.cost.tokens, "token"),
-        usd(summary.cost.micro_usd)
+        usd(summary.cost.micro_usd),
+        elsewhere(summary)
     ));
     text.push_str(&format!(
         "time      {:.1} s, {:.1} rows/s, {} in flight at most\n",
@@ -118,6 +120,18 @@ pub(super) fn table(summary: &Summary, output: &str, width: Option<usize>) -> St
 
 /// How many bottlenecks are named.
 const BOTTLENECKS: usize = 3;
+
+/// Says what was or may be paid beside what OpenRouter said.
+fn elsewhere(summary: &Summary) -> String {
+    let own = match summary.byok_micro_usd {
+        0 => String::new(),
+        amount => format!("; {} by accounts of your own at providers", usd(amount)),
+    };
+    match summary.maybe_billed {
+        0 => own,
+        n => format!("{own}; {} broke off and may be billed", count(n, "attempt")),
+    }
+}
 
 /// How many unknown words are named.
 const UNKNOWN_NAMED: usize = 4;
@@ -172,6 +186,10 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
     );
     match &summary.stopped {
         Some(Stopped::Interrupted) => terminal::say(&format!("interrupted; {done}")),
+        Some(why @ Stopped::OutOfMoney(_)) => terminal::error(&format!(
+            "stopped early: {why}; {done}; go on with a higher --max-cost, or with a lower \
+             --max-tokens"
+        )),
         Some(why) => terminal::error(&format!("stopped early: {why}; {done}")),
         None if rows.failed > 0 => {
             terminal::error(&format!(
@@ -236,8 +254,11 @@ pub(super) fn print_json(
     unknown: &[UnknownCount],
     output: &str,
     to_stdout: bool,
+    bounds: &Bounds,
 ) -> io::Result<()> {
-    let text = redaction::clean(&to_json(summary, unknown, output).to_string());
+    let mut summary = to_json(summary, unknown, output);
+    bounds.add_to(&mut summary);
+    let text = redaction::clean(&summary.to_string());
     if to_stdout {
         // Standard output has the results.
         terminal::line(&text);
@@ -308,6 +329,8 @@ fn to_json(summary: &Summary, unknown: &[UnknownCount], output: &str) -> Value {
         },
         "tokens": summary.cost.tokens,
         "cost_usd": dollars(summary.cost.micro_usd),
+        "byok_cost_usd": dollars(summary.byok_micro_usd),
+        "maybe_billed_attempts": summary.maybe_billed,
         "elapsed_seconds": summary.elapsed.as_secs_f64(),
         "rows_per_second": summary.rate(),
         "peak_in_flight": summary.peak_in_flight,
@@ -332,6 +355,7 @@ fn stopped(why: &Stopped) -> Value {
             ("keys_out", Some(why.collect::<BTreeMap<_, _>>()))
         }
         Stopped::NothingAnswered { .. } => ("nothing_answered", None),
+        Stopped::OutOfMoney(_) => ("out_of_money", None),
         Stopped::OutputFailed(_) => ("output_failed", None),
         Stopped::InputFailed(_) => ("input_failed", None),
         Stopped::JournalFailed(_) => ("journal_failed", None),
@@ -341,7 +365,7 @@ fn stopped(why: &Stopped) -> Value {
     json!({ "code": code, "message": why.to_string(), "keys": keys })
 }
 
-fn dollars(micro_usd: u64) -> f64 {
+pub(super) fn dollars(micro_usd: u64) -> f64 {
     micro_usd as f64 / 1e6
 }
 

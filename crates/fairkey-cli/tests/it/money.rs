@@ -1,0 +1,143 @@
+//! What a run costs: a limit that holds, and what is known before.
+
+use fairkey_mock::{MockOpenRouter, Model, On, Step};
+use serde_json::Value;
+
+use crate::program::{Mock, Said, Stage, results};
+
+/// A model whose every answer has 100 tokens, for a tenth of a cent.
+fn priced() -> Mock {
+    let model = Model::new("acme/one")
+        .prompt_price(1.0)
+        .completion_price(10.0);
+    let other = Model::new("acme/router")
+        .prompt_price(-1.0)
+        .completion_price(-1.0);
+    let mock = MockOpenRouter::open().model(model).model(other);
+    Mock::start(mock.answer_tokens(100..=100))
+}
+
+fn stage() -> Stage {
+    Stage::new().env("OPENROUTER_API_KEY", "sk-or-v1-any-00000000")
+}
+
+fn run(stage: &Stage, mock: &Mock, more: &[&str]) -> Said {
+    let url = mock.url();
+    let args = ["run", "in.jsonl", "--base-url", &url, "-o", "out.jsonl"];
+    stage.run(args.iter().chain(more))
+}
+
+#[test]
+fn a_limit_of_money_holds_and_the_run_stops_before_it_is_exceeded() {
+    let (stage, mock) = (stage(), priced());
+    stage.prompts("in.jsonl", 300);
+    let limited = ["--max-cost", "0.05", "--json", "--model", "acme/one"];
+    let said = run(
+        &stage,
+        &mock,
+        &[&limited[..], &["--max-tokens", "100"]].concat(),
+    );
+    said.ends_with(3)
+        .says("stopped early: the next row may cost $0.001")
+        .says("of $0.050000 is spent")
+        .says("go on with a higher --max-cost");
+    let summary: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(summary["stopped"]["code"], "out_of_money");
+    let billed = mock.server.counters().total.cost_usd();
+    assert!(billed <= 0.05, "{billed}");
+    // It stops no sooner than the next row may be too much.
+    assert!(billed > 0.047, "{billed}");
+    let spent = summary["money"]["spent_usd"].as_f64().unwrap();
+    assert!((spent - billed).abs() < 1e-4, "{spent} {billed}");
+    assert_eq!(summary["money"]["shortfall_usd"], 0.0);
+    // Every row that was sent has its result, and says what it cost.
+    let lines = results(&stage.read("out.jsonl"));
+    assert_eq!(lines.len() as u64, mock.posts());
+    let costs = lines
+        .iter()
+        .map(|line| line["fairkey"]["cost_usd"].as_f64().unwrap());
+    assert!((costs.sum::<f64>() - spent).abs() < 1e-9);
+}
+
+#[test]
+fn answers_longer_than_believed_are_set_aside_for_from_then_on() {
+    // Nothing bounds the answers, which are longer than anybody would believe.
+    let model = Model::new("acme/one")
+        .prompt_price(0.0)
+        .completion_price(10.0);
+    let mock = MockOpenRouter::open().model(model.max_completion_tokens(100_000));
+    let mock = Mock::start(mock.answer_tokens(10_000..=10_000));
+    let stage = stage();
+    stage.prompts("in.jsonl", 300);
+    let limited = [
+        "--max-cost",
+        "2",
+        "--json",
+        "--model",
+        "acme/one",
+        "--concurrency",
+        "4",
+    ];
+    let said = run(&stage, &mock, &limited);
+    said.ends_with(3);
+    let summary: Value = serde_json::from_str(&said.stdout).unwrap();
+    let shortfall = summary["money"]["shortfall_usd"].as_f64().unwrap();
+    // Of the first four, which began when nothing was known; ten times as much would be all.
+    assert!(shortfall > 0.0 && shortfall < 0.25, "{summary}");
+    let billed = mock.server.counters().total.cost_usd();
+    assert!(billed <= 2.0 + shortfall && billed > 1.5, "{billed}");
+}
+
+#[test]
+fn a_row_without_a_price_is_not_sent_where_money_is_limited() {
+    let (stage, mock) = (stage(), priced());
+    let line = |model: &str| format!("{{\"prompt\":\"secret words\",\"model\":\"{model}\"}}\n");
+    let lines = [line("acme/one"), line("acme/router"), line("acme/unlisted")];
+    stage.write(
+        "in.jsonl",
+        lines.concat() + "{\"prompt\":\"secret words\"}\n",
+    );
+    let said = run(&stage, &mock, &["--max-cost", "5"]);
+    said.ends_with(1).does_not_say("secret words");
+    let lines = results(&stage.read("out.jsonl"));
+    assert!(lines[0]["error"].is_null(), "{}", lines[0]);
+    for line in &lines[1..] {
+        assert_eq!(line["error"]["code"], "no_price", "{line}");
+    }
+    let message = lines[1]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("acme/router"), "{message}");
+    assert_eq!(mock.posts(), 1);
+    // Where it is clear from the start, nothing begins.
+    let said = run(
+        &stage,
+        &mock,
+        &["--max-cost", "5", "--model", "acme/router", "--overwrite"],
+    );
+    said.ends_with(2)
+        .says("--max-cost cannot hold")
+        .says("acme/router");
+    assert_eq!(mock.posts(), 1);
+}
+
+#[test]
+fn without_a_catalogue_a_limit_is_refused_and_a_run_without_one_goes_on() {
+    let (stage, mock) = (stage(), priced());
+    let gone = Step::reply(fairkey_mock::Fault::bad_request("no list today"));
+    mock.server.script(On::path("/models"), [gone.forever()]);
+    stage.prompts("in.jsonl", 3);
+    let said = run(&stage, &mock, &["--max-cost", "5"]);
+    said.ends_with(2)
+        .says("--max-cost needs the prices of the catalogue");
+    assert!(!stage.names().contains(&"out.jsonl".to_owned()));
+    run(&stage, &mock, &[]).ends_with(0);
+    assert_eq!(mock.posts(), 3);
+}
+
+#[test]
+fn an_amount_that_is_none_is_refused() {
+    let stage = stage();
+    stage.prompts("in.jsonl", 1);
+    let said = stage.run(["run", "in.jsonl", "--mock", "--max-cost", "much"]);
+    said.ends_with(2)
+        .says("\"much\" is no amount of US dollars");
+}
