@@ -42,7 +42,7 @@ fn refused(stage: &Stage, args: &[&str]) -> Said {
         );
     let said = crate::program::Running::start(command.env("OPENROUTER_API_KEY", KEY)).end();
     said.ends_with(2);
-    assert_eq!(mock.server.counters().total.requests, 0, "{said:?}");
+    assert_eq!(mock.posts(), 0, "{said:?}");
     said
 }
 
