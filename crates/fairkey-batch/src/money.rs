@@ -150,6 +150,13 @@ impl Purse {
         }
     }
 
+    /// Books what was spent before.
+    pub fn spent_before(&self, micro_usd: u64) {
+        let mut state = self.state();
+        let used = &mut state.used;
+        used.spent_micro_usd = used.spent_micro_usd.saturating_add(micro_usd);
+    }
+
     /// Returns what may be spent.
     #[must_use]
     pub fn limit_micro_usd(&self) -> u64 {

@@ -23,6 +23,8 @@ const OTHERS: &str = "(other)";
 #[derive(Debug)]
 pub struct SchemaCheck {
     schema: Schema,
+    /// The schema as it was given.
+    text: String,
     retries: u32,
     /// What requests get that ask for no format of their own: for chats, and for responses.
     format: Option<[Value; 2]>,
@@ -55,6 +57,7 @@ impl SchemaCheck {
     pub fn new(schema: &Value) -> Result<Self, SchemaError> {
         Ok(Self {
             schema: Schema::new(schema)?,
+            text: inner(schema).to_string(),
             retries: 0,
             format: None,
             stats: Mutex::default(),
@@ -88,6 +91,12 @@ impl SchemaCheck {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Returns the schema as text, to tell it from others.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Returns how answers fitted so far.

@@ -66,7 +66,10 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     let upstream = Upstream::open(&args.upstream, purpose).await?;
     let name = inputs.name();
     let read = read_config(args, &upstream)?;
-    let parameters = resumption::parameters(args, &read, &upstream);
+    let mut parameters = resumption::parameters(args, &read, &upstream);
+    if let Some(schema) = &schema {
+        schema::note(args, schema, &mut parameters);
+    }
     let reader = inputs.open(read)?;
     let mut rows = ReaderThread::start_inputs(reader)
         .map_err(|error| format!("no thread can be started: {error}"))?;
@@ -84,7 +87,7 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         Err(error) => return Err(error.to_string()),
     }
     let bounds = tokio::select! {
-        money = money::open(args, &upstream, 0) => Bounds { money: money?, schema },
+        money = money::open(args, &upstream) => Bounds { money: money?, schema },
         () = stop.stopping() => {
             terminal::say("interrupted before anything was sent");
             return Ok(Exit::Interrupted);
@@ -99,7 +102,11 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
             destination.name()
         ));
     }
-    resumption::explain_start(&destination.begun(), args);
+    let begun = destination.begun();
+    resumption::explain_start(&begun, args);
+    if let Some((_, purse)) = &bounds.money {
+        purse.spent_before(begun.known.cost.micro_usd);
+    }
     let name_of_output = destination.name().to_owned();
     let to_stdout = destination.is_stdout();
     let paths = destination.paths();

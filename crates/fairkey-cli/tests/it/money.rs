@@ -40,7 +40,7 @@ fn a_limit_of_money_holds_and_the_run_stops_before_it_is_exceeded() {
     said.ends_with(3)
         .says("stopped early: the next row may cost $0.001")
         .says("of $0.050000 is spent")
-        .says("go on with a higher --max-cost");
+        .says("the same command with a higher --max-cost goes on");
     let summary: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(summary["stopped"]["code"], "out_of_money");
     let billed = mock.server.counters().total.cost_usd();
@@ -57,6 +57,35 @@ fn a_limit_of_money_holds_and_the_run_stops_before_it_is_exceeded() {
         .iter()
         .map(|line| line["fairkey"]["cost_usd"].as_f64().unwrap());
     assert!((costs.sum::<f64>() - spent).abs() < 1e-9);
+}
+
+#[test]
+fn what_was_spent_before_counts_when_a_run_goes_on() {
+    let (stage, mock) = (stage(), priced());
+    stage.prompts("in.jsonl", 60);
+    let go_on = |max_cost: &str| {
+        let limited = [
+            "--model",
+            "acme/one",
+            "--max-tokens",
+            "100",
+            "--max-cost",
+            max_cost,
+        ];
+        run(&stage, &mock, &limited)
+    };
+    go_on("0.02").ends_with(3).says("goes on where it ended");
+    let sent = mock.posts();
+    assert!((18..=20).contains(&sent), "{sent}");
+    // The same amount is spent already.
+    go_on("0.02").ends_with(3);
+    assert_eq!(mock.posts(), sent);
+    go_on("0.04").ends_with(3);
+    let billed = mock.server.counters().total.cost_usd();
+    assert!(billed <= 0.04 && mock.posts() > sent, "{billed}");
+    go_on("0.1").ends_with(0).says("of $0.100000");
+    assert_eq!(mock.posts(), 60, "none is paid twice");
+    assert_eq!(results(&stage.read("out.jsonl")).len(), 60);
 }
 
 #[test]

@@ -17,16 +17,12 @@ use crate::upstream::Upstream;
 pub(super) type Money = (Appraiser, Arc<Purse>);
 
 /// Sees to it that prices are known: at once where money is limited, otherwise while the run goes
-/// on. `spent` is what earlier results of the same output have cost, in millionths of a US dollar.
+/// on.
 ///
 /// # Errors
 ///
 /// Where money is limited and nobody knows what things cost.
-pub(super) async fn open(
-    args: &RunArgs,
-    upstream: &Upstream,
-    spent: u64,
-) -> Result<Option<Money>, String> {
+pub(super) async fn open(args: &RunArgs, upstream: &Upstream) -> Result<Option<Money>, String> {
     let Some(limit) = args.money.max_cost else {
         let (catalog, quiet) = (upstream.client.catalog().clone(), args.quiet);
         tokio::spawn(async move {
@@ -54,7 +50,7 @@ pub(super) async fn open(
             .most(&appraiser.quote(&request))
             .map_err(|unpriced| format!("--max-cost cannot hold: {unpriced}"))?;
     }
-    Ok(Some((appraiser, Arc::new(Purse::new(limit, spent)))))
+    Ok(Some((appraiser, Arc::new(Purse::new(limit, 0)))))
 }
 
 /// Loads the catalogue, and tells where it is older than it should be.

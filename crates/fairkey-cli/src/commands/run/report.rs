@@ -186,10 +186,6 @@ pub(super) fn explain_end(summary: &Summary, output: &str) {
     );
     match &summary.stopped {
         Some(Stopped::Interrupted) => terminal::say(&format!("interrupted; {done}")),
-        Some(why @ Stopped::OutOfMoney(_)) => terminal::error(&format!(
-            "stopped early: {why}; {done}; go on with a higher --max-cost, or with a lower \
-             --max-tokens"
-        )),
         Some(why) => terminal::error(&format!("stopped early: {why}; {done}")),
         None if rows.failed > 0 => {
             terminal::error(&format!(

@@ -89,6 +89,12 @@ pub(super) fn explain_end(summary: &Summary, args: &RunArgs) {
                  --retry-failed",
             );
         }
+        Some(Stopped::OutOfMoney(_)) => {
+            terminal::say(
+                "the same command with a higher --max-cost goes on where it ended; what was spent \
+                 counts",
+            );
+        }
         Some(why) => {
             let room = match why {
                 Stopped::OutputFailed(error) | Stopped::JournalFailed(error) if error.is_full() => {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use fairkey_batch::{SchemaCheck, SchemaStats};
+use fairkey_batch::{Parameters, SchemaCheck, SchemaStats};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;
@@ -41,6 +41,14 @@ pub(super) fn open(args: &RunArgs) -> Result<Option<Arc<SchemaCheck>>, String> {
         check = check.inject(&schema);
     }
     Ok(Some(Arc::new(check)))
+}
+
+/// Notes what answers had to be like: results that were checked otherwise are those of another run.
+pub(super) fn note(args: &RunArgs, check: &SchemaCheck, parameters: &mut Parameters) {
+    parameters.set_hashed("schema", check.text());
+    if args.schema.schema_inject {
+        parameters.set("schema-inject", true);
+    }
 }
 
 fn read(path: &Path) -> Result<Value, String> {
