@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +47,24 @@ pub trait Caller: Send + Sync + 'static {
     /// Returns the keys and the state of each, for the summary.
     fn keys(&self) -> Vec<KeyState> {
         Vec::new()
+    }
+}
+
+impl<C: Caller> Caller for Arc<C> {
+    async fn call(&self, request: &Request, allowance: Allowance) -> Result<Reply, Failure> {
+        (**self).call(request, allowance).await
+    }
+
+    fn in_flight(&self) -> Option<u64> {
+        (**self).in_flight()
+    }
+
+    fn attempts(&self) -> Option<AttemptCount> {
+        (**self).attempts()
+    }
+
+    fn keys(&self) -> Vec<KeyState> {
+        (**self).keys()
     }
 }
 
@@ -167,6 +186,8 @@ pub enum Then {
         /// What bars each key, where every one is barred by somebody upstream.
         barred: Vec<KeyOut>,
     },
+    /// The row is left without a result, for a later run.
+    Leave,
     /// Every key is out for good: no row can be answered any more.
     Stop {
         /// Why, for each key.

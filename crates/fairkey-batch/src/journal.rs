@@ -28,6 +28,8 @@ use self::record::{ADOPTED, HEADER_BYTES, Header, RESULT, STANDS};
 use self::replay::Replay;
 use self::thread::RESERVE;
 
+use crate::upstream_batch::DoneRows;
+
 pub use self::error::JournalError;
 pub use self::file::JournalFile;
 pub(crate) use self::index::Index;
@@ -152,6 +154,12 @@ impl Journal {
     #[must_use]
     pub fn known(&self) -> Known {
         self.known
+    }
+
+    /// Returns which rows have a result in it, as far as they are not sent again.
+    #[must_use]
+    pub fn done_rows(&self) -> DoneRows {
+        self.index.iter().map(|(index, _)| index).collect()
     }
 
     /// Returns whether nothing was in it.

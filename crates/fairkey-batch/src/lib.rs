@@ -20,6 +20,8 @@ mod settings;
 mod source;
 mod stop;
 mod summary;
+mod upstream_batch;
+mod via_caller;
 
 pub use bottleneck::Bottleneck;
 pub use caller::{
@@ -49,3 +51,8 @@ pub use settings::Settings;
 pub use source::Source;
 pub use stop::Stop;
 pub use summary::{AccountSummary, AttemptsSummary, KeySummary, Rows, Summary};
+pub use upstream_batch::{
+    BatchConfig, BatchDriver, BatchKey, BatchReport, BatchState, BatchUpstream, ClientBatches,
+    DoneRows, Fallback, Live, SubmitError, UpstreamBatches,
+};
+pub use via_caller::ViaCaller;

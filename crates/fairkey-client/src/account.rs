@@ -81,7 +81,9 @@ pub(crate) async fn pass(
         .await
         .map_err(|error| {
             let fault = network::fault(&error, &core.deadlines, &core.deadlines);
-            CallError::new(CallErrorKind::Fault, fault.to_string()).with_fault(Some(fault))
+            CallError::new(CallErrorKind::Fault, fault.to_string())
+                .with_fault(Some(fault))
+                .running(network::may_run(&error))
         })
 }
 

@@ -35,6 +35,7 @@ struct Inner {
     queue: Option<Refused>,
     waited: Duration,
     response: Option<Response<Bytes>>,
+    may_run: bool,
 }
 
 /// The kinds of [`CallError`].
@@ -114,6 +115,7 @@ impl CallError {
             queue: None,
             waited: Duration::ZERO,
             response: None,
+            may_run: false,
         };
         Self {
             inner: Arc::new(inner),
@@ -160,6 +162,18 @@ impl CallError {
 
     pub(crate) fn with_response(self, response: Option<Response<Bytes>>) -> Self {
         self.with(|inner| inner.response = response)
+    }
+
+    pub(crate) fn running(self, may_run: bool) -> Self {
+        self.with(|inner| inner.may_run = may_run)
+    }
+
+    /// Returns whether the request may have been taken although no answer came, for a request that
+    /// was sent once by [`send_by`](crate::Client::send_by) or
+    /// [`send_with`](crate::Client::send_with): sent again, it may be done twice.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        self.inner.may_run
     }
 
     /// Returns the kind.

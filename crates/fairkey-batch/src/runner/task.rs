@@ -89,6 +89,7 @@ impl<C: Caller> Sending<C> {
             self.book.refused(&failure);
             match failure.then {
                 Then::Fail => return End::Failed { failure, tally },
+                Then::Leave => return End::Abandoned,
                 Then::Stop { keys } => return End::KeysOut { keys },
                 Then::OutOfMoney(why) => return End::OutOfMoney(why),
                 Then::Wait { .. } if left.is_used_up() => {

@@ -9,3 +9,4 @@ mod parquet;
 mod reader;
 mod runner;
 mod stopping;
+mod upstream_batch;
