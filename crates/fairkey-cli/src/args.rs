@@ -5,6 +5,7 @@ mod keep;
 mod keys;
 mod money;
 mod run;
+mod way;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use self::keys::{
     AdminArgs, ChangeArgs, CreateArgs, KeysArgs, KeysCommand, ListArgs, RotateArgs,
 };
 pub(crate) use self::run::RunArgs;
+pub(crate) use self::way::{Fallback, Mode, WayArgs};
 use crate::exit::Exit;
 use crate::{config, redaction, terminal};
 

@@ -1,5 +1,7 @@
 //! From arguments and configuration to a client, and the mock it talks to, if it does.
 
+pub(crate) mod via;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -126,6 +128,8 @@ pub(crate) struct Upstream {
     base_url: Option<String>,
     /// Serves as long as it is held.
     mock: Option<MockOpenRouter>,
+    /// Whether it is a gateway.
+    is_via: bool,
 }
 
 impl Upstream {
@@ -208,6 +212,7 @@ impl Upstream {
             base_url: config.base_url.clone(),
             mock,
             config,
+            is_via: false,
         })
     }
 
@@ -221,10 +226,12 @@ impl Upstream {
         model: Option<&String>,
         route: Option<&String>,
     ) -> Result<Option<String>, String> {
+        if self.is_via {
+            return Ok(via::named(model, route));
+        }
         named(&self.profiles, model, route)
     }
 
-    /// Returns what the client talks to, and with how many keys, in words.
     /// Returns the upstream's own name.
     pub(crate) fn name(&self) -> &str {
         match (&self.mock, &self.base_url) {
@@ -234,8 +241,12 @@ impl Upstream {
         }
     }
 
+    /// Returns what the client talks to, and with how many keys, in words.
     pub(crate) fn describe(&self) -> String {
         let to = self.name();
+        if self.is_via {
+            return format!("the gateway at {to}");
+        }
         let keys = table::count(self.keys as u64, "key");
         format!(
             "{to}, {keys} in {}",

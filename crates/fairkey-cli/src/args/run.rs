@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairkey_batch::{Concurrency, Endpoint, Format, OutputFormat, Template};
 
 use super::money::{MoneyArgs, SchemaArgs};
-use super::{KeepArgs, UpstreamArgs};
+use super::{KeepArgs, UpstreamArgs, WayArgs};
 use crate::commands::run::input::delimiter;
 use crate::config;
 
@@ -37,6 +37,8 @@ Examples:
     fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
     fairkey run reviews.csv --template 'Is this review friendly? {review}' -o answers.csv
     fairkey run 'logs/*.jsonl.zst' -o answers.jsonl --override model=openai/gpt-4o-mini
+    fairkey run prompts.jsonl -o answers.jsonl --mode upstream-batch
+    fairkey run prompts.jsonl -o answers.jsonl --via http://127.0.0.1:4210
     cat texts.txt | fairkey run - --endpoint /embeddings --model openai/text-embedding-3-small
 
 Exit codes: 0 every row answered, 1 some rows failed, 2 usage or configuration, 3 stopped early,
@@ -125,6 +127,8 @@ pub(crate) struct RunArgs {
     /// Print warnings and errors only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
 }

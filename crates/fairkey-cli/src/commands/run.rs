@@ -8,20 +8,20 @@ mod report;
 mod results;
 mod resumption;
 mod schema;
+mod way;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use fairkey_batch::{
-    Checked, ClientCaller, Metered, ReaderThread, RunConfig, SchemaCheck, Stop, Stopped, Summary,
-    run as run_rows, run_with_journal,
+    Checked, Metered, ReaderThread, RunConfig, SchemaCheck, Stop, Stopped, Summary,
 };
 
-use self::caller::Cleaned;
 use self::destination::Destination;
 use self::input::{Inputs, read_config};
-use crate::args::RunArgs;
+use self::way::Batches;
+use crate::args::{Mode, RunArgs};
 use crate::exit::Exit;
 use crate::terminal::Reporter;
 use crate::upstream::{Purpose, Upstream};
@@ -63,7 +63,11 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         patience: args.patience,
     };
     let schema = schema::open(args)?;
-    let upstream = Upstream::open(&args.upstream, purpose).await?;
+    way::check(args, &inputs)?;
+    let upstream = match &args.way.via {
+        Some(url) => Upstream::via(url, &args.way, &args.upstream, concurrency.max())?,
+        None => Upstream::open(&args.upstream, purpose).await?,
+    };
     let name = inputs.name();
     let read = read_config(args, &upstream)?;
     let mut parameters = resumption::parameters(args, &read, &upstream);
@@ -120,18 +124,28 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
     config.row_wait = args.keep.row_wait;
     config.attempts = upstream.retry.attempts;
     config.failovers = upstream.retry.failovers;
-    let caller = ClientCaller::new(upstream.client.clone()).profiles(upstream.profiles.clone());
-    let caller = Arc::new(Cleaned(bounds.around(caller)));
     upstream.warn();
-    let watch = upstream.watch();
+    let is_via = args.way.via.is_some();
+    let watch = (!is_via).then(|| upstream.watch());
     let mut reporter = Reporter::new(args.quiet, args.json, upstream.keys);
     let has_journal = journal.is_some();
-    let watcher = &mut reporter;
-    let summary = match journal {
-        Some(journal) => {
-            run_with_journal(rows, caller, output, journal, config, stop, watcher).await
+    let to = way::To {
+        output,
+        journal,
+        config,
+        stop,
+    };
+    let (summary, batches) = match args.way.mode {
+        Mode::Live => {
+            let summary = way::send(args, &upstream, &bounds, rows, to, &mut reporter).await;
+            (summary, None)
         }
-        None => run_rows(rows, caller, output, config, stop, watcher).await,
+        Mode::UpstreamBatch => {
+            let folder = paths.batches().ok_or(NO_FOLDER)?;
+            let sent =
+                way::batches(args, &upstream, &folder, &bounds, rows, to, &mut reporter).await?;
+            (sent.0, Some(sent.1))
+        }
     };
     drop(watch);
     reporter.finish();
@@ -148,12 +162,23 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         }
     }
     let printed = if args.json {
-        report::print_json(&summary, &unknown, &name_of_output, to_stdout, &bounds)
+        let batches = batches.as_ref().map(Batches::to_json);
+        report::print_json(
+            &summary,
+            &unknown,
+            batches,
+            &name_of_output,
+            to_stdout,
+            &bounds,
+        )
     } else {
         if !args.quiet {
             let width = terminal::width(io::stderr());
             terminal::say(&report::table(&summary, &name_of_output, width));
             bounds.lines().iter().for_each(|line| terminal::say(line));
+            if let Some(batches) = &batches {
+                terminal::say(&batches.lines());
+            }
             report::unknown_words(&unknown)
                 .iter()
                 .for_each(|text| terminal::warn(text));
@@ -166,9 +191,12 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         terminal::error(&format!("the summary cannot be written: {error}"));
     }
     report::explain_end(&summary, &name_of_output);
+    if let Some(batches) = &batches {
+        batches.explain(&summary);
+    }
     if has_journal {
         resumption::explain_end(&summary, args);
-        let is_over = summary.stopped.is_none() && summary.rows.unwritten == 0;
+        let is_over = summary.stopped.is_none() && summary.rows.unwritten + summary.rows.left == 0;
         if is_over && let Err(why) = paths.shrink_journal(!args.unordered) {
             terminal::warn(&why);
         }
@@ -214,10 +242,16 @@ fn exit(summary: &Summary) -> Exit {
         Some(Stopped::Interrupted) => Exit::Interrupted,
         Some(Stopped::InputChanged(_)) => Exit::Usage,
         Some(_) => Exit::Stopped,
+        // In batches that brought nothing.
+        None if summary.rows.left > 0 => Exit::Stopped,
         None if summary.rows.failed > 0 || summary.rows.lost > 0 => Exit::Failed,
         None => Exit::Done,
     }
 }
+
+/// What is missing where batches cannot be remembered.
+const NO_FOLDER: &str = "--mode upstream-batch remembers its batches beside the results: name a \
+    file for them with -o";
 
 /// Returns whether a path stands for a standard stream.
 fn is_dash(path: &Path) -> bool {

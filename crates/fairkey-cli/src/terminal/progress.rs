@@ -148,7 +148,7 @@ impl Reporter {
     }
 
     /// Prints a line, above the bar where there is one.
-    fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         match &self.view {
             View::Bars(bars) => {
                 let _ = bars.all.println(redaction::clean(text));

@@ -191,6 +191,12 @@ impl Destination {
 }
 
 impl Paths {
+    /// Returns where batches are remembered: beside a file of results.
+    pub(super) fn batches(&self) -> Option<PathBuf> {
+        let answers = self.answers.as_deref()?;
+        (!is_special(answers)).then(|| appended(Some(answers), ".batches"))
+    }
+
     fn new(args: &RunArgs, inputs: &Inputs) -> Result<Self, String> {
         let answers = match &args.output {
             Some(output) if is_dash(output) => None,

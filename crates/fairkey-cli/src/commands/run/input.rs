@@ -84,6 +84,11 @@ impl Inputs {
         }
     }
 
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// Returns those that are files.
     pub(super) fn paths(&self) -> &[PathBuf] {
         &self.paths

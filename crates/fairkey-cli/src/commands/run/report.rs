@@ -248,12 +248,16 @@ pub(super) fn write_page(
 pub(super) fn print_json(
     summary: &Summary,
     unknown: &[UnknownCount],
+    batches: Option<Value>,
     output: &str,
     to_stdout: bool,
     bounds: &Bounds,
 ) -> io::Result<()> {
     let mut summary = to_json(summary, unknown, output);
     bounds.add_to(&mut summary);
+    if let Some(batches) = batches {
+        summary["batches"] = batches;
+    }
     let text = redaction::clean(&summary.to_string());
     if to_stdout {
         // Standard output has the results.
