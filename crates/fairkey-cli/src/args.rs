@@ -49,7 +49,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Send every line of a file, and write one result line for each.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Send one prompt, and print the answer as it comes.
     Ask(AskArgs),
     /// Serve OpenRouter's API to any client, with all keys behind it.

@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
     };
     let exit = runtime.block_on(async {
         match args.command {
-            Command::Run(args) => commands::run::run(args).await,
+            Command::Run(args) => commands::run::run(*args).await,
             Command::Ask(args) => commands::ask::ask(args).await,
             Command::Keys(args) => commands::keys::keys(args).await,
             Command::Models(args) => commands::models::models(args).await,

@@ -38,10 +38,12 @@ impl Upstream {
     ) -> Result<Self, String> {
         let token = token(way.via_token.as_deref())?;
         redaction::hide([token.clone()]);
-        let mut deadlines = Deadlines::default();
-        deadlines.head = PATIENCE;
-        deadlines.first_content = PATIENCE;
-        deadlines.total = PATIENCE;
+        let deadlines = Deadlines {
+            head: PATIENCE,
+            first_content: PATIENCE,
+            total: PATIENCE,
+            ..Deadlines::default()
+        };
         let mut transport = HttpTransport::builder()
             .deadlines(deadlines)
             .max_connections_per_origin(in_flight.max(CONNECTIONS));

@@ -26,3 +26,4 @@ mod serve;
 mod shapes;
 mod state;
 mod tenants;
+mod ways;
