@@ -36,6 +36,8 @@ pub(crate) enum Role {
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
+    /// Removed with it.
+    files: Vec<PathBuf>,
 }
 
 impl Server {
@@ -47,13 +49,17 @@ impl Server {
             Role::Bare { .. } => on_core(TESTED, this.as_os_str()),
             Role::Gateway { program, .. } => on_core(TESTED, program.as_os_str()),
         };
+        let mut files = Vec::new();
         match role {
             Role::Upstream => command.arg("upstream"),
             Role::Bare { upstream } => command.arg("bare").arg(upstream.to_string()),
             Role::Gateway { upstream, .. } => {
                 let path = std::env::temp_dir()
                     .join(format!("fairkey-gateway-bench-{}.toml", std::process::id()));
-                std::fs::File::create(&path)?.write_all(configuration(*upstream).as_bytes())?;
+                let log = path.with_extension("log");
+                let text = configuration(*upstream, &log.display().to_string());
+                std::fs::File::create(&path)?.write_all(text.as_bytes())?;
+                files.extend([path.clone(), log]);
                 command.arg("serve").arg("--config").arg(path)
             }
         };
@@ -89,7 +95,7 @@ impl Server {
             match hear.recv_timeout(Duration::from_secs(30)) {
                 Ok(Ok(addr)) => {
                     let addr = addr.parse()?;
-                    return Ok(Self { child, addr });
+                    return Ok(Self { child, addr, files });
                 }
                 Ok(Err(line)) => said.push(line),
                 Err(_) => {
@@ -129,6 +135,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for file in &self.files {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
@@ -156,13 +165,18 @@ pub(crate) fn load() -> Result<Command> {
     Ok(command)
 }
 
-/// Everything on: a client with limits of its own, limits of the account, the queue, metrics.
-fn configuration(upstream: SocketAddr) -> String {
+/// Everything on: a client with limits of its own, limits of the account, the queue, metrics, the
+/// access log in a file.
+fn configuration(upstream: SocketAddr, log: &str) -> String {
     format!(
         r#"[upstream]
 base_url = "http://{upstream}/api/v1"
 [gateway]
 listen = "127.0.0.1:0"
+metrics = true
+access_log = "{log}"
+[queue]
+length = 10_000
 [[accounts]]
 id = "acme"
 limits = {{ requests_per_minute = 100_000_000, tokens_per_minute = 1_000_000_000_000, in_flight = 100_000 }}
@@ -177,6 +191,7 @@ secret = "sk-or-v1-bbbbbbbbbbbbbbbb"
 [[clients]]
 id = "team-a"
 token = "{TOKEN}"
+limits = {{ requests_per_minute = 100_000_000, tokens_per_minute = 1_000_000_000_000, usd_per_day = 100_000, in_flight = 100_000 }}
 "#
     )
 }

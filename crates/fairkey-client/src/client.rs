@@ -20,6 +20,7 @@ use crate::catalog::Catalog;
 use crate::chat_stream::ChatStream;
 use crate::core::Core;
 use crate::error::{CallError, CallErrorKind};
+use crate::estimate::MeasuredBody;
 use crate::job::{Job, Payload};
 use crate::leased_body::LeasedBody;
 use crate::map::Map;
@@ -208,8 +209,12 @@ impl Client {
         let mode = Mode::Pass {
             hold: options.hold_json,
         };
+        let measured = parts.extensions.remove::<MeasuredBody>();
         let headers = Some(Box::new(self.headers(parts.headers)));
-        Ok(Job::new(mode, target, headers, body, options))
+        Ok(match measured {
+            Some(measured) => Job::measured(mode, target, headers, body, options, measured),
+            None => Job::new(mode, target, headers, body, options),
+        })
     }
 
     /// Sends a request with the key `id` and no other, once: for what belongs to that key or its

@@ -18,6 +18,7 @@ use fairkey_core::Cost;
 
 use crate::Client;
 
+pub use self::demand::MeasuredBody;
 pub(crate) use self::demand::{Content, Demand};
 pub(crate) use self::memory::ModelMemory;
 pub use self::quote::Quote;
@@ -97,7 +98,16 @@ impl Client {
     /// ```
     #[must_use]
     pub fn estimate(&self, path: &str, body: &[u8]) -> Estimate {
-        let content = Content::read(path, body);
+        self.estimate_content(&Content::read(path, body))
+    }
+
+    /// Does the same for a body that was measured already.
+    #[must_use]
+    pub fn estimate_measured(&self, body: &MeasuredBody) -> Estimate {
+        self.estimate_content(&body.0)
+    }
+
+    fn estimate_content(&self, content: &Content) -> Estimate {
         let core = self.core();
         let prices = core.catalog.kept_models();
         let first = (content.model.clone()).or_else(|| content.models.first().cloned());

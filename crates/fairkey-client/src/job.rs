@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::RetryConfig;
 use crate::attempts::Mode;
 use crate::call::CallOptions;
-use crate::estimate::{Content, Demand};
+use crate::estimate::{Content, Demand, MeasuredBody};
 use crate::models::Models;
 
 /// What is sent, again and again if need be: the same bytes each time. And what the call wants of
@@ -107,6 +107,18 @@ impl Job {
     ) -> Arc<Self> {
         let content = Content::read(target.uri.path(), body.bytes());
         Arc::new(Self::of(mode, target, headers, body, options, content))
+    }
+
+    /// Does the same with a body that the caller has read.
+    pub(crate) fn measured(
+        mode: Mode,
+        target: Arc<Target>,
+        headers: Option<Box<HeaderMap>>,
+        body: Payload,
+        options: CallOptions,
+        measured: MeasuredBody,
+    ) -> Arc<Self> {
+        Arc::new(Self::of(mode, target, headers, body, options, measured.0))
     }
 
     /// A call whose request somebody else sends: it wants a key, and nothing is known of it but
@@ -214,6 +226,30 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_that_was_measured_before_makes_the_same_call() {
+        let body = br#"{"model":"a/b","models":["a/b","a/c"],"max_tokens":9,"n":2,
+            "provider":{"only":["Acme"]},"messages":[{"role":"user","content":"ping"}]}"#;
+        let target = Arc::new(Target {
+            method: Method::POST,
+            uri: Uri::from_static("https://openrouter.ai/api/v1/chat/completions"),
+        });
+        let payload = || Payload::Whole(Bytes::from_static(body));
+        let (mode, options) = (Mode::Pass { hold: true }, CallOptions::default());
+        let measured = fairkey_openrouter::sizing::measure(body).unwrap();
+        let measured = MeasuredBody::new("/chat/completions", &measured);
+        let read = Job::new(
+            mode.clone(),
+            Arc::clone(&target),
+            None,
+            payload(),
+            options.clone(),
+        );
+        let spared = Job::measured(mode, target, None, payload(), options, measured);
+        assert!(read.demand.is_some() && !read.providers().is_empty());
+        assert_eq!(format!("{read:?}"), format!("{spared:?}"));
+    }
 
     #[test]
     fn what_few_calls_have_takes_no_room_in_the_others() {

@@ -67,7 +67,7 @@ pub use clock::TokioClock;
 pub use config::{BudgetConfig, RetryConfig};
 pub use correlation::CorrelationConfig;
 pub use error::{CallError, CallErrorKind, ClientBuildError, KeyCount, KeyState};
-pub use estimate::{Estimate, ModelEstimate, Quote};
+pub use estimate::{Estimate, MeasuredBody, ModelEstimate, Quote};
 pub use fairkey_strategy::queue::{Full, PerClass, QueueConfig, Refused, Tenant};
 pub use hedge::HedgeConfig;
 pub use key_facts::{KeyFacts, Layer};

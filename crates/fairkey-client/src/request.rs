@@ -4,7 +4,7 @@ use fairkey_openrouter::{HTTP_REFERER, X_OPENROUTER_TITLE};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers of one connection, or of one key: never taken over from a caller.
-const NOT_FORWARDED: [HeaderName; 9] = [
+const NOT_FORWARDED: [HeaderName; 11] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -14,6 +14,8 @@ const NOT_FORWARDED: [HeaderName; 9] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 /// Older names under which a caller may have said who the app is.
@@ -22,22 +24,29 @@ const X_TITLE: HeaderName = HeaderName::from_static("x-title");
 /// Returns the caller's headers, with `defaults` where the caller sets none.
 pub(crate) fn headers(mut callers: HeaderMap, defaults: &HeaderMap) -> HeaderMap {
     // What `Connection` names belongs to the connection, too.
-    let named: Vec<HeaderName> = callers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+    if callers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = callers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in &named {
+            callers.remove(name);
+        }
+    }
+    // To look at what is there takes less than to look for each.
+    let there: Vec<HeaderName> = (callers.keys())
+        .filter(|name| NOT_FORWARDED.contains(name))
+        .cloned()
         .collect();
-    for name in NOT_FORWARDED.iter().chain(&named) {
+    for name in &there {
         callers.remove(name);
     }
-    callers.remove("keep-alive");
-    callers.remove("proxy-connection");
     // Half an attribution of ours would credit the caller's calls to somebody else.
-    let attributed = callers.contains_key(HTTP_REFERER)
-        || callers.contains_key(X_OPENROUTER_TITLE)
-        || callers.contains_key(X_TITLE);
+    let attributed =
+        (callers.keys()).any(|name| [HTTP_REFERER, X_OPENROUTER_TITLE, X_TITLE].contains(name));
     for (name, value) in defaults {
         let attributes = name != header::USER_AGENT && name != header::ACCEPT;
         if !callers.contains_key(name) && (!attributes || !attributed) {

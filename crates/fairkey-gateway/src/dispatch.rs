@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairkey_client::CallOptions;
+use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_core::{Class, Cost};
 use fairkey_transport::Body;
 use http::request::Parts;
@@ -64,14 +64,21 @@ impl Inbound {
     }
 
     /// Takes what the call is expected to cost out of its tenant's limits; looks into `body` only
-    /// where there are such limits.
-    fn permit(&self, shared: &Shared, body: &[u8]) -> Result<Permit, Failure> {
+    /// where there are such limits, and nobody has `measured` it.
+    fn permit(
+        &self,
+        shared: &Shared,
+        body: &[u8],
+        measured: Option<&MeasuredBody>,
+    ) -> Result<Permit, Failure> {
         let limits = &self.tenant.config().limits;
         let cost = if limits.tokens.is_some() || !limits.money.is_empty() {
-            shared
-                .client
-                .estimate(self.endpoint.target.below(), body)
-                .cost()
+            let client = &shared.client;
+            let estimate = match measured {
+                Some(measured) => client.estimate_measured(measured),
+                None => client.estimate(self.endpoint.target.below(), body),
+            };
+            estimate.cost()
         } else {
             Cost::ONE
         };
@@ -115,10 +122,8 @@ impl Inbound {
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = uri;
-        *request.headers_mut() = headers::upstream(
-            self.parts.headers.clone(),
-            self.endpoint.operation.is_inference(),
-        );
+        let is_read = self.endpoint.operation.is_inference();
+        *request.headers_mut() = headers::upstream(&self.parts.headers, is_read);
         Ok(request)
     }
 }

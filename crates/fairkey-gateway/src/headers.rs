@@ -16,7 +16,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use fairkey_client::Served;
 use fairkey_core::Class;
-use fairkey_transport::strip_hop_by_hop;
+use fairkey_transport::{is_hop_by_hop, strip_hop_by_hop};
 
 use crate::{Failure, Reason};
 
@@ -62,17 +62,32 @@ const NOT_TO_CALLERS: [HeaderName; 6] = [
 ];
 
 /// Takes off a request what does not travel. `is_read`: the answer has to be read on its way.
-pub(crate) fn upstream(mut headers: HeaderMap, is_read: bool) -> HeaderMap {
+pub(crate) fn upstream(headers: &HeaderMap, is_read: bool) -> HeaderMap {
     // First of all: a caller could name there what is added later, such as the key.
-    strip_hop_by_hop(&mut headers);
-    for name in &NOT_UPSTREAM {
-        headers.remove(name);
+    let named: Vec<&str> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let stays = |name: &HeaderName| {
+        is_hop_by_hop(name)
+            || NOT_UPSTREAM.contains(name)
+            || (is_read && name == header::ACCEPT_ENCODING)
+            || starts_with(name, &["x-fairkey-", "sec-"])
+            || named
+                .iter()
+                .any(|named| named.eq_ignore_ascii_case(name.as_str()))
+    };
+    // What travels is copied: there are fewer of these than of the others to look for.
+    let mut travels = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if !stays(name) {
+            travels.append(name.clone(), value.clone());
+        }
     }
-    strip_prefixed(&mut headers, &["x-fairkey-", "sec-"]);
-    if is_read {
-        headers.remove(header::ACCEPT_ENCODING);
-    }
-    headers
+    travels
 }
 
 /// Returns the class of a call: its tenant's, or a less urgent one that the caller names. Nobody
@@ -101,10 +116,9 @@ pub(crate) fn class(headers: &HeaderMap, tenants: Class) -> Result<Class, Failur
 /// Takes off an answer what does not travel.
 pub(crate) fn to_caller(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in &NOT_TO_CALLERS {
-        headers.remove(name);
-    }
-    strip_prefixed(headers, &["access-control-", "x-fairkey-"]);
+    strip(headers, |name| {
+        NOT_TO_CALLERS.contains(name) || starts_with(name, &["access-control-", "x-fairkey-"])
+    });
 }
 
 /// Says how an answer was had.
@@ -122,12 +136,19 @@ pub(crate) fn add_effort(headers: &mut HeaderMap, attempts: usize, waited: std::
     headers.insert(X_FAIRKEY_QUEUE_MS, HeaderValue::from(millis));
 }
 
-fn strip_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let is_ours = |name: &&HeaderName| prefixes.iter().any(|it| name.as_str().starts_with(it));
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in &ours {
+fn strip(headers: &mut HeaderMap, is_out: impl Fn(&HeaderName) -> bool) {
+    let out: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_out(name))
+        .cloned()
+        .collect();
+    for name in &out {
         headers.remove(name);
     }
+}
+
+fn starts_with(name: &HeaderName, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|it| name.as_str().starts_with(it))
 }
 
 #[cfg(test)]
@@ -176,8 +197,8 @@ mod tests {
             ("anthropic-version", "2023-06-01"),
             ("content-type", "application/json"),
         ]);
-        assert_eq!(upstream(headers.clone(), true), kept);
-        assert_eq!(upstream(headers, false)["accept-encoding"], "gzip");
+        assert_eq!(upstream(&headers, true), kept);
+        assert_eq!(upstream(&headers, false)["accept-encoding"], "gzip");
     }
 
     #[test]

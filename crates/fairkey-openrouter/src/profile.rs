@@ -234,6 +234,13 @@ impl Profiles {
         self.route(path, body, |profile| profile.allows(tenant))
     }
 
+    /// Returns whether a body that names these models is certainly none of theirs: there are no
+    /// profiles, and no name asks for one.
+    #[must_use]
+    pub fn passes<'a>(&self, mut models: impl Iterator<Item = &'a str>) -> bool {
+        self.by_name.is_empty() && !models.any(|name| name.starts_with(PREFIX))
+    }
+
     fn route(
         &self,
         path: &str,

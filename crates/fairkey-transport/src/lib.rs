@@ -20,7 +20,7 @@ pub use self::body::Body;
 pub use self::connect::{ByteStream, Dial};
 pub use self::deadlines::Deadlines;
 pub use self::error::{BoxError, Phase, TransportBuildError, TransportError, TransportErrorKind};
-pub use self::hop_by_hop::strip_hop_by_hop;
+pub use self::hop_by_hop::{is_hop_by_hop, strip_hop_by_hop};
 pub use self::http_transport::{HttpTransport, HttpTransportBuilder};
 pub use self::proxy::ProxyOptions;
 pub use self::request_body::StreamedBody;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairkey_openrouter::sizing::{self, PromptSize};
+use fairkey_openrouter::sizing::{self, Measured, PromptSize};
 use fairkey_openrouter::{endpoint, provider_slug};
 
 /// What is read from a body, once for all attempts.
@@ -79,9 +79,11 @@ impl Content {
         if body.is_empty() {
             return Self::default();
         }
-        let Ok(measured) = sizing::measure(body) else {
-            return Self::default();
-        };
+        sizing::measure(body).map_or_else(|_| Self::default(), |read| Self::of(path, &read))
+    }
+
+    /// Takes over what was read of a body that goes to `path`.
+    fn of(path: &str, measured: &Measured<'_>) -> Self {
         let peek = &measured.peek;
         let base = |name: &String| {
             let slug = provider_slug(name);
@@ -102,6 +104,21 @@ impl Content {
                 generates: generates(path),
             }),
         }
+    }
+}
+
+/// A body that was [measured](sizing::measure) already: among the extensions of a request to
+/// [`Client::send`](crate::Client::send), it spares the client to read it once more.
+///
+/// It must be of that very body and path: what is reserved for the call rests on it.
+#[derive(Clone, Debug)]
+pub struct MeasuredBody(pub(crate) Content);
+
+impl MeasuredBody {
+    /// Takes over what was read of a body that goes to `path`.
+    #[must_use]
+    pub fn new(path: &str, measured: &Measured<'_>) -> Self {
+        Self(Content::of(path, measured))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use bytes::Bytes;
-use fairkey_client::CallOptions;
+use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_core::hash_label;
-use fairkey_openrouter::splice;
+use fairkey_openrouter::sizing;
+use fairkey_openrouter::splice::{self, Peek};
 
 use super::Inbound;
 use crate::gateway::Shared;
@@ -18,6 +19,8 @@ pub(super) struct Asked {
     pub(super) options: CallOptions,
     /// Whether a stream of events is asked for.
     pub(super) stream: bool,
+    /// What was read of the body, where it was.
+    pub(super) measured: Option<MeasuredBody>,
 }
 
 impl Asked {
@@ -31,6 +34,7 @@ impl Asked {
                 ..inbound.options()
             },
             stream: false,
+            measured: None,
         };
         let headers = &inbound.parts.headers;
         asked.options.affinity = headers
@@ -55,21 +59,35 @@ impl Asked {
 
     fn look(&mut self, shared: &Shared, inbound: &Inbound) -> Result<(), Failure> {
         let path = inbound.endpoint.target.below();
+        // Read once, for everything that is to be known of it.
+        let body = self.body.clone();
+        let read = Read::of(path, &body)?;
+        if shared.profiles().passes(read.models()) {
+            self.options.model = read.peek.model.as_deref().map(Into::into);
+            return self.heed(inbound, &read.peek, read.measured);
+        }
         let profiles = shared.profiles();
-        let routed = profiles.apply_for(Some(inbound.tenant.id()), path, &self.body);
+        let routed = profiles.apply_for(Some(inbound.tenant.id()), path, &body);
         let routed = routed.map_err(|error| Failure::new(Reason::BadRequest, error.to_string()))?;
-        let is_routed = routed.is_some();
-        if let Some(routed) = routed {
-            self.options = std::mem::take(&mut self.options).routed(&routed);
-            self.body = routed.body;
-        }
-        let peek = splice::peek(&self.body).map_err(|error| {
-            let message = format!("the body is no JSON object: {error}");
-            Failure::new(Reason::BadJson, message)
-        })?;
-        if !is_routed {
-            self.options.model = peek.model.as_deref().map(Into::into);
-        }
+        let Some(routed) = routed else {
+            self.options.model = read.peek.model.as_deref().map(Into::into);
+            return self.heed(inbound, &read.peek, read.measured);
+        };
+        self.options = std::mem::take(&mut self.options).routed(&routed);
+        let body = routed.body;
+        self.body = body.clone();
+        let read = Read::of(path, &body)?;
+        self.heed(inbound, &read.peek, read.measured)
+    }
+
+    /// Heeds what the body says.
+    fn heed(
+        &mut self,
+        inbound: &Inbound,
+        peek: &Peek<'_>,
+        measured: Option<MeasuredBody>,
+    ) -> Result<(), Failure> {
+        self.measured = measured;
         let session = peek.session_id.as_deref();
         let session = session.or(peek.prompt_cache_key.as_deref());
         self.options.affinity = session.map(hash_label).or(self.options.affinity);
@@ -94,5 +112,38 @@ impl Asked {
         // A speech is bytes, whatever it says of streaming.
         self.stream = peek.stream && inbound.operation() != Operation::Speech;
         Ok(())
+    }
+}
+
+/// A body that was read.
+struct Read<'a> {
+    peek: Peek<'a>,
+    /// `None`: it cannot be measured.
+    measured: Option<MeasuredBody>,
+}
+
+impl<'a> Read<'a> {
+    fn of(path: &str, body: &'a [u8]) -> Result<Self, Failure> {
+        if let Ok(measured) = sizing::measure(body) {
+            let kept = MeasuredBody::new(path, &measured);
+            return Ok(Self {
+                peek: measured.peek,
+                measured: Some(kept),
+            });
+        }
+        let peek = splice::peek(body).map_err(|error| {
+            let message = format!("the body is no JSON object: {error}");
+            Failure::new(Reason::BadJson, message)
+        })?;
+        Ok(Self {
+            peek,
+            measured: None,
+        })
+    }
+
+    /// Returns the models that it names.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        let listed = self.peek.models.iter().map(String::as_str);
+        self.peek.model.as_deref().into_iter().chain(listed)
     }
 }

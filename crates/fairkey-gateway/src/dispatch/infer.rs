@@ -31,9 +31,12 @@ pub(super) async fn infer(
     let asked = Asked::of(shared, &inbound, body)?;
     let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
     inbound.report.asks(model, asked.stream, bytes);
-    let permit = inbound.permit(shared, &asked.body)?;
+    let permit = inbound.permit(shared, &asked.body, asked.measured.as_ref())?;
     let mut request = inbound.upstream(shared, asked.body)?;
     request.extensions_mut().insert(asked.options);
+    if let Some(measured) = asked.measured {
+        request.extensions_mut().insert(measured);
+    }
     let call = Call::new(shared, &inbound, permit);
     let departure = call.departure();
     let sent = send(Arc::clone(shared), request, call);
@@ -75,7 +78,7 @@ pub(super) async fn upload(
         inbound.tenant.check_model(None)?;
     }
     inbound.report.asks(None, false, body.size_hint().lower());
-    let permit = inbound.permit(shared, b"")?;
+    let permit = inbound.permit(shared, b"", None)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let body = Body::new(Limited::new(body, limit));
     let mut request = inbound.upstream(shared, body)?;

@@ -51,7 +51,7 @@ pub(super) async fn create(
         inbound
             .report
             .asks(named.as_ref(), false, body.len() as u64);
-        let permit = inbound.permit(shared, &body)?;
+        let permit = inbound.permit(shared, &body, None)?;
         let mut request = inbound.upstream(shared, body.clone())?;
         request.extensions_mut().insert(inbound.options());
         let sent = shared.client.send(request).await;

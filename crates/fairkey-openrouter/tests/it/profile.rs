@@ -280,6 +280,15 @@ fn a_profile_is_for_those_that_it_allows() {
 }
 
 #[test]
+fn without_profiles_only_a_name_that_asks_for_one_is_looked_at() {
+    let none = Profiles::new(Vec::<(&str, Profile)>::new()).unwrap();
+    assert!(none.passes(["a/b", "fast"].into_iter()));
+    assert!(none.passes([].into_iter()));
+    assert!(!none.passes(["a/b", "route:fast"].into_iter()));
+    assert!(!profiles(&json!({})).passes(["a/b"].into_iter()));
+}
+
+#[test]
 fn debug_output_shows_no_prompt() {
     let body = br#"{"model":"fast","messages":[{"role":"user","content":"canary"}]}"#;
     let profiles = profiles(&json!({}));
