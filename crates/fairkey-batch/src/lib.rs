@@ -5,6 +5,8 @@ mod caller;
 mod client_caller;
 mod concurrency;
 mod defaults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod journal;
 mod money;

@@ -404,9 +404,8 @@ fn too_long(what: &str, max_bytes: usize, hint: &str) -> Parsed {
 
 fn unclosed(records: &Records) -> Parsed {
     let message = format!(
-        "a quote that is opened here is never closed: lines {} to {} are no rows",
-        records.number(),
-        records.last_number()
+        "a quote of this row is never closed: from line {} on, all is in it, and nothing is sent",
+        records.number()
     );
     (None, Err(Problem::new(message)))
 }

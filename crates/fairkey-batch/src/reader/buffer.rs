@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn positions_pass_four_gigabytes() {
+        let mut buffer = Buffer::new(&b"abcdef"[..], 4);
+        buffer.position = u64::from(u32::MAX) - 2;
+        io::copy(&mut buffer, &mut io::sink()).unwrap();
+        assert_eq!(buffer.position(), (1 << 32) + 3);
+    }
+
+    #[test]
     fn no_more_is_read_than_it_takes_to_know() {
         let mut buffer = Buffer::new(Slow(b"abcdef", 0), 16);
         assert!(!buffer.starts_with(b"xyz").unwrap());

@@ -58,19 +58,24 @@ impl Records {
         let mut wrong = None;
         loop {
             let chunk = input.fill()?;
-            if chunk.is_empty() && self.is_quoted() {
-                wrong = Some(Next::Unclosed);
-            }
+            let is_over = chunk.is_empty();
+            // The last line needs no end; but within quotes, an end of a line ends no record.
             let (result, read, written, ended) = self.parser.read_record(
-                chunk,
+                if is_over { b"\n" } else { chunk },
                 &mut self.cells[used..],
                 &mut self.ends[self.columns..],
             );
-            self.ended += memchr_iter(b'\n', &chunk[..read]).count() as u64;
-            input.consume(read);
+            if !is_over {
+                self.ended += memchr_iter(b'\n', &chunk[..read]).count() as u64;
+                input.consume(read);
+            }
             used += written;
             self.columns += ended;
             match result {
+                ReadRecordResult::InputEmpty if is_over => {
+                    self.parser.reset();
+                    return Ok(Some(Next::Unclosed));
+                }
                 ReadRecordResult::InputEmpty => {}
                 // One more than the bound tells that it is passed.
                 ReadRecordResult::OutputFull if used <= self.max_bytes => {
@@ -115,21 +120,9 @@ impl Records {
         }
     }
 
-    /// Returns whether the parser stands within quotes: there, the end of a line ends no record.
-    fn is_quoted(&self) -> bool {
-        let mut parser = self.parser.clone();
-        let (result, ..) = parser.read_record(b"\n", &mut [0; 4], &mut [0; 4]);
-        matches!(result, ReadRecordResult::InputEmpty)
-    }
-
     /// Returns the line in which the last record began, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number
-    }
-
-    /// Returns the line in which the last record ended, from 1.
-    pub(super) fn last_number(&self) -> u64 {
-        self.ended.max(self.number)
     }
 
     pub(super) fn columns(&self) -> usize {

@@ -2,6 +2,7 @@
 
 mod client;
 mod fake;
+mod fuzz_seeds;
 mod journal;
 mod laws;
 #[cfg(feature = "parquet")]
@@ -9,4 +10,5 @@ mod parquet;
 mod reader;
 mod runner;
 mod stopping;
+mod tables;
 mod upstream_batch;
