@@ -101,6 +101,14 @@ fn parse(input: &[u8]) -> usize {
     good
 }
 
+fn many<T>(mut f: impl FnMut() -> T) -> impl FnMut(u64) {
+    move |many| {
+        for _ in 0..many {
+            black_box(f());
+        }
+    }
+}
+
 fn with_criterion(c: &mut Criterion) {
     for (name, input, config) in inputs() {
         c.bench_function(&format!("reading/{name}"), |b| {
@@ -114,20 +122,12 @@ fn ratios() {
     let baseline = &all[0].1;
     println!("\none row, beside parsing a batch line of it into a serde_json::Value (1 thread)");
     println!("{:<32} {:>12} {:>12} {:>12}", "", "row", "rows/s", "cost");
-    let many = |f: &dyn Fn()| {
-        let f = move |n| (0..n).for_each(|_: u64| f());
-        f
-    };
     for (name, input, config) in &all {
         let figures = interleaved(
             21,
             Duration::from_millis(20),
-            many(&|| {
-                black_box(parse(black_box(baseline)));
-            }),
-            many(&|| {
-                black_box(read(black_box(input), config));
-            }),
+            many(|| parse(black_box(baseline))),
+            many(|| read(black_box(input), config)),
         );
         let nanos = figures.nanos / ROWS as f64;
         println!(
@@ -148,12 +148,8 @@ fn ratios() {
         let figures = interleaved(
             21,
             Duration::from_millis(5),
-            many(&|| {
-                black_box(serde_json::from_slice::<Value>(black_box(line.as_bytes()))).ok();
-            }),
-            many(&|| {
-                black_box(format.render(black_box(line.as_bytes())));
-            }),
+            many(|| serde_json::from_slice::<Value>(black_box(line.as_bytes())).is_ok()),
+            many(|| format.render(black_box(line.as_bytes()))),
         );
         let nanos = figures.nanos;
         println!(

@@ -6,8 +6,11 @@ use std::io::{self, Read};
 
 use crate::{Endpoint, Format, OutputFormat, ReadConfig, Row, RowReader, Settings};
 
-/// Every target: its name, which is also the folder of its seeds, and its body.
-pub const TARGETS: [(&str, fn(&[u8])); 2] = [("rows", rows), ("results", results)];
+/// A target: its name, which is also the folder of its seeds, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 2] = [("rows", rows), ("results", results)];
 
 /// The longest line: so short that it is passed.
 const MAX_LINE: usize = 200;
