@@ -5,6 +5,7 @@ mod caller;
 mod client_caller;
 mod concurrency;
 mod defaults;
+mod forecast;
 #[doc(hidden)]
 pub mod fuzzing;
 mod history;
@@ -33,6 +34,7 @@ pub use caller::{
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;
 pub use defaults::Defaults;
+pub use forecast::{Forecast, ModelForecast};
 pub use history::{History, Step, Times};
 pub use journal::{
     Continued, Journal, JournalConfig, JournalError, JournalFile, Known, Parameters, SyncPolicy,

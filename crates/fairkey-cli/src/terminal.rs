@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::panic;
 
 pub(crate) use self::events::speak_json;
-pub(crate) use self::progress::Reporter;
+pub(crate) use self::progress::{Reporter, time};
 
 use crate::redaction;
 

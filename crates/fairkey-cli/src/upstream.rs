@@ -437,7 +437,7 @@ fn builder(
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }
-    if let Purpose::Batch { .. } = purpose
+    if let Purpose::Batch { .. } | Purpose::Look = purpose
         && !args.mock
         && let Some(folder) = catalog::folder()
     {

@@ -32,7 +32,12 @@ to the end of the input are sent, too; when nothing is missing, nothing is. --re
 what failed again, --overwrite begins anew. An input or parameters that are not those that the run
 was begun with are an error.
 
+Money: --dry-run says what a run will cost, and --max-cost stops it before it costs more; see the
+chapter \"What a run costs\" of the book.
+
 Examples:
+    fairkey run prompts.jsonl --dry-run --max-tokens 200
+    fairkey run prompts.jsonl --max-tokens 200 --max-cost 5 --schema answer.json
     fairkey run examples/prompts.jsonl --mock
     fairkey run prompts.txt -o answers.jsonl --model openai/gpt-4o-mini --max-tokens 200
     fairkey run reviews.csv --template 'Is this review friendly? {review}' -o answers.csv

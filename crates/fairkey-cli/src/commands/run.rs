@@ -2,6 +2,7 @@
 
 mod caller;
 mod destination;
+mod dry_run;
 pub(crate) mod input;
 mod money;
 mod report;
@@ -58,9 +59,13 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
             args.concurrency
         ));
     }
-    let purpose = Purpose::Batch {
-        in_flight: concurrency.max(),
-        patience: args.patience,
+    let purpose = if args.money.dry_run {
+        Purpose::Look
+    } else {
+        Purpose::Batch {
+            in_flight: concurrency.max(),
+            patience: args.patience,
+        }
     };
     let schema = schema::open(args)?;
     way::check(args, &inputs)?;
@@ -89,6 +94,9 @@ async fn prepare_and_run(args: &RunArgs) -> Result<Exit, String> {
         Ok(true) => {}
         Ok(false) => return Err(format!("{name} is empty: there is nothing to send")),
         Err(error) => return Err(error.to_string()),
+    }
+    if args.money.dry_run {
+        return dry_run::run(args, rows, upstream, &stop, concurrency.max()).await;
     }
     let bounds = tokio::select! {
         money = money::open(args, &upstream) => Bounds { money: money?, schema },

@@ -304,7 +304,7 @@ fn line(snapshot: &Snapshot) -> String {
 }
 
 /// `4 s`, `3 min 20 s`, `2 h 5 min`
-fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -170,3 +170,101 @@ fn an_amount_that_is_none_is_refused() {
     said.ends_with(2)
         .says("\"much\" is no amount of US dollars");
 }
+
+#[test]
+fn a_dry_run_sends_nothing_and_says_what_a_run_would_take() {
+    let model = Model::new("acme/one")
+        .prompt_price(1.0)
+        .completion_price(10.0);
+    let free = Model::new("acme/two:free")
+        .prompt_price(0.0)
+        .completion_price(0.0);
+    let small = Model::new("acme/small")
+        .context_length(20)
+        .prompt_price(1.0);
+    let key = "sk-or-v1-any-00000000";
+    let mock = MockOpenRouter::builder().key(fairkey_mock::Key::new(key).limit_usd(0.5));
+    let mock = Mock::start(mock.model(model).model(free).model(small));
+    let stage = stage();
+    stage.write(
+        "fairkey.toml",
+        "[[accounts]]\nid = \"acme\"\nlimits = { requests_per_minute = 60 }\n\
+         [[keys]]\nid = \"a\"\naccount = \"acme\"\nsecret = { env = \"OPENROUTER_API_KEY\" }\n",
+    );
+    let line = |model: &str| format!("{{\"prompt\":\"secret words\",\"model\":\"{model}\"}}\n");
+    let mut lines = line("acme/one").repeat(600) + &line("acme/two:free") + &line("acme/unknown");
+    let long = "secret words".repeat(40);
+    lines += &format!("{{\"prompt\":\"{long}\",\"model\":\"acme/small\"}}\n{{\"prompt\":5}}\n");
+    stage.write("in.jsonl", lines);
+    let dry = ["--dry-run", "--max-tokens", "100", "--max-cost", "0.1"];
+    let said = run(&stage, &mock, &dry);
+    said.ends_with(1);
+    for text in [
+        "603 to send, 1 that are no requests; nothing was sent",
+        "line 604: \"prompt\" is not a string",
+        "at most",
+        "caps and budgets leave $0.500000, which will not do",
+        "$0.100000, which will not do",
+        "1 row of free models",
+        "10 min 3 s at least: limits of requests: 60.0 a minute",
+        "not in the catalogue",
+        "1 row longer than its context: line 603",
+        "assumed, max_tokens",
+    ] {
+        assert!(said.stdout.contains(text), "no {text:?} in {}", said.stdout);
+    }
+    assert!(!said.stdout.contains("secret words"), "{}", said.stdout);
+    let said = run(&stage, &mock, &[&dry[..], &["--json"]].concat());
+    let outlook: Value = serde_json::from_str(&said.stdout).unwrap();
+    let cost = |at: &str| outlook["cost_usd"][at].as_f64().unwrap();
+    assert!(
+        0.0 < cost("low") && cost("low") < cost("expected"),
+        "{outlook}"
+    );
+    // The most of 600 answers of 100 tokens, and of prompts of a token a byte.
+    assert!((0.6..0.65).contains(&cost("most")), "{outlook}");
+    assert_eq!(outlook["unpriced_rows"], 1);
+    assert_eq!(outlook["bad_rows"], 1);
+    assert_eq!(mock.posts(), 0);
+    assert_eq!(stage.names(), ["fairkey.toml", "in.jsonl"]);
+    // What is really spent lies between.
+    let two = line("acme/one").repeat(20);
+    stage.write("in.jsonl", two);
+    let said = run(
+        &stage,
+        &mock,
+        &["--dry-run", "--max-tokens", "100", "--json"],
+    );
+    let outlook: Value = serde_json::from_str(&said.ends_with(0).stdout).unwrap();
+    run(&stage, &mock, &["--max-tokens", "100"]).ends_with(0);
+    let billed = mock.server.counters().total.cost_usd();
+    assert!(
+        billed <= outlook["cost_usd"]["most"].as_f64().unwrap(),
+        "{billed} {outlook}"
+    );
+}
+
+#[test]
+fn a_dry_run_without_a_catalogue_counts_all_the_same() {
+    let (stage, mock) = (stage(), priced());
+    let gone = Step::reply(fairkey_mock::Fault::bad_request("no list today"));
+    mock.server.script(On::path("/models"), [gone.forever()]);
+    stage.prompts("in.jsonl", 3);
+    let said = run(&stage, &mock, &["--dry-run"]);
+    said.ends_with(0);
+    assert!(
+        said.stdout.contains("unknown: there is no catalogue"),
+        "{}",
+        said.stdout
+    );
+    let said = stage.run([
+        "run",
+        "in.jsonl",
+        "--mock",
+        "--dry-run",
+        "--model",
+        "openai/gpt-4o-mini",
+    ]);
+    said.ends_with(0);
+    assert!(said.stdout.contains("$0.0"), "{}", said.stdout);
+}
