@@ -63,6 +63,10 @@ impl<C: Caller> Caller for Arc<C> {
         (**self).attempts()
     }
 
+    fn bars(&self) -> Vec<String> {
+        (**self).bars()
+    }
+
     fn keys(&self) -> Vec<KeyState> {
         (**self).keys()
     }

@@ -132,6 +132,13 @@ impl<F: Fallback> Caller for UpstreamBatches<F> {
         Some(self.fallback.in_flight())
     }
 
+    fn bars(&self) -> Vec<String> {
+        match self.shared.submitted().is_empty() {
+            true => Vec::new(),
+            false => vec!["batches that are under way upstream".to_owned()],
+        }
+    }
+
     fn keys(&self) -> Vec<KeyState> {
         self.fallback.keys()
     }

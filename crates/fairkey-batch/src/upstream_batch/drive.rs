@@ -50,7 +50,7 @@ impl<U: BatchUpstream> Driver<U> {
 
     async fn submit_all<S: Source>(&self, mut source: S, done: &DoneRows) -> Result<(), String> {
         // Rows that earlier runs have submitted.
-        let mut earlier = self.shared.placed();
+        let mut earlier = self.shared.take_earlier();
         let mut submitting = Submitting::new(&self.shared, &self.upstream, &self.stop);
         let mut filling: HashMap<BatchKind, Draft> = HashMap::new();
         let mut bytes = 0;

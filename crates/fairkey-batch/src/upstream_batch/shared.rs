@@ -118,6 +118,8 @@ struct State {
     places: HashMap<u128, Slot>,
     /// Further ones of rows that send the same.
     more: HashMap<u128, Vec<Slot>>,
+    /// How many places there were at the beginning.
+    earlier: HashMap<u128, usize>,
     refused: HashMap<u128, Fault>,
     batches: BTreeMap<u64, Record>,
     counts: HashMap<u64, u64>,
@@ -161,6 +163,7 @@ impl Shared {
                 if !(again && record.failed.contains(&place)) {
                     let batch = record.number;
                     state.place(hash, Slot { batch, place });
+                    *state.earlier.entry(hash).or_default() += 1;
                 }
             }
             state.batches.insert(record.number, record);
@@ -215,13 +218,10 @@ impl Shared {
         Place::Nowhere(why.unwrap_or_else(|| "the input has changed while it was read".to_owned()))
     }
 
-    /// Returns how many places there are for rows that send the same, of those nobody has asked
-    /// for.
-    pub(super) fn placed(&self) -> HashMap<u128, usize> {
-        let state = self.state();
-        let more = |hash: &u128| state.more.get(hash).map_or(0, Vec::len);
-        let counts = state.places.keys().map(|hash| (*hash, 1 + more(hash)));
-        counts.collect()
+    /// Returns how many places earlier runs have left for rows that send the same; once. As they
+    /// were at the beginning: rows that were asked for since are in them, too.
+    pub(super) fn take_earlier(&self) -> HashMap<u128, usize> {
+        std::mem::take(&mut self.state().earlier)
     }
 
     /// Returns the number of the next batch.

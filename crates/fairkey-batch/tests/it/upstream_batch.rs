@@ -283,6 +283,32 @@ async fn a_run_that_was_interrupted_collects_what_it_submitted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_are_asked_for_before_they_are_read_ahead_are_not_submitted_again() {
+    let world = World::new(mock());
+    let stop = Stop::new();
+    let interrupt = async {
+        while world.submitted().len() < 3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        stop.stop();
+    };
+    let input = lines(10);
+    let first = world.run_until(&input, DoneRows::default(), stop.clone());
+    tokio::join!(first, interrupt);
+    let batches = UpstreamBatches::open(world.folder(), world.config.clone()).unwrap();
+    let batches = Arc::new(batches);
+    let (caller, output) = (Arc::clone(&batches), MemoryOutput::new());
+    let running = run(rows(&input), caller, output, patient(), Stop::new(), ());
+    let running = tokio::spawn(running);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let upstream = ClientBatches::new(world.client()).unwrap();
+    let driver = batches.start(rows(&input), DoneRows::default(), upstream, Stop::new());
+    assert_eq!(running.await.unwrap().rows.answered, 10);
+    driver.finish().await;
+    assert_eq!(world.submitted().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_that_are_done_are_not_submitted_and_the_same_row_twice_is() {
     let world = World::new(mock());
     let row = |id: usize| {
