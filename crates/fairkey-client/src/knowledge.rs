@@ -31,8 +31,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
     keys: Mutex<HashMap<KeyId, Known>>,
-    /// Keys that were refused since anybody looked.
-    alarms: Mutex<HashSet<KeyId>>,
+    /// Keys that were refused since anybody looked, in an order that does not change from run to run.
+    alarms: Mutex<BTreeSet<KeyId>>,
     /// Whether somebody watches: without, no alarm is kept.
     is_watched: AtomicBool,
     /// Whether something worth keeping has changed since it was last kept.
@@ -83,7 +83,7 @@ impl Knowledge {
         }
     }
 
-    pub(crate) fn take_alarms(&self) -> HashSet<KeyId> {
+    pub(crate) fn take_alarms(&self) -> BTreeSet<KeyId> {
         std::mem::take(&mut *lock(&self.alarms))
     }
 

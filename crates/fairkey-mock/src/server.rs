@@ -349,6 +349,11 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         let wire = tokio::select! {
+            // In this order, and not in one by chance: what happens follows from the seed alone.
+            biased;
+            _ = stopped.changed() => break,
+            Some(_) = connections.join_next() => continue,
+            Some(pipe) = piped.recv() => Wire::Memory(pipe),
             accepted = next(listener.as_ref()) => match accepted {
                 Ok(stream) => {
                     // Without it small chunks would wait for each other; it does not fail on a
@@ -362,9 +367,6 @@ async fn accept(
                     continue;
                 }
             },
-            Some(pipe) = piped.recv() => Wire::Memory(pipe),
-            Some(_) = connections.join_next() => continue,
-            _ = stopped.changed() => break,
         };
         let link = Arc::new(Link::default());
         let connection = Connection::new(
