@@ -197,6 +197,12 @@ impl Ceilings {
         Some(until)
     }
 
+    /// Returns until when the account of `key` is held back as a whole, where it is.
+    #[must_use]
+    pub fn held_until(&self, key: Candidate<'_>, now: Timestamp) -> Option<Timestamp> {
+        self.holds[0].until(key.account().index(), now)
+    }
+
     /// Returns what is learned of the account of `key`.
     #[must_use]
     pub fn learned(&self, key: Candidate<'_>, now: Timestamp) -> Vec<Learned> {

@@ -50,6 +50,8 @@ pub(super) struct Ceiling {
     /// How many waves of refusals it explained.
     waves: u32,
     pub(super) is_told: bool,
+    /// Whether a wave was ever blamed on it alone.
+    is_sure: bool,
 }
 
 /// What was used when a call was refused.
@@ -204,7 +206,7 @@ impl Learner {
             return 1 << CALLS | if is_known { windows } else { 0 };
         }
         if windows != 0 {
-            return windows;
+            return self.settle(windows, accepted, seen);
         }
         // As much was accepted before: the limit has shrunk, or somebody else uses it too.
         let part = |at: usize| {
@@ -220,6 +222,35 @@ impl Learner {
             *proven = (*proven as f64 * FADE) as u64;
         }
         1 << nearest
+    }
+
+    /// Of requests and tokens that both explain a refusal, returns the one of which about as much
+    /// was refused before. Else it is both, and one may show to have been no limit: see
+    /// [`is_doubtful`](Self::is_doubtful).
+    fn settle(&self, windows: u8, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
+        const BOTH: u8 = 1 << REQUESTS | 1 << TOKENS;
+        let met = |at: usize| {
+            let ceiling = self.ceilings[at].as_ref();
+            ceiling.filter(|it| (accepted[at] + seen.need[at]) as f64 >= it.base as f64 * AGAIN)
+        };
+        let is_sure = |ceiling: &&Ceiling| ceiling.is_sure;
+        match (met(REQUESTS), met(TOKENS)) {
+            _ if windows != BOTH => windows,
+            (Some(_), tokens) if tokens.filter(is_sure).is_none() => 1 << REQUESTS,
+            (requests, Some(_)) if requests.filter(is_sure).is_none() => 1 << TOKENS,
+            _ => windows,
+        }
+    }
+
+    /// Returns whether a ceiling was only ever blamed together with another one that is more likely:
+    /// it is tried soon. Of two of which nothing else is known, those on requests are.
+    fn is_doubtful(&self, at: usize) -> bool {
+        let is_sure = |at: usize| self.ceilings[at].map(|ceiling| ceiling.is_sure);
+        match at {
+            TOKENS => is_sure(TOKENS) == Some(false) && is_sure(REQUESTS).is_some(),
+            REQUESTS => is_sure(REQUESTS) == Some(false) && is_sure(TOKENS) == Some(true),
+            _ => false,
+        }
     }
 
     /// Returns whether a refusal at so many calls at a time may be because of them.
@@ -261,6 +292,7 @@ impl Learner {
             used_up: 0,
             waves: 2,
             is_told: true,
+            is_sure: true,
         });
         1 << at
     }
@@ -284,6 +316,7 @@ impl Learner {
             used_up: 0,
             waves: before.map_or(1, |before| before.waves.saturating_add(1)),
             is_told: false,
+            is_sure: before.is_some_and(|before| before.is_sure) || self.blamed == 1 << at,
         });
     }
 
@@ -353,6 +386,7 @@ impl Learner {
         self.looked = now;
         let forget = u64::try_from(config.forget.as_nanos()).unwrap_or(u64::MAX);
         let mut changed = 0;
+        let doubtful: [bool; DIMENSIONS] = std::array::from_fn(|at| self.is_doubtful(at));
         for (at, place) in self.ceilings.iter_mut().enumerate() {
             let Some(ceiling) = place else { continue };
             let is_used_up = used[at] + (ceiling.amount / 16).max(1) >= ceiling.amount;
@@ -369,7 +403,7 @@ impl Learner {
             let slow = if ceiling.is_told {
                 // It is no guess, and rarely tried.
                 4.0
-            } else if at == CALLS && ceiling.waves <= 1 {
+            } else if doubtful[at] || at == CALLS && ceiling.waves <= 1 {
                 // It is nothing but a guess, and soon tried.
                 0.125
             } else {
@@ -377,7 +411,8 @@ impl Learner {
             };
             let cubic = (windows / (config.patience * slow)).powi(3);
             let grown = ceiling.base as f64 * (1.0 + cubic) + windows / (2.0 * slow);
-            let grown = grown as u64;
+            // No further than a look can see: it grows again where that is used up, too.
+            let grown = (grown as u64).min(ceiling.amount + ceiling.amount / 4 + 1);
             if grown > ceiling.amount {
                 ceiling.amount = grown;
                 changed |= 1 << at;
@@ -396,6 +431,7 @@ impl Learner {
                 used_up: 0,
                 waves: 2,
                 is_told,
+                is_sure: true,
             });
         }
     }
@@ -409,3 +445,6 @@ fn least(at: usize, config: &CeilingsConfig) -> u64 {
         1
     }
 }
+
+#[cfg(test)]
+mod tests;
