@@ -180,7 +180,7 @@ fn judge(
     ledger.note_fault(fault.clone());
     let retry = ledger.job.retry(&core.retry);
     let case = Case::of(fault, core.wall.since_epoch(), *may_run);
-    let back = may_be_tried_again_at(core, fault, now);
+    let back = may_be_tried_again_at(core, fault, &seat.id, now);
     // What refuses one model, or one so dear, may grant another.
     let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
     let spent = ledger.spent();
@@ -219,16 +219,27 @@ fn judge(
 }
 
 /// Returns when a call may come back to what has refused it; `None`: never. Gates usually keep
-/// it away for longer.
-fn may_be_tried_again_at(core: &Core, fault: &Fault, now: Timestamp) -> Option<Timestamp> {
+/// it away for longer. An account that does not say when is held back until its ceiling is worth
+/// a try.
+fn may_be_tried_again_at(
+    core: &Core,
+    fault: &Fault,
+    key: &KeyId,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if fault.kind() == FaultKind::Refused || fault.retry() == RetryHint::Never {
         return None;
     }
-    Some(
-        now + fault
-            .wait(core.wall.since_epoch())
-            .unwrap_or(core.retry.cap),
-    )
+    if let Some(wait) = fault.wait(core.wall.since_epoch()) {
+        return Some(now + wait);
+    }
+    let is_held = fault.scope() == Scope::Account && fault.kind() == FaultKind::Throttled;
+    let ceilings = core.ceilings.as_ref().filter(|_| is_held);
+    let held_until = ceilings.and_then(|ceilings| {
+        let pool = &core.admission.pool;
+        pool.with_keys(|keys| ceilings.held_until(keys.find(key.as_str())?, now))
+    });
+    Some(held_until.unwrap_or(now + core.retry.cap))
 }
 
 /// Makes one attempt, with so much time `left` until the caller's deadline.

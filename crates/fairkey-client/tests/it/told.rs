@@ -143,3 +143,21 @@ async fn a_key_tells_its_cap_and_the_free_requests_of_the_day() {
     );
     client.chat(&prompt("x")).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_without_a_time_comes_again_when_the_account_is_worth_a_try() {
+    let transport = Scripted::new(|seen| match seen.nth {
+        1 => Reply::status(
+            429,
+            r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#,
+        ),
+        _ => Reply::good("x"),
+    });
+    let key = Key::new("k0", "sk-0").account("acme");
+    let client = builder(0, &transport).keys([key]).build().unwrap();
+    let began = tokio::time::Instant::now();
+    client.chat(&prompt("x")).await.unwrap();
+    let took = began.elapsed();
+    // A 64th of the window, not the longest wait there is.
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+}
