@@ -16,6 +16,7 @@ mod held;
 mod outlook;
 mod pump;
 mod quickest;
+mod recent;
 mod steward;
 mod waiter;
 
@@ -38,8 +39,10 @@ use self::held::Permit;
 pub(crate) use self::outlook::outlook;
 use self::pump::RestOf;
 use self::quickest::Quickest;
+use self::recent::Recent;
 use self::waiter::{News, Waiter};
 use crate::backoff::SHORTEST;
+use crate::estimate::Estimates;
 use crate::job::Job;
 
 /// What calls have in common that are refused together.
@@ -77,6 +80,7 @@ impl Wish {
             tried: self.tried.as_deref(),
             providers: self.job.providers(),
             only: self.job.only.as_deref(),
+            yields: false,
         }
     }
 
@@ -128,6 +132,8 @@ pub(crate) struct Admission {
     /// Rung when the queue's time is to be kept otherwise than before.
     bell: Arc<Notify>,
     quickest: Quickest,
+    /// By which those who wait are estimated anew.
+    estimates: OnceLock<Arc<Estimates>>,
 }
 
 #[derive(Debug)]
@@ -138,6 +144,7 @@ struct State {
     /// Whether somebody was not asked about for want of a permit.
     starved: bool,
     rest: Option<RestOf>,
+    recent: Recent,
     /// Until when the task that keeps the time sleeps, where there is one.
     steward: Option<Timestamp>,
 }
@@ -164,6 +171,7 @@ impl Admission {
             free: max_in_flight.map(|n| n.max(1)),
             starved: false,
             rest: None,
+            recent: Recent::default(),
             steward: None,
         };
         let admission = Arc::new(Self {
@@ -172,9 +180,33 @@ impl Admission {
             baton: Baton::new(),
             bell: Arc::default(),
             quickest: Quickest::default(),
+            estimates: OnceLock::new(),
         });
         let _ = waker.0.set(Arc::downgrade(&admission));
         admission
+    }
+
+    /// Has those who wait estimated anew by `estimates`, where more is known than when they came.
+    pub(crate) fn estimate_by(&self, estimates: &Arc<Estimates>) {
+        let _ = self.estimates.set(Arc::clone(estimates));
+    }
+
+    /// Hears that calls of a model are estimated otherwise by now: so are those who wait, some at a
+    /// time.
+    pub(crate) fn reconsider(&self, model: &str) {
+        let of_model = |line: &Line| matches!(line, Line::Of(Some(of), ..) if **of == *model);
+        self.state().queue.reconsider(of_model);
+    }
+
+    /// Returns what a call is expected to cost, as far as is known now.
+    fn cost_of(&self, wish: &Wish) -> Cost {
+        let mut cost = wish.cost;
+        if let (Some(demand), None, Some(estimates)) =
+            (&wish.job.demand, wish.job.cost(), self.estimates.get())
+        {
+            cost.tokens = estimates.tokens(demand, wish.model.as_deref());
+        }
+        cost
     }
 
     /// Gets a key at once or not at all, and never past somebody who waits for the same model.
@@ -189,6 +221,7 @@ impl Admission {
         if state.queue.is_holding() || state.waits_for(wish) {
             return None;
         }
+        state.recent.note(wish.model.as_ref());
         self.take_permit(state, wish)
     }
 

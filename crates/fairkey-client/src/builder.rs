@@ -459,6 +459,8 @@ impl ClientBuilder {
             keyed.attribution.rekey(keys);
         });
         let admission = Admission::new(pool, Some(self.max_in_flight), self.queue.clone(), &waker);
+        let estimates = Arc::<Estimates>::default();
+        admission.estimate_by(&estimates);
         let opened = (self.state_file)
             .map(|path| StateFile::open(&path, wall.since_epoch(), self.reads_only));
         let (state_file, snapshot, warnings) = match opened {
@@ -502,7 +504,7 @@ impl ClientBuilder {
             pace: self.pace,
             state_file,
             catalog,
-            estimates: Estimates::default(),
+            estimates,
             warnings,
         };
         for warning in &core.warnings {

@@ -57,7 +57,7 @@ pub(crate) struct Core {
     pub(crate) pace: PaceConfig,
     pub(crate) state_file: Option<StateFile>,
     pub(crate) catalog: Catalog,
-    pub(crate) estimates: Estimates,
+    pub(crate) estimates: Arc<Estimates>,
     /// What was wrong at the start, for whoever asks how keys stand.
     pub(crate) warnings: Vec<String>,
 }

@@ -139,8 +139,12 @@ impl Exchange {
         };
         let estimated = is_estimated.then(|| held.lease.reserved().tokens);
         let now = self.core.wall.since_epoch().as_secs();
-        if (self.core.estimates).learn(model, demand, usage, estimated, now) {
+        let learnt = (self.core.estimates).learn(model, demand, usage, estimated, now);
+        if learnt.worth_saving {
             self.core.knowledge.change();
+        }
+        if learnt.is_news {
+            self.core.admission.reconsider(model);
         }
         self.asked.demand = None;
     }

@@ -88,6 +88,9 @@ pub struct Ask<'a> {
     pub providers: &'a [String],
     /// The only keys that may serve it; `None` where any may.
     pub only: Option<&'a Only>,
+    /// Whether it leaves room for others: a strategy that knows of limits gives it no key of which
+    /// less than a third is left.
+    pub yields: bool,
 }
 
 impl<'a> Ask<'a> {

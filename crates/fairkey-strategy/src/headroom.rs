@@ -20,6 +20,9 @@ const SAMPLES: usize = 8;
 /// fifth is left.
 const ENOUGH: u64 = STEPS / 5 * 4 - 1;
 
+/// An ask that yields gets a key while no more steps are used there: while a third is left.
+const YIELDED: u64 = STEPS * 2 / 3;
+
 /// Picks the key whose limits have the most room left, in steps of 5 %; among those the one with
 /// the least `(calls in flight + 1) / weight`, and among those one by chance.
 ///
@@ -30,6 +33,9 @@ const ENOUGH: u64 = STEPS / 5 * 4 - 1;
 ///
 /// Of an allowance for a fixed period (credit, a daily quota) only the last fifth counts: what is
 /// left for a month says nothing about the next minutes until it runs out.
+///
+/// An ask that [yields](fairkey_core::Ask::yields) gets no key of which less than a third would be
+/// left.
 ///
 /// Keys with limits and keys without do not compare well: what is not known to be limited looks
 /// as if it had room always. Give limits to all accounts or to none.
@@ -185,13 +191,15 @@ impl Strategy for Headroom {
         {
             return Some(home);
         }
-        if !self.slow_start.is_over() {
-            return self.best_at_start(turn, &view);
-        }
-        if view.need.is_unlimited() {
-            return turn.least_loaded();
-        }
-        self.best(turn, &view)
+        let best = if !self.slow_start.is_over() {
+            self.best_at_start(turn, &view)
+        } else if view.need.is_unlimited() {
+            turn.least_loaded()
+        } else {
+            self.best(turn, &view)
+        };
+        let is_yielded = |best: &Candidate<'a>| view.steps(*best) <= YIELDED;
+        best.filter(|best| !turn.ask().yields || is_yielded(best))
     }
 
     fn attach(&mut self, registry: &mut Registry) {

@@ -40,10 +40,11 @@ mod forecast;
 mod handover;
 mod line;
 mod pass;
+mod sizes;
 mod tenants;
 mod yardstick;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ use self::entry::{LEVELS, Place, level_of, weight_of};
 pub use self::handover::{Baton, Handover, Said};
 use self::line::{Line, Size};
 pub use self::pass::{Next, Pass, Rest, Then};
+use self::sizes::Stale;
 use self::tenants::Tenants;
 use self::yardstick::Yardstick;
 
@@ -83,6 +85,10 @@ pub struct Queue<L, T> {
     limits: BTreeSet<(Timestamp, u64)>,
     held: Option<Held>,
     yardstick: Yardstick,
+    /// Whether who was served last had waited while its line was closed.
+    was_behind: bool,
+    /// Lines whose calls may need something else than when they came.
+    stale: VecDeque<Stale>,
 }
 
 /// Those of one class, tenant and line.
@@ -191,6 +197,8 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             limits: BTreeSet::new(),
             held: None,
             yardstick: Yardstick::default(),
+            was_behind: false,
+            stale: VecDeque::new(),
         }
     }
 
@@ -324,6 +332,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         self.unpark(line);
         if let Some(line) = self.lines.get_mut(&line) {
             line.rate.note(pass.now);
+            self.was_behind = number <= line.behind_to;
         }
         let stride = STRIDE / weight_of(&self.config, level);
         let class = &mut self.levels[level];

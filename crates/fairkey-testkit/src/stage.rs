@@ -280,5 +280,6 @@ pub(crate) fn with_ask<R>(pool: &Pool, spec: &AskSpec, f: impl FnOnce(&Ask<'_>) 
         tried: Some(&tried),
         providers: &[],
         only: None,
+        yields: false,
     })
 }

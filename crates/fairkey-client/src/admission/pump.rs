@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairkey_core::{Cost, Scope, Timestamp};
+use fairkey_core::{Ask, Cost, Scope, Timestamp};
 use fairkey_strategy::queue::{Next, Pass, Rest, Then, Ticket};
 
 use super::held::{Held, Permit};
@@ -24,6 +24,12 @@ pub(super) struct RestOf {
 /// Whoever a pass has not come to is asked about after this long, some tens at a time: so rare and
 /// so few that, however many models are waited for, it costs no more than a per cent of a core.
 const REST_EVERY: Duration = Duration::from_millis(20);
+
+/// After this long what yields to others is asked about again.
+const YIELDED: Duration = Duration::from_millis(50);
+
+/// So many are estimated anew at each look, where they are: some microseconds.
+const REVISED: usize = 32;
 
 impl Admission {
     /// Hands what is free to those who wait, in order. Called whenever something may have become
@@ -50,6 +56,7 @@ impl Admission {
         if !self.baton.take() {
             return;
         }
+        self.revise_some();
         let mut newcomer = newcomer;
         loop {
             // No foreign panic leaves a pass, so that the baton is always given back.
@@ -60,6 +67,12 @@ impl Admission {
             newcomer = None;
         }
         self.attend();
+    }
+
+    /// Estimates some of those anew whose model has turned out to be another one than was thought.
+    fn revise_some(&self) {
+        let cost = |waiter: &Arc<Waiter>| self.cost_of(&waiter.wish);
+        self.state().queue.revise_some(REVISED, cost);
     }
 
     /// Does the same where the last pass ended for want of a permit: for who holds one for a
@@ -194,15 +207,25 @@ impl Admission {
             waiter.tell(News::TooLate);
             return true;
         }
-        let permit = {
+        let cost = self.cost_of(&waiter.wish);
+        let (permit, yields) = {
             let mut state = self.state();
             let Some(permit) = self.take_permit(&mut state, &waiter.wish) else {
                 state.starved = true;
                 return false;
             };
-            permit
+            let wish = &waiter.wish;
+            state.queue.revise(number, cost);
+            let is_behind = state.queue.is_behind(number);
+            let yields = is_behind && state.recent.has_others(wish.model.as_ref());
+            (permit, yields)
         };
-        match catch_unwind(AssertUnwindSafe(|| self.pool.select(&waiter.wish.ask()))) {
+        let ask = Ask {
+            cost,
+            yields,
+            ..waiter.wish.ask()
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.pool.select(&ask))) {
             Ok(Ok(lease)) => self.grant(pass, number, waiter, Held::new(lease, permit)),
             Ok(Err(unavailable)) => {
                 permit.give_back_quietly();
@@ -214,10 +237,15 @@ impl Admission {
                     if unavailable.by.is_some() {
                         queue.note_bar(pass, number, unavailable.by_limit);
                     }
-                    queue.refused(pass, number, until, closed)
+                    let then = queue.refused(pass, number, until, closed);
+                    if yields {
+                        // Nobody tells when there is room enough that it need not yield.
+                        queue.remind(&waiter.line(), pass.now() + YIELDED);
+                    }
+                    then
                 };
                 waiter.tell(News::Refused(unavailable));
-                if then == Then::Look {
+                if then == Then::Look && !yields {
                     self.look(pass, number, waiter, until);
                 }
             }

@@ -21,6 +21,8 @@ const LONGEST_BYTES: f64 = 16_384.0;
 pub(super) const PRIOR_OUTPUT: u64 = 1_024;
 /// The quantile of answers that is reserved.
 const QUANTILE: f64 = 0.9;
+/// By how much a number must have changed to be news for those whose calls were estimated before.
+const NEWS: f64 = 1.25;
 /// A relative error is counted in parts of this.
 const PARTS: f64 = 1_000.0;
 
@@ -49,6 +51,8 @@ struct State {
     estimates: f64,
     /// When it was last told of, in seconds since 1970.
     at: u64,
+    /// The ratio and the quantile that were news last.
+    news: (f64, f64),
 }
 
 /// What is known of a model at one moment.
@@ -90,6 +94,7 @@ impl Learned {
                 mean_ratio: None,
                 estimates: 0.0,
                 at: 0,
+                news: (TOKENS_PER_BYTE, PRIOR_OUTPUT as f64),
             }),
         }
     }
@@ -167,8 +172,15 @@ impl Learned {
     }
 
     /// Learns from what an answer used, at so many seconds since 1970, and from how much was
-    /// estimated for it.
-    pub(super) fn learn(&self, demand: &Demand, usage: &Usage, estimated: Option<u64>, at: u64) {
+    /// estimated for it. Tells whether its numbers are others now than they were when this was
+    /// last told.
+    pub(super) fn learn(
+        &self,
+        demand: &Demand,
+        usage: &Usage,
+        estimated: Option<u64>,
+        at: u64,
+    ) -> bool {
         let mut state = self.state();
         state.at = at;
         if usage.prompt_tokens > 0
@@ -185,6 +197,7 @@ impl Learned {
         }
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.publish(&state);
+        state.is_news(self.output_p90.load(Ordering::Relaxed))
     }
 }
 
@@ -195,6 +208,16 @@ impl State {
         } else {
             TOKENS_PER_BYTE
         }
+    }
+
+    fn is_news(&mut self, p90: u64) -> bool {
+        let (was, is) = (self.news, (self.ratio(), p90.max(1) as f64));
+        let is_other = |was: f64, is: f64| is > was * NEWS || was > is * NEWS;
+        let is_news = is_other(was.0, is.0) || is_other(was.1, is.1);
+        if is_news {
+            self.news = is;
+        }
+        is_news
     }
 
     fn prompt(&mut self, tokens: f64, bytes: f64) {

@@ -20,6 +20,15 @@ pub(super) const LONGEST_NAME: usize = 256;
 /// How often what was learned of a model is worth writing down.
 const WORTH_SAVING: u64 = 64;
 
+/// What came of learning from an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learnt {
+    /// What is known of the model is worth writing down.
+    pub(crate) worth_saving: bool,
+    /// Calls of the model that were estimated before would be estimated otherwise now.
+    pub(crate) is_news: bool,
+}
+
 /// What is known of models. About 2 kB for each of at most [`MOST_MODELS`].
 #[derive(Debug, Default)]
 pub(crate) struct Estimates {
@@ -76,6 +85,14 @@ impl Estimates {
         quote
     }
 
+    /// Estimates the tokens of a call that waits, with what is known now.
+    pub(crate) fn tokens(&self, demand: &Demand, model: Option<&str>) -> u64 {
+        let known = model.and_then(|model| self.find(model));
+        let known = known.map_or(Reading::PRIOR, |known| known.quick());
+        let prompt = demand.prompt_tokens(known.tokens_per_byte);
+        prompt.saturating_add(demand.output_tokens(known.output_p90))
+    }
+
     fn find(&self, model: &str) -> Option<Arc<Learned>> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         let known = models.get(model)?;
@@ -85,8 +102,7 @@ impl Estimates {
     }
 
     /// Learns from what an answer of a model used, at so many seconds since 1970; `estimated` are
-    /// the tokens that were reserved for it, where that was an estimate of ours. Tells whether it
-    /// is worth writing down.
+    /// the tokens that were reserved for it, where that was an estimate of ours.
     pub(crate) fn learn(
         &self,
         model: &Arc<str>,
@@ -94,16 +110,19 @@ impl Estimates {
         usage: &Usage,
         estimated: Option<u64>,
         at: u64,
-    ) -> bool {
+    ) -> Learnt {
         if model.is_empty() || model.len() > LONGEST_NAME {
-            return false;
+            return Learnt::default();
         }
         let known = match self.find(model) {
             Some(known) => known,
             None => self.insert(Arc::clone(model), Learned::new()),
         };
-        known.learn(demand, usage, estimated, at);
-        known.quick().answers % WORTH_SAVING == 1
+        let is_news = known.learn(demand, usage, estimated, at);
+        Learnt {
+            worth_saving: known.quick().answers % WORTH_SAVING == 1,
+            is_news,
+        }
     }
 
     fn insert(&self, model: Arc<str>, new: Learned) -> Arc<Learned> {

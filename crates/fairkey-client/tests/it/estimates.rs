@@ -9,6 +9,7 @@ use fairkey_core::{
     Ask, At, Candidate, Cost, Denied, Gate, Observer, Report, Scope, Scopes, Timestamp,
 };
 use fairkey_openrouter::endpoint;
+use fairkey_strategy::{Limit, LimitSet, LimitsConfig};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -425,4 +426,35 @@ async fn what_was_learned_survives_a_restart() {
     let [learned, known] = [learned, known].map(|mut all| all.remove(0));
     assert_eq!((known.output_p90, known.answers), (learned.output_p90, 30));
     assert!((known.tokens_per_byte / learned.tokens_per_byte - 1.0).abs() < 1e-6);
+}
+
+/// Nothing is known of the model when they come: 1,024 tokens are believed of each answer, and two
+/// calls go at a time. The answers are short, and from the ninth on that is known.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_are_estimated_anew_when_more_is_known() {
+    let used = r#""prompt_tokens":4,"completion_tokens":2,"total_tokens":6"#;
+    let transport = Scripted::new(move |_| {
+        let body = crate::scripted::good_body("x").replace("\"total_tokens\":5", used);
+        Reply::status(200, &body).after(Duration::from_secs(1))
+    });
+    let limits = LimitSet {
+        tokens: Some(Limit::per_minute(2_500)),
+        ..LimitSet::NONE
+    };
+    let key = fairkey_core::Key::new("k0", "sk-0").account("acme");
+    let limits = LimitsConfig::default().account("acme", limits);
+    let client = builder(0, &transport).keys([key]).limits(limits).build();
+    let client = client.unwrap();
+    let began = tokio::time::Instant::now();
+    let calls: Vec<_> = (0..40)
+        .map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move { client.chat(&prompt(&format!("{n}"))).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(9), "{took:?}, two at a time");
 }

@@ -19,6 +19,8 @@ pub(super) struct Line<L> {
     pub(super) parked: bool,
     /// When it is worth another look.
     pub(super) opens: Option<Timestamp>,
+    /// Calls up to this number have waited while the line was closed to everybody.
+    pub(super) behind_to: u64,
     pub(super) rate: Rate,
 }
 
@@ -30,6 +32,7 @@ impl<L> Line<L> {
             lanes: BTreeSet::new(),
             parked: false,
             opens: None,
+            behind_to: 0,
             rate: Rate::new(now),
         }
     }

@@ -220,6 +220,9 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             self.schedule(id, until);
         }
         if closed {
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.behind_to = self.last;
+            }
             self.park(id);
             return Then::GoOn;
         }
@@ -382,17 +385,29 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             pass.cut_short = true;
             return None;
         }
-        if let Some(id) = pass.smaller.take()
-            && let (Some(blocked), Some(line)) = (pass.blocked.get(&id), self.lines.get(&id))
-            && let Some((size, (_, number))) = line.by_size.first()
-            && size.is_below(*blocked)
-            && !self.is_held_up(id)
-        {
-            return Some(*number);
-        }
         let mut levels: [usize; LEVELS] = std::array::from_fn(|at| at);
         levels.sort_by_key(|at| self.levels[*at].pass);
-        let heads = levels.into_iter().flat_map(|at| self.tenants.heads(at));
+        if let Some(id) = pass.smaller.take()
+            && let Some(blocked) = pass.blocked.get(&id)
+            && !self.is_held_up(id)
+        {
+            // At the last, whoever is the least: if there is nothing for that one, there is none.
+            let is_last = pass.refusals_since + 1 >= REFUSALS_SINCE;
+            let next = self.smallest_below(id, *blocked);
+            let next = next.filter(|_| !is_last).map_or(next, |least| {
+                Some(self.next_below(id, *blocked, levels).unwrap_or(least))
+            });
+            if next.is_some() {
+                return next;
+            }
+        }
+        // Of a tenant's calls, those that a closed line has kept take turns with the others.
+        let is_behind = |line: u64, number: u64| {
+            let line = self.lines.get(&line).filter(|_| self.was_behind);
+            line.is_some_and(|line| number <= line.behind_to)
+        };
+        let heads = |at| self.tenants.heads(at, STEPS, is_behind);
+        let heads = levels.into_iter().flat_map(heads);
         for (steps, (_, number, line)) in heads.enumerate() {
             if !pass.blocked.contains_key(&line) && !self.is_held_up(line) {
                 return Some(number);

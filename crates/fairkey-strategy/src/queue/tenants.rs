@@ -242,12 +242,30 @@ impl Tenants {
         reorder(level, share, id, before);
     }
 
+    /// Returns the tenants of a class that may be asked about, by counter.
+    pub(super) fn in_order(&self, at: usize) -> impl Iterator<Item = u64> {
+        self.levels[at].order.iter().map(|(_, id)| *id)
+    }
+
     /// Returns the heads of a class that may be asked about: tenants by counter, and those of each
-    /// by when they are due.
-    pub(super) fn heads(&self, at: usize) -> impl Iterator<Item = (Timestamp, u64, u64)> {
+    /// by when they are due, those last that `is_last` names by line and number. Of each tenant
+    /// about as many as `most`.
+    pub(super) fn heads(
+        &self,
+        at: usize,
+        most: usize,
+        is_last: impl Fn(u64, u64) -> bool + Copy,
+    ) -> impl Iterator<Item = (Timestamp, u64, u64)> {
         let order = self.levels[at].order.iter();
         let shares = order.filter_map(move |(_, id)| Some(&self.all.get(id)?.shares[at]));
-        shares.flat_map(|share| share.heads.iter().map(|((due, n), line)| (*due, *n, *line)))
+        shares.flat_map(move |share| {
+            let heads = move || {
+                let heads = share.heads.iter().take(most);
+                heads.map(|((due, n), line)| (*due, *n, *line))
+            };
+            let first = heads().filter(move |(_, n, line)| !is_last(*line, *n));
+            first.chain(heads().filter(move |(_, n, line)| is_last(*line, *n)))
+        })
     }
 
     /// Returns which part of what a class gets is a tenant's, if it comes to wait.

@@ -245,7 +245,7 @@ fn the_next_smallest_is_asked_about_where_the_smallest_is_late() {
         ..entry(Class::Batch, None, 2)
     };
     push(&mut queue, late, 1, NOW);
-    push(&mut queue, entry(Class::Interactive, None, 3), 2, NOW);
+    push(&mut queue, entry(Class::Batch, None, 3), 2, NOW);
     let mut pass = queue.begin(at);
     let Some(Next::Ask(first, 0)) = queue.next(&mut pass) else {
         panic!("who came first");
@@ -425,4 +425,115 @@ fn nobody_is_held_up_for_longer_than_is_said() {
         8,
         "two in every twelve seconds: {served:?}"
     );
+}
+
+/// Asks about who is next, and says that there is nothing for it.
+fn refuse(queue: &mut Calls, pass: &mut Pass) -> Option<u32> {
+    let Some(Next::Ask(number, what)) = queue.next(pass) else {
+        return None;
+    };
+    queue.refused(pass, number, None, false);
+    Some(what)
+}
+
+#[test]
+fn what_passes_one_that_is_too_large_does_so_in_the_usual_order() {
+    let mut queue = queue(QueueConfig::default());
+    for tokens in [100, 200, 60, 10, 50] {
+        push(
+            &mut queue,
+            entry(Class::Normal, None, tokens),
+            tokens as u32,
+            NOW,
+        );
+    }
+    let mut pass = queue.begin(NOW);
+    let asked: Vec<u32> = std::iter::from_fn(|| refuse(&mut queue, &mut pass)).collect();
+    // Until the last try: if there is nothing for the smallest, there is nothing.
+    assert_eq!(asked, [100, 60, 10], "not the smallest first");
+}
+
+#[test]
+fn a_tenant_whose_calls_are_small_passes_no_other_that_has_small_ones() {
+    let mut queue = queue(QueueConfig::default());
+    for (tokens, name) in [(10, "b"), (11, "b"), (100, "a"), (50, "a")] {
+        let entry = entry(Class::Normal, Some(Tenant::new(name)), tokens);
+        push(&mut queue, entry, tokens as u32, NOW);
+    }
+    // The first goes to the tenant that came first; then the other one is due.
+    assert_eq!(serve(&mut queue, NOW).unwrap().0, 10);
+    let mut pass = queue.begin(NOW);
+    assert_eq!(refuse(&mut queue, &mut pass), Some(100));
+    let Some(Next::Ask(_, next)) = queue.next(&mut pass) else {
+        panic!("somebody is small enough");
+    };
+    assert_eq!(next, 50, "the tenant's own, not the smallest of all");
+}
+
+#[test]
+fn those_who_wait_are_estimated_anew_the_first_of_each_tenant_first() {
+    let mut queue = queue(QueueConfig::default());
+    for name in ["a", "b"] {
+        for n in 0..20 {
+            let entry = entry(Class::Normal, Some(Tenant::new(name)), 1_000);
+            push(&mut queue, entry, n, NOW);
+        }
+    }
+    let small = Cost {
+        tokens: 10,
+        ..Cost::ONE
+    };
+    queue.revise_some(100, |_| panic!("nobody said that anything has changed"));
+    queue.reconsider(|line| *line == "m/b");
+    queue.revise_some(100, |_| panic!("of another line"));
+    queue.reconsider(|line| *line == "m/a");
+    queue.revise_some(16, |_| small);
+    let revised = |queue: &Calls| {
+        let items = queue.items.values().filter(|item| item.cost() == small);
+        let mut revised: Vec<u32> = items.map(|item| item.item).collect();
+        revised.sort_unstable();
+        revised
+    };
+    let twice: Vec<u32> = (0..8).flat_map(|n| [n, n]).collect();
+    assert_eq!(revised(&queue), twice);
+    for _ in 0..3 {
+        queue.revise_some(16, |_| small);
+    }
+    assert_eq!(revised(&queue).len(), 40);
+    queue.revise_some(16, |_| panic!("all are done"));
+    // What is smaller now passes what is too large.
+    push(
+        &mut queue,
+        entry(Class::Normal, Some(Tenant::new("a")), 500),
+        99,
+        NOW,
+    );
+    let line = queue.lines.values().next().unwrap();
+    assert_eq!(line.by_size.len(), 41);
+    assert_eq!(line.by_size.first().unwrap().0, Size::of(small));
+}
+
+#[test]
+fn what_a_closed_line_has_kept_takes_turns_with_the_others_of_its_tenant() {
+    let mut queue = queue(QueueConfig::default());
+    let of = |line| Entry {
+        line,
+        ..entry(Class::Normal, None, 10)
+    };
+    for _ in 0..4 {
+        push(&mut queue, of("m/a"), 1, NOW);
+    }
+    let mut pass = queue.begin(NOW);
+    let Some(Next::Ask(number, _)) = queue.next(&mut pass) else {
+        panic!("somebody waits");
+    };
+    queue.refused(&mut pass, number, None, true);
+    for _ in 0..4 {
+        push(&mut queue, of("m/b"), 2, NOW);
+    }
+    assert!(queue.open(&"m/a") && queue.is_behind(number));
+    // Those who come now have not waited for it.
+    push(&mut queue, of("m/a"), 3, NOW);
+    let order = std::iter::from_fn(|| serve(&mut queue, NOW)).map(|(what, _)| what);
+    assert_eq!(order.collect::<Vec<_>>(), [1, 2, 1, 2, 1, 2, 1, 2, 3]);
 }

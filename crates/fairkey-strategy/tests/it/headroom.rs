@@ -339,3 +339,24 @@ fn a_call_allocates_nothing_under_limits() {
         assert_eq!(info.count_total, 0, "{n} keys");
     }
 }
+
+#[test]
+fn an_ask_that_yields_leaves_a_third_to_others() {
+    let config = LimitsConfig {
+        every_key: requests(60),
+        ..LimitsConfig::default()
+    };
+    let (pool, _, _) = pool(config, keys(2));
+    let yields = Ask {
+        yields: true,
+        ..Ask::new()
+    };
+    let mut served = 0;
+    while let Ok(lease) = pool.select(&yields) {
+        lease.finish(Outcome::Success);
+        served += 1;
+    }
+    assert!((76..=84).contains(&served), "{served} of 120");
+    assert_eq!(calls(&pool, 120 - served).len(), 2, "others get the rest");
+    assert!(pool.select(&Ask::new()).is_err());
+}
