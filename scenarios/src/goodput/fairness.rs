@@ -32,8 +32,8 @@ pub struct Shares {
 /// # Panics
 ///
 /// If a client cannot be built.
-pub async fn shares(windows: u32, sizes: &Sizes) -> Shares {
-    let mut scene = Scene::new("", 1.0, windows);
+pub async fn shares(windows: u32, seed: u64, sizes: &Sizes) -> Shares {
+    let mut scene = Scene::new("", 1.0, windows, seed);
     scene.max_wait = Duration::from_secs(3_600);
     let world = scene.start();
     let client = System::Known.client(&scene, &world);

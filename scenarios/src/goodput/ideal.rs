@@ -30,7 +30,7 @@ impl Sizes {
     ///
     /// If one is not answered.
     pub async fn measure(traffic: &Traffic, calls: usize) -> Self {
-        let world = Scene::start_open();
+        let world = Scene::start_open(traffic.seed);
         let client = Client::builder()
             .key("open", "sk-or-v1-open")
             .base_url(world.mock().base_url())

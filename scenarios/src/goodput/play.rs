@@ -269,9 +269,9 @@ fn sample(scene: &Scene, world: &World, began: Instant) -> tokio::task::JoinHand
 
 /// Makes 1,000 calls, 20 a second, of an upstream that answers 503 to everything. Returns how many
 /// requests reached it for each call.
-pub async fn always_503(system: System) -> f64 {
+pub async fn always_503(system: System, seed: u64) -> f64 {
     const CALLS: u32 = 1_000;
-    let scene = Scene::new("", 1.0, 1);
+    let scene = Scene::new("", 1.0, 1, seed);
     let world = scene.start();
     let fault = fairkey_mock::Fault::overloaded_503(super::scene::PROVIDER);
     world

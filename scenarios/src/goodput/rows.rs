@@ -195,9 +195,9 @@ impl Row {
     }
 }
 
-/// Returns every row, with calls that come for so many windows.
+/// Returns every row, with calls that come for so many windows, by chance of that seed.
 #[must_use]
-pub fn rows(windows: u32) -> Vec<Row> {
+pub fn rows(windows: u32, seed: u64) -> Vec<Row> {
     let row = |scene: Scene, floors: &[(System, Floor)]| Row {
         scene,
         closed: None,
@@ -208,7 +208,7 @@ pub fn rows(windows: u32) -> Vec<Row> {
             })
             .to_vec(),
     };
-    let scene = |name, load| Scene::new(name, load, windows);
+    let scene = |name, load| Scene::new(name, load, windows, seed);
     let none_failed = |refusals| Floor {
         goodput: 100.0,
         refusals: Some(refusals),

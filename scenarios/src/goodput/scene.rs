@@ -73,15 +73,15 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Makes a scenario of calls that come by chance.
+    /// Makes a scenario of calls that come by chance, all of which follows from `seed`.
     #[must_use]
-    pub fn new(name: &'static str, load: f64, windows: u32) -> Self {
+    pub fn new(name: &'static str, load: f64, windows: u32, seed: u64) -> Self {
         Self {
             name,
             load,
             windows,
             traffic: Traffic {
-                seed: 7,
+                seed,
                 models: &[MODEL],
                 bounded: false,
             },
@@ -128,7 +128,7 @@ impl Scene {
     /// Starts the mock.
     #[must_use]
     pub fn start(&self) -> World {
-        let mut builder = plain();
+        let mut builder = plain(self.traffic.seed);
         for (id, requests, tokens) in ACCOUNTS {
             let mut account = Account::new(id)
                 .balance_usd(10_000.0)
@@ -160,15 +160,15 @@ impl Scene {
 
     /// Starts the same without any limit: what each call uses, and how long it takes.
     #[must_use]
-    pub fn start_open() -> World {
-        World::start(plain())
+    pub fn start_open(seed: u64) -> World {
+        World::start(plain(seed))
     }
 }
 
-fn plain() -> Builder {
+fn plain(seed: u64) -> Builder {
     let latency = Latency::new(Duration::from_millis(300), Duration::from_millis(3)).jitter(0.2);
     MockOpenRouter::builder()
-        .seed(7)
+        .seed(seed)
         .latency(latency)
         .answer_tokens_around(ANSWER.0, ANSWER.1)
         .model(Model::new(MODEL).provider(Provider::new(PROVIDER)))

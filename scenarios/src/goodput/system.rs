@@ -105,7 +105,7 @@ impl System {
                 window: WINDOW,
                 ..CeilingsConfig::default()
             }))
-            .seed(7);
+            .seed(scene.traffic.seed);
         builder = match self {
             Self::Known => builder.limits(known(scene)),
             Self::LeastInFlight => builder
