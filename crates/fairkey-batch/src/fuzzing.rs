@@ -2,15 +2,19 @@
 //!
 //! Not part of the API.
 
+mod journal;
+
 use std::io::{self, Read};
 
 use crate::{Endpoint, Format, OutputFormat, ReadConfig, Row, RowReader, Settings};
+
+pub use self::journal::journal;
 
 /// A target: its name, which is also the folder of its seeds, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 2] = [("rows", rows), ("results", results)];
+pub const TARGETS: [Target; 3] = [("rows", rows), ("results", results), ("journal", journal)];
 
 /// The longest line: so short that it is passed.
 const MAX_LINE: usize = 200;

@@ -11,7 +11,7 @@ mod index;
 mod output;
 mod parameters;
 pub(crate) mod record;
-mod replay;
+pub(crate) mod replay;
 mod shelf;
 mod thread;
 

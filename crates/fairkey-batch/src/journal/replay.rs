@@ -30,7 +30,6 @@ pub(crate) struct Replay<R> {
 pub(crate) struct Record<'a> {
     pub(crate) offset: u64,
     pub(crate) head: Head,
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look into it"))]
     pub(crate) payload: &'a [u8],
 }
 

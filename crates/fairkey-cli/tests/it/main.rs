@@ -20,6 +20,7 @@ mod outputs;
 mod profiles;
 mod program;
 mod report;
+mod resume;
 mod route;
 mod secrets;
 mod serve;
