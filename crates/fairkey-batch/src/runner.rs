@@ -228,6 +228,9 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         let mut tick = interval(self.config.tick.max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over() {
+            if let Some(error) = self.delivery.journal_failure() {
+                self.halt(Stopped::JournalFailed(error));
+            }
             let room = self.has_room();
             let blocked = self.delivery.is_blocked() && self.stopped.is_none();
             let drain_until = self.drain_until;
@@ -240,13 +243,14 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
                 }
                 () = stop.abandoning() => self.abandon().await,
                 () = until(drain_until) => self.abandon().await,
-                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
-                _ = tick.tick() => self.look(),
+                // Before rows that end: there may always be one.
                 result = self.delivery.stirred(blocked), if blocked || stirring => {
                     if let Err(why) = result {
                         self.halt(why);
                     }
                 }
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                _ = tick.tick() => self.look(),
                 () = future::ready(()), if room && self.has_deferred() => self.send_deferred(),
                 row = self.source.next(), if room && !blocked => match row {
                     Ok(Some(row)) => self.begin(row),

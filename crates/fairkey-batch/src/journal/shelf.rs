@@ -1,7 +1,7 @@
 //! Reading results back out of a journal: [`Shelf`].
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
 use super::record::{HEAD_BYTES, Head, STANDS};
 use crate::output::ResultLine;
@@ -115,15 +115,34 @@ impl Window {
         let end = offset + len as u64;
         let has = offset >= self.base && end <= self.base + self.buffer.len() as u64;
         if !has {
-            self.file.seek(SeekFrom::Start(offset))?;
             self.base = offset;
-            self.buffer.clear();
-            let most = len.max(CHUNK) as u64;
-            (&mut self.file).take(most).read_to_end(&mut self.buffer)?;
+            self.buffer.resize(len.max(CHUNK), 0);
+            let read = read_at(&self.file, offset, &mut self.buffer);
+            self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
         }
         let from = (offset - self.base) as usize;
         self.buffer
             .get(from..from + len)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+/// Reads what is there, wherever the cursor is: who appends shares it.
+fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = offset + done as u64;
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(file, &mut buffer[done..], at);
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(file, &mut buffer[done..], at);
+        match read {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }

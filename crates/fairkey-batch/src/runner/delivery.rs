@@ -200,10 +200,12 @@ impl<O: Output> Delivery<O> {
             None => {}
         }
         self.advance();
-        match self.keeping.as_mut().and_then(Keeping::failure) {
-            Some(error) => Err(Stopped::JournalFailed(error)),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Returns why the journal cannot be written, once.
+    pub(super) fn journal_failure(&mut self) -> Option<OutputError> {
+        self.keeping.as_mut()?.failure()
     }
 
     /// Waits until every result is safe in the journal.
