@@ -211,8 +211,9 @@ impl<O: Output> Delivery<O> {
     /// Waits until every result is safe in the journal.
     pub(super) async fn kept(&mut self) {
         while self.unconfirmed() > 0 {
-            // It was told before, or will be at the end.
+            // It was told before, or will be at the end: to hear of it once is enough.
             let _ = self.stirred(false).await;
+            let _ = self.journal_failure();
         }
     }
 
