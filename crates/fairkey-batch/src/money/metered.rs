@@ -68,6 +68,10 @@ impl<C: Caller> Caller for Metered<C> {
         self.inner.attempts()
     }
 
+    fn bars(&self) -> Vec<String> {
+        self.inner.bars()
+    }
+
     fn keys(&self) -> Vec<KeyState> {
         self.inner.keys()
     }

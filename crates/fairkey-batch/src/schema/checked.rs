@@ -268,6 +268,10 @@ impl<C: Caller> Caller for Checked<C> {
         self.inner.attempts()
     }
 
+    fn bars(&self) -> Vec<String> {
+        self.inner.bars()
+    }
+
     fn keys(&self) -> Vec<KeyState> {
         self.inner.keys()
     }

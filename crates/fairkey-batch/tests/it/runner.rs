@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairkey_batch::{
-    AttemptCount, Bottleneck, Concurrency, MemoryOutput, Notice, Progress, RunConfig, Snapshot,
-    Stop, Stopped, run,
+    AttemptCount, Bottleneck, Checked, Concurrency, MemoryOutput, Metered, Notice, Progress,
+    RunConfig, Snapshot, Stop, Stopped, run,
 };
 use fairkey_core::FaultKind;
 use serde_json::Value;
@@ -340,6 +340,8 @@ async fn what_accounts_refuse_is_waited_for_and_does_not_hold_concurrency_down()
 async fn no_more_rows_wait_for_keys_than_are_sent() {
     let caller = Fake::new(|_, _| answer(500));
     caller.upstream.store(12, Ordering::SeqCst);
+    // As the program sends rows: whoever stands around a caller passes on what it says.
+    let caller = Arc::new(Checked::new(Metered::new(caller, None), None));
     let config = RunConfig::default();
     let summary = run(
         rows(4_000),
