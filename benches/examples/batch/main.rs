@@ -187,13 +187,13 @@ fn million(settings: &Settings, folder: &Folder) -> Result<Vec<Row>> {
     let input = folder.prompts("million.jsonl", settings.million)?;
     let mock = Mock::start(&settings.program, None)?;
     let ran = Ran::of(settings, folder, &mock, &input, &["--concurrency", "500"])?;
-    let growth = ran.end as f64 / ran.early as f64;
+    let growth = ran.late as f64 / ran.early as f64;
     eprintln!(
-        "{} rows: {:.0} MiB at most, {:.0} after half of them, {:.0} at the end, {:.0} rows/s",
+        "{} rows: {:.0} MiB at most, {:.0} when half was read, {:.0} when nearly all was, {:.0} rows/s",
         ran.rows,
         ran.peak as f64 / MIB,
         ran.early as f64 / MIB,
-        ran.end as f64 / MIB,
+        ran.late as f64 / MIB,
         ran.rows as f64 / ran.seconds
     );
     let peak = Row {
@@ -203,7 +203,7 @@ fn million(settings: &Settings, folder: &Folder) -> Result<Vec<Row>> {
         kept: Some((ran.peak as f64) < 150.0 * MIB),
     };
     let flat = Row {
-        what: "that at the end, to after half of them",
+        what: "that when nearly all is read, to when half was",
         value: format!("{growth:.2} x"),
         floor: "1.1 x",
         kept: Some(growth <= 1.1),

@@ -82,10 +82,11 @@ pub(crate) struct Ran {
     pub(crate) seconds: f64,
     pub(crate) processor_seconds: f64,
     pub(crate) in_flight: u64,
-    /// Resident memory in bytes: the most, that after half of the rows, and the last seen.
+    /// Resident memory in bytes: the most, and what it was when half of the input was read, and
+    /// nearly all.
     pub(crate) peak: u64,
     pub(crate) early: u64,
-    pub(crate) end: u64,
+    pub(crate) late: u64,
 }
 
 impl Ran {
@@ -112,15 +113,19 @@ impl Ran {
             .stderr(Stdio::null())
             .spawn()?;
         let size = fs::metadata(input)?.len();
-        let (mut peak, mut early, mut end, mut processor_seconds) = (0, 0, 0, 0.0);
+        let (mut peak, mut early, mut late, mut processor_seconds) = (0, 0, 0, 0.0);
         while child.try_wait()?.is_none() {
             let process = PathBuf::from(format!("/proc/{}", child.id()));
             if let Ok(status) = fs::read_to_string(process.join("status")) {
                 peak = memory(&status, "VmHWM:").unwrap_or(peak);
-                end = memory(&status, "VmRSS:").unwrap_or(end);
-            }
-            if early == 0 && read_of(&process, input).is_some_and(|read| read * 2 >= size) {
-                early = end;
+                let now = memory(&status, "VmRSS:").unwrap_or_default();
+                let read = read_of(&process, input).unwrap_or_default();
+                if early == 0 && read * 2 >= size {
+                    early = now;
+                }
+                if late == 0 && read * 20 >= size * 19 {
+                    late = now;
+                }
             }
             if let Ok(stat) = fs::read_to_string(process.join("stat")) {
                 processor_seconds = processor_time(&stat).unwrap_or(processor_seconds);
@@ -143,7 +148,7 @@ impl Ran {
             in_flight: summary["peak_in_flight"].as_u64().unwrap_or_default(),
             peak,
             early: early.max(1),
-            end,
+            late,
         })
     }
 }

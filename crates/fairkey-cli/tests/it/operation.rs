@@ -38,10 +38,19 @@ fn addr(serve: &Running) -> String {
     line.trim().rsplit('/').next().unwrap().to_owned()
 }
 
-/// The same for operators, who are told of before.
-fn admin_addr(serve: &Running) -> String {
-    let line = serve.wait_for("operators: http://");
-    line.trim().rsplit('/').next().unwrap().to_owned()
+/// Returns where callers are served, and operators: told on two streams, in either order.
+fn addrs(serve: &Running) -> (String, String) {
+    let (mut callers, mut operators) = (None, None);
+    while callers.is_none() || operators.is_none() {
+        let line = serve.wait_for("http://127.0.0.1:");
+        let addr = line.trim().rsplit('/').next().unwrap().to_owned();
+        if line.contains("operators: http://") {
+            operators = Some(addr);
+        } else if line.contains("listening on http://") {
+            callers = Some(addr);
+        }
+    }
+    (callers.unwrap(), operators.unwrap())
 }
 
 fn send(addr: &str, head: &str, body: &str) -> TcpStream {
@@ -179,8 +188,7 @@ fn operators_see_and_say_what_keys_do_and_others_do_not() {
     );
     let stage = stage(&mock, &more);
     let serve = serve(&stage);
-    let admin = admin_addr(&serve);
-    let addr = addr(&serve);
+    let (addr, admin) = addrs(&serve);
     let operator = |call: &str| {
         let mut stream = TcpStream::connect(&admin).unwrap();
         let text = format!(
