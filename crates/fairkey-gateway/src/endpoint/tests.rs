@@ -188,8 +188,9 @@ proptest! {
     #[test]
     fn no_path_makes_it_panic_and_what_is_sent_is_what_came(path in "(/api/|/v1/)?.{0,40}") {
         if let Some(endpoint) = Endpoint::of(&Method::GET, &path, None) {
-            let sent = endpoint.target.path();
-            prop_assert!(sent.ends_with(path.trim_end_matches('/')), "{sent}");
+            // Slashes at the end are nobody's.
+            let (sent, came) = (endpoint.target.path(), path.trim_end_matches('/'));
+            prop_assert!(sent.trim_end_matches('/').ends_with(came), "{sent}");
         }
     }
 }
