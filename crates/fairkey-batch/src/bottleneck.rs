@@ -10,6 +10,8 @@ pub enum Bottleneck {
     /// Rows wait for keys; for what, in words, where that is known: `account "acme": 600 requests a
     /// minute`.
     Keys(Option<String>),
+    /// The money that is left is set aside for rows under way, until their cost is known.
+    Money,
     /// As many rows are in flight as may be at most.
     Concurrency,
     /// More rows at a time are no faster: the upstream, the network or this machine does no more.
@@ -27,6 +29,7 @@ impl fmt::Display for Bottleneck {
         f.write_str(match self {
             Self::Keys(Some(what)) => what,
             Self::Keys(None) => "every key was busy or out",
+            Self::Money => "the money that is set aside for rows under way",
             Self::Concurrency => "the most rows that may be in flight",
             Self::Upstream => "more at a time were no faster",
             Self::Memory => "what may be held in memory",

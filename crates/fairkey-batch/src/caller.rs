@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_core::{AccountId, Cost, FaultKind, KeyId, Scope};
 
-use crate::{OutOfMoney, Request};
+use crate::{Bottleneck, OutOfMoney, Request};
 
 /// Sends one request and comes back with its answer, whatever keys and attempts that takes.
 ///
@@ -26,6 +26,13 @@ pub trait Caller: Send + Sync + 'static {
         allowance: Allowance,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
+    /// Returns what it knows of itself; `&()` where that is nothing. One that sends through another
+    /// returns that one's.
+    fn state(&self) -> &dyn CallerState;
+}
+
+/// What a [`Caller`] knows of itself, beside the answers. Each part may be unknown, and is by default.
+pub trait CallerState {
     /// Returns how many requests are under way upstream now; `None` where that is unknown. A run
     /// that shall end waits for those, and not for rows that merely wait for a key.
     fn in_flight(&self) -> Option<u64> {
@@ -38,9 +45,9 @@ pub trait Caller: Send + Sync + 'static {
         None
     }
 
-    /// Says for what rows wait that no key is free for: limits that are used up, and keys that are
-    /// out, each in a few words that stay the same while it lasts. Empty where nobody knows.
-    fn bars(&self) -> Vec<String> {
+    /// Says for what rows wait that are not under way: limits that are used up, keys that are out,
+    /// money, each in words that stay the same while it lasts. Empty where nobody knows.
+    fn bars(&self) -> Vec<Bottleneck> {
         Vec::new()
     }
 
@@ -50,25 +57,16 @@ pub trait Caller: Send + Sync + 'static {
     }
 }
 
+/// Knows nothing.
+impl CallerState for () {}
+
 impl<C: Caller> Caller for Arc<C> {
     async fn call(&self, request: &Request, allowance: Allowance) -> Result<Reply, Failure> {
         (**self).call(request, allowance).await
     }
 
-    fn in_flight(&self) -> Option<u64> {
-        (**self).in_flight()
-    }
-
-    fn attempts(&self) -> Option<AttemptCount> {
-        (**self).attempts()
-    }
-
-    fn bars(&self) -> Vec<String> {
-        (**self).bars()
-    }
-
-    fn keys(&self) -> Vec<KeyState> {
-        (**self).keys()
+    fn state(&self) -> &dyn CallerState {
+        (**self).state()
     }
 }
 
@@ -333,6 +331,17 @@ impl fmt::Display for Refusal {
             Some(status) => write!(f, " ({status})"),
             None => Ok(()),
         }
+    }
+}
+
+/// Names what bears a failure when that is something that all keys share.
+pub(crate) fn shared_by_keys(scope: Scope) -> Option<&'static str> {
+    match scope {
+        Scope::Service => Some("the service"),
+        Scope::Network => Some("the network"),
+        Scope::Model => Some("the model"),
+        Scope::Provider => Some("the provider"),
+        _ => None,
     }
 }
 

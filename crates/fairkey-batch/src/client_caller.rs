@@ -11,10 +11,10 @@ use fairkey_client::{
 use fairkey_core::{Ask, Class, Denied, FaultKind, KeyId, Scope, Timestamp};
 use fairkey_openrouter::profile::{ProfileError, Profiles};
 
-use crate::caller::is_of_keys;
+use crate::caller::{is_of_keys, shared_by_keys};
 use crate::{
-    Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
-    Request, Then,
+    Allowance, Attempt, AttemptCount, Bill, Bottleneck, Caller, CallerState, Failure, KeyOut,
+    KeyState, Refusal, Reply, Request, Then,
 };
 
 /// How many bars are named at a time.
@@ -71,6 +71,25 @@ impl ClientCaller {
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(refused);
         }
+    }
+
+    /// Says which keys cannot be used now, and what bars them; once where they share it.
+    fn keys_out(&self) -> Vec<String> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.client.pool().explain(&Ask::new()).keys;
+        let mut out: Vec<String> = Vec::new();
+        for key in keys.iter().filter(|key| !key.denied.is_empty()) {
+            let mut by = key.denied.iter().map(|denial| denial.denied.by);
+            let why = match (by.find_map(shared_by_keys), refusals.get(&key.id)) {
+                (Some(shared), _) => format!("{shared} was out"),
+                (None, Some(refusal)) => format!("key \"{}\" was out: {refusal}", key.id),
+                (None, None) => format!("key \"{}\" was busy or out", key.id),
+            };
+            if out.len() < BARS && !out.contains(&why) {
+                out.push(why);
+            }
+        }
+        out
     }
 
     fn failure(&self, error: &CallError) -> Failure {
@@ -149,6 +168,12 @@ impl Caller for ClientCaller {
         }
     }
 
+    fn state(&self) -> &dyn CallerState {
+        self
+    }
+}
+
+impl CallerState for ClientCaller {
     fn in_flight(&self) -> Option<u64> {
         Some(self.client.pool().in_flight())
     }
@@ -170,7 +195,7 @@ impl Caller for ClientCaller {
         })
     }
 
-    fn bars(&self) -> Vec<String> {
+    fn bars(&self) -> Vec<Bottleneck> {
         let mut limits = self.client.limit_uses();
         limits.retain(|of| of.used >= of.limit.amount - of.limit.amount / 10);
         let mut bars: Vec<String> = limits
@@ -188,19 +213,11 @@ impl Caller for ClientCaller {
             })
             .collect();
         if bars.is_empty() {
-            let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = self.client.pool().explain(&Ask::new()).keys;
-            let out = keys.iter().filter(|key| !key.denied.is_empty());
-            bars = out
-                .take(BARS)
-                .map(|key| match refusals.get(&key.id) {
-                    Some(refusal) => format!("key \"{}\" was out: {refusal}", key.id),
-                    None => format!("key \"{}\" was busy or out", key.id),
-                })
-                .collect();
+            bars = self.keys_out();
         }
         bars.truncate(BARS);
-        bars
+        let named = |bar| Bottleneck::Keys(Some(bar));
+        bars.into_iter().map(named).collect()
     }
 
     fn keys(&self) -> Vec<KeyState> {

@@ -28,8 +28,8 @@ mod via_caller;
 
 pub use bottleneck::Bottleneck;
 pub use caller::{
-    Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply,
-    Spend, Then,
+    Allowance, Attempt, AttemptCount, Bill, Caller, CallerState, Failure, KeyOut, KeyState,
+    Refusal, Reply, Spend, Then,
 };
 pub use client_caller::ClientCaller;
 pub use concurrency::Concurrency;

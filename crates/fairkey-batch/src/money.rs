@@ -60,6 +60,8 @@ struct State {
     factors: HashMap<Arc<str>, f64>,
     /// The same for all that have no place of their own.
     others: f64,
+    /// How many wait for money that is set aside for others: the first in line, or nobody.
+    awaiting: u64,
     /// Set with the first call for which there was no money: none begins from then on.
     out: Option<OutOfMoney>,
 }
@@ -169,6 +171,12 @@ impl Purse {
         self.state().used
     }
 
+    /// Returns whether a call waits until others have ended for less than was set aside for them.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.state().awaiting > 0
+    }
+
     /// Sets money aside for a call that may cost `most`; where a model is named, more by as much as
     /// calls of that model were dearer than what they might cost. Where other calls must end first,
     /// it waits for them, in the order of coming.
@@ -194,6 +202,7 @@ impl Purse {
             if let Some(reservation) = self.try_reserve(model, most)? {
                 return Ok(reservation);
             }
+            let _awaiting = Awaiting::new(self);
             changed.await;
         }
     }
@@ -269,6 +278,22 @@ impl Purse {
         drop(state);
         // Only the first in line waits for it; a permit is kept if nobody does yet.
         self.changed.notify_one();
+    }
+}
+
+/// Counts one that waits until it is dropped.
+struct Awaiting<'a>(&'a Purse);
+
+impl<'a> Awaiting<'a> {
+    fn new(purse: &'a Purse) -> Self {
+        purse.state().awaiting += 1;
+        Self(purse)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().awaiting -= 1;
     }
 }
 

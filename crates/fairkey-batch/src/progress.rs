@@ -105,6 +105,16 @@ pub enum Notice {
         /// What was said.
         refusal: Refusal,
     },
+    /// For a while no row was answered, although some were sent; the run goes on. Told once until a
+    /// row is answered again.
+    Silent {
+        /// For how long.
+        quiet: Duration,
+        /// How long a run goes on like this in all.
+        patience: Duration,
+        /// Why it would end if that were over.
+        why: Stopped,
+    },
     /// A row has failed.
     RowFailed {
         /// Where it stands.

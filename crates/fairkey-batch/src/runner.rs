@@ -4,8 +4,10 @@ mod begun;
 mod book;
 mod config;
 mod delivery;
+mod ending;
 mod held_back;
 mod keeping;
+mod look;
 mod names;
 mod pace;
 mod stopped;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::begun::Begun;
 use self::book::Book;
@@ -32,8 +34,8 @@ use crate::bottleneck::Bottlenecks;
 use crate::caller::{Allowance, AttemptCount, Caller, Spend};
 use crate::concurrency::Limit;
 use crate::journal::{Journal, record};
-use crate::output::{Output, OutputError, ResultLine};
-use crate::progress::{Notice, Progress, Snapshot};
+use crate::output::{Output, ResultLine};
+use crate::progress::{Notice, Progress};
 use crate::result;
 use crate::row::{Request, Row};
 use crate::source::Source;
@@ -59,8 +61,8 @@ pub use self::stopped::{InputChange, Stopped};
 /// ```
 /// use std::sync::Arc;
 /// use fairkey_batch::{
-///     Allowance, Attempt, Caller, Failure, MemoryOutput, ReadConfig, ReaderThread, Reply,
-///     Request, RunConfig, Stop, run,
+///     Allowance, Attempt, Caller, CallerState, Failure, MemoryOutput, ReadConfig, ReaderThread,
+///     Reply, Request, RunConfig, Stop, run,
 /// };
 ///
 /// struct Echo;
@@ -76,6 +78,10 @@ pub use self::stopped::{InputChange, Stopped};
 ///             attempts: vec![Attempt::good("a".into(), None)],
 ///             waited: std::time::Duration::ZERO,
 ///         })
+///     }
+///
+///     fn state(&self) -> &dyn CallerState {
+///         &()
 ///     }
 /// }
 ///
@@ -189,7 +195,7 @@ struct Run<S, C, O, P> {
 impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     fn new(source: S, caller: Arc<C>, output: O, config: RunConfig, progress: P) -> Self {
         let started = Instant::now();
-        let heard = caller.attempts();
+        let heard = caller.state().attempts();
         Self {
             source,
             caller,
@@ -512,20 +518,6 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         }
     }
 
-    /// Tells the limit of attempts whose rows have not ended.
-    fn hear(&mut self) {
-        let (Some(before), Some(now)) = (self.heard, self.caller.attempts()) else {
-            return;
-        };
-        self.heard = Some(now);
-        // After a step back, what is still in flight from before says nothing new.
-        if self.tasks.len() <= self.limit.now() {
-            let slow_downs = now.slow_downs.saturating_sub(before.slow_downs);
-            self.limit
-                .heard(now.made.saturating_sub(before.made), slow_downs);
-        }
-    }
-
     fn tell_failed(&mut self, begun: &Begun, message: String) {
         let custom_id = begun.named.then(|| begun.id.clone());
         self.progress.notice(&Notice::RowFailed {
@@ -534,180 +526,10 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             message,
         });
     }
-
-    /// Begins nothing more. The first reason is the one that is told.
-    fn halt(&mut self, why: Stopped) {
-        let now = Instant::now();
-        let until = match why {
-            // A broken input is no reason to hurry: what was read is sent.
-            Stopped::InputFailed(_) => None,
-            // What is under way is paid for: nothing of it is given up.
-            Stopped::OutOfMoney(_) => {
-                self.stop_sending();
-                None
-            }
-            // A broken output is none to go on: what comes now could not be kept, unless there is
-            // a journal.
-            Stopped::OutputFailed(_) if !self.delivery.has_journal() => Some(now),
-            _ => Some(now + self.config.drain),
-        };
-        if let Some(until) = until {
-            self.stop_sending();
-            self.drain_until = Some(self.drain_until.map_or(until, |sooner| sooner.min(until)));
-        }
-        if self.stopped.is_none() {
-            self.progress.notice(&Notice::Stopping(why.clone()));
-            self.stopped = Some(why);
-        }
-    }
-
-    /// Has rows that wait hear that they need not, and gives up those that were not sent.
-    fn stop_sending(&mut self) {
-        self.halt.stop();
-        while let Some((begun, _)) = self.deferred.pop_front() {
-            self.given_up(begun.index);
-        }
-    }
-
-    /// Gives up what is in flight. What has ended by now counts.
-    async fn abandon(&mut self) {
-        self.tasks.abort_all();
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.ended(ended);
-        }
-        self.abandoned = true;
-    }
-
-    /// Gives up the row that others wait for, if they have done so for long enough.
-    fn stop_waiting(&mut self, now: Instant) {
-        let (Some(wait), Some(index)) = (self.config.row_wait, self.delivery.awaited()) else {
-            return;
-        };
-        let awaited = |begun: &&mut Begun| begun.index == index && now - begun.since >= wait;
-        if let Some(begun) = self.begun.values_mut().find(awaited) {
-            begun.overdue = true;
-            if let Some(handle) = &begun.handle {
-                handle.abort();
-            }
-        }
-    }
-
-    /// Looks at the state of things, a few times per second.
-    fn look(&mut self) {
-        self.hear();
-        let waiting = self.waiting();
-        self.limit.waiting(waiting);
-        self.bottlenecks.note(self.held_back(waiting));
-        self.book
-            .take_notices(|notice| self.progress.notice(&notice));
-        let now = Instant::now();
-        self.stop_waiting(now);
-        let idle = self.caller.in_flight() == Some(0);
-        if self.stopped.is_none() {
-            if let Some(why) = self.book.out_of_patience(self.config.patience, idle) {
-                self.halt(why);
-            }
-        } else if self.drain_until.is_some() {
-            // Twice in a row: between two attempts nothing is under way either.
-            self.quiet = if idle { self.quiet + 1 } else { 0 };
-            if self.quiet >= 2 {
-                self.drain_until = Some(now);
-            }
-        }
-        let snapshot = self.snapshot(now);
-        self.progress.snapshot(&snapshot);
-    }
-
-    fn snapshot(&mut self, now: Instant) -> Snapshot {
-        let done = self.rows.answered + self.rows.failed;
-        let rate = self.pace.rate(now, done - self.rows.kept);
-        let (refused, spend) = self.book.refused_and_spent();
-        self.book
-            .level(self.tasks.len() as u64, self.limit.now() as u64);
-        let rows_expected = match (self.exhausted, self.source.total_bytes()) {
-            (true, _) => Some(self.rows.read),
-            (false, Some(total)) if self.last_byte > 0 => {
-                let bytes_per_row = self.last_byte as f64 / self.rows.read as f64;
-                Some(((total as f64 / bytes_per_row).round() as u64).max(self.rows.read))
-            }
-            (false, _) => None,
-        };
-        let eta = rows_expected.filter(|_| rate > 0.0).and_then(|rows| {
-            Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / rate).ok()
-        });
-        Snapshot {
-            done,
-            failed: self.rows.failed,
-            in_flight: self.tasks.len() as u64,
-            limit: self.limit.now() as u64,
-            refused,
-            tokens: spend.cost.tokens,
-            micro_usd: spend.micro_usd(),
-            lanes: self.book.lanes(),
-            elapsed: now - self.started,
-            rate,
-            token_rate: self.token_pace.rate(now, spend.cost.tokens),
-            rows_expected,
-            all_read: self.exhausted,
-            eta,
-        }
-    }
-
-    async fn finish(mut self) -> Summary {
-        // Where they could not be kept, there was time enough before.
-        let _ = timeout(LAST.min(self.config.drain), self.delivery.kept()).await;
-        let unkept = self.delivery.unconfirmed() as u64;
-        self.delivery.give_up_keeping();
-        let finished = timeout(self.config.drain, self.delivery.finish()).await;
-        let error = match finished {
-            Ok(result) => result.err(),
-            Err(_) => Some(OutputError::stuck(self.config.drain)),
-        };
-        if let Some(error) = error {
-            self.halt(Stopped::OutputFailed(error));
-        }
-        let has_journal = self.delivery.has_journal();
-        if let Some(error) = self.delivery.close_journal().await {
-            self.halt(Stopped::JournalFailed(error));
-        }
-        self.book
-            .take_notices(|notice| self.progress.notice(&notice));
-        let now = Instant::now();
-        let snapshot = self.snapshot(now);
-        self.progress.snapshot(&snapshot);
-        let mut rows = self.rows;
-        self.delivery.close(&mut rows);
-        rows.unkept = if has_journal {
-            unkept.min(rows.unwritten)
-        } else {
-            rows.unwritten
-        };
-        rows.repeated_names = self.names.repeated();
-        let accounted = rows.written + rows.unwritten + rows.left;
-        rows.lost = rows.read.saturating_sub(accounted);
-        let states = self.caller.keys();
-        let (keys, spend, history) = self.book.close(states);
-        Summary {
-            rows,
-            stopped: self.stopped,
-            elapsed: now - self.started,
-            attempts: self.attempts,
-            cost: spend.cost,
-            byok_micro_usd: spend.byok_micro_usd,
-            maybe_billed: spend.unknown,
-            keys,
-            history,
-            bottlenecks: self.bottlenecks.finish(),
-            peak_in_flight: self.peak as u64,
-        }
-    }
 }
 
 /// The most rows, and the most bytes of their bodies, that wait for the comparison with a journal.
 const DEFERRED: (usize, usize) = (65_536, 64 << 20);
-
-/// How long a journal may take for the last results, when all else is over.
-const LAST: Duration = Duration::from_secs(1);
 
 /// Waits for a time, if there is one.
 async fn until(time: Option<Instant>) {

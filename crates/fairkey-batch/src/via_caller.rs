@@ -15,8 +15,10 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use serde::Deserialize;
 
+use crate::bottleneck::Bottleneck;
 use crate::caller::{
-    Allowance, Attempt, AttemptCount, Bill, Caller, Failure, KeyOut, KeyState, Refusal, Reply, Then,
+    Allowance, Attempt, AttemptCount, Bill, Caller, CallerState, Failure, KeyOut, KeyState,
+    Refusal, Reply, Then,
 };
 use crate::row::Request;
 
@@ -51,6 +53,8 @@ pub struct ViaCaller {
     slow_downs: AtomicU64,
     /// How often the gateway asked to wait, by reason.
     waits: Mutex<BTreeMap<String, u64>>,
+    /// Why rows are not answered now; gone with the next answer.
+    trouble: Mutex<Option<String>>,
 }
 
 impl ViaCaller {
@@ -64,11 +68,16 @@ impl ViaCaller {
             made: AtomicU64::new(0),
             slow_downs: AtomicU64::new(0),
             waits: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
     fn waits(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, request: &Request) -> Result<(StatusCode, HeaderMap, Bytes), Broken> {
@@ -96,7 +105,11 @@ impl ViaCaller {
         let fault = &broken.fault;
         let then = match fault.scope() {
             Scope::Request | Scope::Local => Then::Fail,
-            _ => self.wait(WAIT, Scope::Network, fault.message()),
+            _ => {
+                let trouble = format!("the gateway cannot be reached: {}", fault.message());
+                *self.trouble() = Some(trouble);
+                self.wait(WAIT, Scope::Network, fault.message())
+            }
         };
         let attempts = match broken.may_run {
             // Nothing went out: it costs the row nothing.
@@ -135,6 +148,7 @@ impl ViaCaller {
             }
             *self.waits().entry((*reason).to_owned()).or_default() += 1;
             let why = format!("the gateway asks to wait: {reason}");
+            *self.trouble() = Some(why.clone());
             let then = self.wait(after.unwrap_or(WAIT), Scope::Service, &why);
             return failure(&fault, Vec::new(), then);
         }
@@ -213,10 +227,19 @@ impl Caller for ViaCaller {
                 let attempts = vec![self.refused(&fault, None)];
                 Err(failure(&fault, attempts, Then::Fail))
             }
-            None => Ok(self.reply(&request.path, status, &headers, body)),
+            None => {
+                *self.trouble() = None;
+                Ok(self.reply(&request.path, status, &headers, body))
+            }
         }
     }
 
+    fn state(&self) -> &dyn CallerState {
+        self
+    }
+}
+
+impl CallerState for ViaCaller {
     fn in_flight(&self) -> Option<u64> {
         Some(self.in_flight.load(Ordering::Relaxed))
     }
@@ -228,14 +251,22 @@ impl Caller for ViaCaller {
         })
     }
 
+    fn bars(&self) -> Vec<Bottleneck> {
+        let trouble = self.trouble().clone();
+        let named = |what| Bottleneck::Keys(Some(what));
+        trouble.into_iter().map(named).collect()
+    }
+
     fn keys(&self) -> Vec<KeyState> {
+        let trouble = self.trouble().clone();
         let waits = self.waits();
         let each: Vec<String> = (waits.iter())
             .map(|(reason, count)| format!("{reason} {count}"))
             .collect();
-        let state = match each.is_empty() {
-            true => "ok".to_owned(),
-            false => format!("the gateway asked to wait: {}", each.join(", ")),
+        let state = match (trouble, each.is_empty()) {
+            (Some(trouble), true) => trouble,
+            (None, true) => "ok".to_owned(),
+            (_, false) => format!("the gateway asked to wait: {}", each.join(", ")),
         };
         vec![KeyState {
             key: self.key.clone(),

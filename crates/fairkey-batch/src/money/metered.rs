@@ -6,7 +6,10 @@ use std::sync::Arc;
 use fairkey_core::Scope;
 
 use super::{Appraiser, Purse};
-use crate::{Allowance, AttemptCount, Caller, Failure, KeyState, Reply, Request, Then};
+use crate::{
+    Allowance, AttemptCount, Bottleneck, Caller, CallerState, Failure, KeyState, Reply, Request,
+    Then,
+};
 
 /// Sends rows through another caller, as long as the money for them is there.
 ///
@@ -60,20 +63,34 @@ impl<C: Caller> Caller for Metered<C> {
         result
     }
 
+    fn state(&self) -> &dyn CallerState {
+        self
+    }
+}
+
+impl<C: Caller> CallerState for Metered<C> {
     fn in_flight(&self) -> Option<u64> {
-        self.inner.in_flight()
+        self.inner.state().in_flight()
     }
 
     fn attempts(&self) -> Option<AttemptCount> {
-        self.inner.attempts()
+        self.inner.state().attempts()
     }
 
-    fn bars(&self) -> Vec<String> {
-        self.inner.bars()
+    fn bars(&self) -> Vec<Bottleneck> {
+        let mut bars = self.inner.state().bars();
+        if self
+            .money
+            .as_ref()
+            .is_some_and(|(_, purse)| purse.is_awaited())
+        {
+            bars.push(Bottleneck::Money);
+        }
+        bars
     }
 
     fn keys(&self) -> Vec<KeyState> {
-        self.inner.keys()
+        self.inner.state().keys()
     }
 }
 

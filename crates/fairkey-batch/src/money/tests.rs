@@ -32,8 +32,10 @@ async fn a_call_waits_for_what_others_may_give_back_and_in_the_order_of_coming()
     let cheap = later(10);
     assert!(timeout(wait, std::future::pending::<()>()).await.is_err());
     assert!(!dear.is_finished() && !cheap.is_finished());
+    assert!(purse.is_awaited());
     first.settle(spend(5, 0));
     assert_eq!((dear.await.unwrap(), cheap.await.unwrap()), (60, 10));
+    assert!(!purse.is_awaited());
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use crate::history::History;
 use crate::progress::{Lane, Notice};
 use crate::summary::{KeyBook, KeySummary};
 
+/// How long nothing need be answered for it to be told.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Counts what happens to keys, and remembers whether any of them still answers.
 #[derive(Debug)]
 pub(super) struct Book(Mutex<State>);
@@ -34,6 +37,8 @@ struct State {
     barred: Option<(Vec<KeyOut>, Option<Instant>)>,
     /// The last refusal since the last answer.
     refusal: Option<Refusal>,
+    /// Whether it was told that there was none for a while.
+    silence_told: bool,
     /// When the calls began that are under way, by row.
     calls: HashMap<u64, Instant>,
 }
@@ -63,6 +68,7 @@ impl Book {
             last_answer: now,
             barred: None,
             refusal: None,
+            silence_told: false,
             calls: HashMap::new(),
         }))
     }
@@ -131,24 +137,26 @@ impl Book {
     pub(super) fn out_of_patience(&self, patience: Duration, idle: bool) -> Option<Stopped> {
         let state = self.state();
         let now = Instant::now();
-        if now.saturating_duration_since(state.last_answer) < patience {
-            return None;
-        }
+        let why = state.silent(now, patience)?;
         // A model may think for long: what has been under way for long may still be answered.
         let young = |began: &Instant| now.saturating_duration_since(*began) < patience / 2;
-        if !idle && !state.calls.values().all(young) {
-            return None;
+        (idle || state.calls.values().all(young)).then_some(why)
+    }
+
+    /// Has it told, once, when nothing was answered for [`SILENCE`] although rows were sent.
+    pub(super) fn listen(&self, patience: Duration) {
+        let mut state = self.state();
+        if state.silence_told || patience <= SILENCE {
+            return;
         }
-        if let Some((keys, until)) = &state.barred {
-            return Some(Stopped::KeysOut {
-                keys: keys.clone(),
-                retry_after: until.map(|until| until.saturating_duration_since(now)),
+        if let Some(why) = state.silent(Instant::now(), SILENCE) {
+            state.silence_told = true;
+            state.notices.push(Notice::Silent {
+                quiet: SILENCE,
+                patience,
+                why,
             });
         }
-        state
-            .refusal
-            .clone()
-            .map(|refusal| Stopped::NothingAnswered { patience, refusal })
     }
 
     /// A row has failed for good.
@@ -194,6 +202,26 @@ impl State {
         self.last_answer = Instant::now();
         self.barred = None;
         self.refusal = None;
+        self.silence_told = false;
+    }
+
+    /// Returns why rows are not answered, where none was for as long as `quiet` although some were
+    /// sent.
+    fn silent(&self, now: Instant, quiet: Duration) -> Option<Stopped> {
+        if now.saturating_duration_since(self.last_answer) < quiet {
+            return None;
+        }
+        if let Some((keys, until)) = &self.barred {
+            return Some(Stopped::KeysOut {
+                keys: keys.clone(),
+                retry_after: until.map(|until| until.saturating_duration_since(now)),
+            });
+        }
+        let refusal = self.refusal.clone();
+        refusal.map(|refusal| Stopped::NothingAnswered {
+            patience: quiet,
+            refusal,
+        })
     }
 
     fn count(&mut self, attempts: &[Attempt], now: Instant) {

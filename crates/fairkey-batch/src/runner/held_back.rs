@@ -10,7 +10,7 @@ use crate::source::Source;
 impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
     /// Returns how many rows in flight wait for keys, as far as the caller tells.
     pub(super) fn waiting(&self) -> usize {
-        let under_way = self.caller.in_flight().unwrap_or(u64::MAX);
+        let under_way = self.caller.state().in_flight().unwrap_or(u64::MAX);
         let under_way = usize::try_from(under_way).unwrap_or(usize::MAX);
         self.tasks.len().saturating_sub(under_way)
     }
@@ -22,13 +22,10 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         }
         let rows = self.tasks.len();
         if waiting > rows / 2 {
-            let bars = self.caller.bars();
+            let bars = self.caller.state().bars();
             return match bars.is_empty() {
                 true => vec![Bottleneck::Keys(None)],
-                false => bars
-                    .into_iter()
-                    .map(|bar| Bottleneck::Keys(Some(bar)))
-                    .collect(),
+                false => bars,
             };
         }
         let one = if self.exhausted {

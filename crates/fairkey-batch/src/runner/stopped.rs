@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use fairkey_core::Scope;
-
-use crate::caller::{KeyOut, Refusal};
+use crate::caller::{KeyOut, Refusal, shared_by_keys};
 use crate::money::OutOfMoney;
 use crate::output::OutputError;
 use crate::row::Place;
@@ -122,19 +120,15 @@ impl fmt::Display for Stopped {
 /// Names what bars every key alike and is none of theirs, and why it does.
 fn shared(keys: &[KeyOut]) -> Option<(&'static str, &str)> {
     let first = keys.first()?;
-    let what = match first.by {
-        Scope::Service => "the service",
-        Scope::Network => "the network",
-        Scope::Model => "the model",
-        Scope::Provider => "the provider",
-        _ => return None,
-    };
+    let what = shared_by_keys(first.by)?;
     let all = keys.iter().all(|key| key.by == first.by);
     all.then_some((what, &first.why))
 }
 
 #[cfg(test)]
 mod tests {
+    use fairkey_core::Scope;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Said};
 use super::{NO_JSON, Schema, SchemaError, Violation, inner};
-use crate::{Allowance, Attempt, AttemptCount, Caller, Failure, KeyState, Reply, Request, Then};
+use crate::{Allowance, Attempt, Caller, CallerState, Failure, Reply, Request, Then};
 
 /// How many kinds of what is wrong are counted one by one.
 const KINDS: usize = 256;
@@ -260,20 +260,8 @@ impl<C: Caller> Caller for Checked<C> {
         }
     }
 
-    fn in_flight(&self) -> Option<u64> {
-        self.inner.in_flight()
-    }
-
-    fn attempts(&self) -> Option<AttemptCount> {
-        self.inner.attempts()
-    }
-
-    fn bars(&self) -> Vec<String> {
-        self.inner.bars()
-    }
-
-    fn keys(&self) -> Vec<KeyState> {
-        self.inner.keys()
+    fn state(&self) -> &dyn CallerState {
+        self.inner.state()
     }
 }
 

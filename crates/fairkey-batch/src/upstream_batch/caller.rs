@@ -13,7 +13,10 @@ use super::drive::prepare;
 use super::shared::{self, Place, Slot};
 use super::store::{Record, Stage};
 use super::{Live, UpstreamBatches};
-use crate::caller::{Allowance, Attempt, Bill, Caller, Failure, KeyState, Refusal, Reply, Then};
+use crate::bottleneck::Bottleneck;
+use crate::caller::{
+    Allowance, Attempt, Bill, Caller, CallerState, Failure, KeyState, Refusal, Reply, Then,
+};
 use crate::row::Request;
 
 /// What is done with rows that no batch takes.
@@ -30,13 +33,8 @@ pub trait Fallback: sealed::Sealed + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
     #[doc(hidden)]
-    fn in_flight(&self) -> u64 {
-        0
-    }
-
-    #[doc(hidden)]
-    fn keys(&self) -> Vec<KeyState> {
-        Vec::new()
+    fn state(&self) -> &dyn CallerState {
+        &()
     }
 }
 
@@ -63,12 +61,8 @@ impl<C: Caller> Fallback for Live<C> {
         self.0.call(request, left).await
     }
 
-    fn in_flight(&self) -> u64 {
-        self.0.in_flight().unwrap_or(0)
-    }
-
-    fn keys(&self) -> Vec<KeyState> {
-        self.0.keys()
+    fn state(&self) -> &dyn CallerState {
+        self.0.state()
     }
 }
 
@@ -127,20 +121,28 @@ impl<F: Fallback> Caller for UpstreamBatches<F> {
         self.collected(&record, slot).await
     }
 
+    fn state(&self) -> &dyn CallerState {
+        self
+    }
+}
+
+impl<F: Fallback> CallerState for UpstreamBatches<F> {
     fn in_flight(&self) -> Option<u64> {
         // Whatever happens here, batches go on.
-        Some(self.fallback.in_flight())
+        Some(self.fallback.state().in_flight().unwrap_or(0))
     }
 
-    fn bars(&self) -> Vec<String> {
-        match self.shared.submitted().is_empty() {
-            true => Vec::new(),
-            false => vec!["batches that are under way upstream".to_owned()],
+    fn bars(&self) -> Vec<Bottleneck> {
+        let mut bars = self.fallback.state().bars();
+        if !self.shared.submitted().is_empty() {
+            let what = "batches that are under way upstream".to_owned();
+            bars.push(Bottleneck::Keys(Some(what)));
         }
+        bars
     }
 
     fn keys(&self) -> Vec<KeyState> {
-        self.fallback.keys()
+        self.fallback.state().keys()
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Allowance, Attempt, AttemptCount, BadLine, Bill, Caller, Failure, KeyOut, Output, OutputError,
-    Place, Refusal, Reply, Request, ResultLine, Row, Source, Then,
+    Allowance, Attempt, AttemptCount, BadLine, Bill, Bottleneck, Caller, CallerState, Failure,
+    KeyOut, Output, OutputError, Place, Refusal, Reply, Request, ResultLine, Row, Source, Then,
 };
 use fairkey_core::{Cost, FaultKind, Scope};
 use tokio::time::{Instant, sleep};
@@ -202,6 +202,12 @@ impl Caller for Fake {
         }
     }
 
+    fn state(&self) -> &dyn CallerState {
+        self
+    }
+}
+
+impl CallerState for Fake {
     fn in_flight(&self) -> Option<u64> {
         match self.upstream.load(Ordering::SeqCst) {
             usize::MAX => None,
@@ -209,8 +215,9 @@ impl Caller for Fake {
         }
     }
 
-    fn bars(&self) -> Vec<String> {
-        vec!["account \"acme\": 60 requests a minute".to_owned()]
+    fn bars(&self) -> Vec<Bottleneck> {
+        let limit = "account \"acme\": 60 requests a minute".to_owned();
+        vec![Bottleneck::Keys(Some(limit))]
     }
 
     fn attempts(&self) -> Option<AttemptCount> {

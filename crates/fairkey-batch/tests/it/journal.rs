@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairkey_batch::{
-    Allowance, Attempt, Caller, Concurrency, Continued, Failure, InputChange, Journal,
+    Allowance, Attempt, Caller, CallerState, Concurrency, Continued, Failure, InputChange, Journal,
     JournalConfig, JournalError, JournalFile, Parameters, Reply, Request, RunConfig, Sink,
     SplitOutput, Stop, Stopped, Summary, SyncPolicy, WriterThread, run_with_journal,
 };
@@ -353,6 +353,10 @@ impl Caller for SlowFirst {
             attempts: vec![Attempt::good("a".into(), None)],
             waited: Duration::ZERO,
         })
+    }
+
+    fn state(&self) -> &dyn CallerState {
+        &()
     }
 }
 

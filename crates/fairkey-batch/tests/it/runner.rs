@@ -412,7 +412,7 @@ async fn automatic_concurrency_steps_back_before_any_row_has_ended() {
 
 /// Remembers everything.
 #[derive(Clone, Default)]
-struct Watcher(Arc<Mutex<(Vec<Snapshot>, Vec<Notice>)>>);
+pub(crate) struct Watcher(pub(crate) Arc<Mutex<(Vec<Snapshot>, Vec<Notice>)>>);
 
 impl Progress for Watcher {
     fn snapshot(&mut self, snapshot: &Snapshot) {

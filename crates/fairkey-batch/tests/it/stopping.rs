@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fairkey_batch::{MemoryOutput, Stop, Stopped, Summary, run};
+use fairkey_batch::{MemoryOutput, Notice, Stop, Stopped, Summary, run};
 use tokio::time::{Instant, sleep};
 
 use crate::fake::{End, Fake, Limited, Rows, Step, answer, barred, indexes, rows, step};
+use crate::runner::Watcher;
 use crate::runner::config;
 
 /// Runs, and stops after a while. Returns how long the run went on after that.
@@ -131,13 +132,14 @@ async fn patience_ends_when_every_key_is_barred_and_nothing_was_answered() {
     });
     let mut config = config(2);
     config.patience = Duration::from_secs(300);
+    let watcher = Watcher::default();
     let summary = run(
         rows(10),
         caller,
         MemoryOutput::new(),
         config,
         Stop::new(),
-        (),
+        watcher.clone(),
     )
     .await;
     let seconds = summary.elapsed.as_secs();
@@ -154,6 +156,13 @@ async fn patience_ends_when_every_key_is_barred_and_nothing_was_answered() {
         "{retry_after:?}"
     );
     assert_eq!((summary.rows.written, summary.rows.lost), (1, 0));
+    // It was told before: once after the beginning, and once after the last answer.
+    let notices = watcher.0.lock().unwrap().1.clone();
+    let silent = |notice: &&Notice| {
+        matches!(notice, Notice::Silent { why: Stopped::KeysOut { keys, .. }, .. }
+            if *keys == barred())
+    };
+    assert_eq!(notices.iter().filter(silent).count(), 2, "{notices:?}");
 }
 
 #[tokio::test(start_paused = true)]

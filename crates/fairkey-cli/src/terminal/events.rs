@@ -77,6 +77,16 @@ pub(super) fn notice(notice: &Notice) -> Option<String> {
             account.as_ref().map(|it| it.as_str()),
             refusal,
         ),
+        Notice::Silent {
+            quiet,
+            patience,
+            why,
+        } => json!({
+            "event": "silent",
+            "quiet_s": quiet.as_secs_f64(),
+            "patience_s": patience.as_secs_f64(),
+            "message": why.to_string(),
+        }),
         Notice::RowFailed {
             place,
             custom_id,

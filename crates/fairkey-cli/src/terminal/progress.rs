@@ -241,6 +241,21 @@ impl Progress for Reporter {
                     "key \"{key}\"{account} is out for a while: {refusal}"
                 ));
             }
+            Notice::Silent {
+                quiet,
+                patience,
+                why,
+            } => {
+                let (quiet, patience) = (quiet.as_secs(), patience.as_secs());
+                let why = match why {
+                    // It says for how long itself.
+                    Stopped::NothingAnswered { .. } => why.to_string(),
+                    _ => format!("nothing was answered for {quiet} s: {why}"),
+                };
+                self.warn(&format!(
+                    "{why}; the run goes on like this for {patience} s at most"
+                ));
+            }
             Notice::RowFailed {
                 place,
                 custom_id,

@@ -46,6 +46,57 @@ fn the_input_is_never_the_output() {
 }
 
 #[test]
+fn no_file_is_two_things() {
+    let stage = Stage::new();
+    stage.prompts("in.jsonl", 3);
+    let before = stage.read("in.jsonl");
+    for (flag, file, says) in [
+        ("--errors", "in.jsonl", "name another file for the errors"),
+        ("--journal", "in.jsonl", "name another file for the journal"),
+        (
+            "--errors",
+            "./out.jsonl",
+            "for the results and for the errors: name two files",
+        ),
+        (
+            "--journal",
+            "out.jsonl",
+            "for the results and for the journal: name two files",
+        ),
+        (
+            "--errors",
+            "out.jsonl.journal",
+            "for the errors and for the journal: name two files",
+        ),
+    ] {
+        let run = [
+            "run",
+            "in.jsonl",
+            "--mock",
+            "-o",
+            "out.jsonl",
+            "--overwrite",
+            flag,
+            file,
+        ];
+        stage.run(run).ends_with(2).says(says);
+    }
+    assert_eq!(stage.read("in.jsonl"), before);
+    assert!(!stage.path("out.jsonl").exists());
+    // A device takes all that comes.
+    let run = [
+        "run",
+        "in.jsonl",
+        "--mock",
+        "-o",
+        "/dev/null",
+        "--errors",
+        "/dev/null",
+    ];
+    stage.run(run).ends_with(0);
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_told_before_anything_is_sent() {
     let mock = Mock::start(MockOpenRouter::open());
     let stage = Stage::new().env("OPENROUTER_API_KEY", KEY);

@@ -245,6 +245,17 @@ fn rows_go_through_a_gateway_with_a_token_and_no_key() {
 }
 
 #[test]
+fn a_gateway_that_is_not_there_is_named() {
+    let stage = Stage::new();
+    stage.prompts("in.jsonl", 3);
+    let said = stage.run(via("http://127.0.0.1:1", &["--patience", "300ms"]));
+    said.ends_with(3)
+        .says("the network cannot be used for now")
+        .says("of the time by the gateway cannot be reached: http://127.0.0.1:1");
+    assert!(!said.stderr.contains("  ok"), "{}", said.stderr);
+}
+
+#[test]
 fn rows_go_through_a_socket_and_yield_to_those_who_wait() {
     // Two calls at a time, each of which takes a moment.
     let latency = Latency::new(Duration::from_millis(30), Duration::ZERO);

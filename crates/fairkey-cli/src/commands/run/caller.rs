@@ -1,6 +1,6 @@
 //! Keeping keys out of results: [`Cleaned`].
 
-use fairkey_batch::{Allowance, AttemptCount, Caller, Failure, KeyState, Reply, Request};
+use fairkey_batch::{Allowance, Caller, CallerState, Failure, Reply, Request};
 
 use crate::redaction;
 
@@ -16,19 +16,7 @@ impl<C: Caller> Caller for Cleaned<C> {
         })
     }
 
-    fn in_flight(&self) -> Option<u64> {
-        self.0.in_flight()
-    }
-
-    fn attempts(&self) -> Option<AttemptCount> {
-        self.0.attempts()
-    }
-
-    fn bars(&self) -> Vec<String> {
-        self.0.bars()
-    }
-
-    fn keys(&self) -> Vec<KeyState> {
-        self.0.keys()
+    fn state(&self) -> &dyn CallerState {
+        self.0.state()
     }
 }

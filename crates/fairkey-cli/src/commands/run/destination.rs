@@ -70,16 +70,7 @@ impl Destination {
             Some(path) => path.display().to_string(),
             None => "standard output".to_owned(),
         };
-        for path in [&paths.answers, &paths.errors, &paths.journal] {
-            if let Some(path) = path
-                && inputs.paths().iter().any(|input| is_same_file(input, path))
-            {
-                return Err(format!(
-                    "{} is the input: name another file for the results",
-                    path.display()
-                ));
-            }
-        }
+        paths.check(inputs)?;
         let goes_on = !args.overwrite && paths.journal.as_deref().is_some_and(Path::exists);
         if goes_on || args.overwrite {
         } else if let Some(path) = &paths.answers
@@ -216,6 +207,35 @@ impl Paths {
             answers,
             errors: args.keep.errors.clone(),
         })
+    }
+
+    /// Checks that no file is to be two things.
+    ///
+    /// # Errors
+    ///
+    /// Says which one is.
+    fn check(&self, inputs: &Inputs) -> Result<(), String> {
+        let named = [
+            (&self.answers, "the results"),
+            (&self.errors, "the errors"),
+            (&self.journal, "the journal"),
+        ];
+        let named = named.map(|(path, what)| path.as_deref().map(|path| (path, what)));
+        for (at, (path, what)) in named.into_iter().flatten().enumerate() {
+            let name = path.display();
+            if inputs.paths().iter().any(|input| is_same_file(input, path)) {
+                return Err(format!("{name} is the input: name another file for {what}"));
+            }
+            let others = named.into_iter().flatten().take(at);
+            for (other, it) in others.filter(|_| !is_special(path)) {
+                if is_same_file(other, path) || is_same_name(other, path) {
+                    return Err(format!(
+                        "{name} is named for {it} and for {what}: name two files"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns the files that are not there yet.
@@ -435,6 +455,12 @@ pub(super) fn is_same_file(a: &Path, b: &Path) -> bool {
         let real = |path: &Path| fs::canonicalize(path).ok();
         real(a).is_some_and(|a| real(b) == Some(a))
     }
+}
+
+/// Returns whether two names are one, of files that need not be there.
+fn is_same_name(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| std::path::absolute(path).ok();
+    whole(a).is_some_and(|a| whole(b) == Some(a))
 }
 
 #[cfg(test)]
