@@ -17,7 +17,6 @@ const TIMES_P90: u64 = 4;
 pub struct Appraiser {
     client: Client,
     profiles: Arc<Profiles>,
-    factor: f64,
 }
 
 impl Appraiser {
@@ -27,7 +26,6 @@ impl Appraiser {
         Self {
             client,
             profiles: Arc::default(),
-            factor: 1.0,
         }
     }
 
@@ -36,14 +34,6 @@ impl Appraiser {
     #[must_use]
     pub fn profiles(mut self, profiles: Profiles) -> Self {
         self.profiles = Arc::new(profiles);
-        self
-    }
-
-    /// Sets by how much all prices are multiplied, where the way of sending has prices of its own:
-    /// a half for OpenRouter's Batch API. Default 1.
-    #[must_use]
-    pub fn factor(mut self, factor: f64) -> Self {
-        self.factor = factor;
         self
     }
 
@@ -79,7 +69,7 @@ impl Appraiser {
         output_tokens: u64,
     ) -> Option<f64> {
         let usd = quote.usd(at, prompt_tokens, output_tokens)?;
-        Some(usd * self.factor)
+        Some(usd)
     }
 
     /// Returns the most tokens that one answer of the model at this place is believed to have:

@@ -107,6 +107,11 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
         rows.lost = rows.read.saturating_sub(accounted);
         let states = self.caller.state().keys();
         let (keys, spend, history) = self.book.close(states);
+        let mut bottlenecks = self.bottlenecks.finish();
+        if self.peak == 0 {
+            // Nothing was sent that could have been held back.
+            bottlenecks.clear();
+        }
         Summary {
             rows,
             stopped: self.stopped,
@@ -117,7 +122,7 @@ impl<S: Source, C: Caller, O: Output, P: Progress> Run<S, C, O, P> {
             maybe_billed: spend.unknown,
             keys,
             history,
-            bottlenecks: self.bottlenecks.finish(),
+            bottlenecks,
             peak_in_flight: self.peak as u64,
         }
     }

@@ -214,6 +214,11 @@ fn a_dry_run_sends_nothing_and_says_what_a_run_would_take() {
         assert!(said.stdout.contains(text), "no {text:?} in {}", said.stdout);
     }
     assert!(!said.stdout.contains("secret words"), "{}", said.stdout);
+    let batches = ["--dry-run", "--mode", "upstream-batch"];
+    let said = run(&stage, &mock, &batches);
+    for text in ["batches cost half of that", "24 hours at most"] {
+        assert!(said.stdout.contains(text), "no {text:?} in {}", said.stdout);
+    }
     let said = run(&stage, &mock, &[&dry[..], &["--json"]].concat());
     let outlook: Value = serde_json::from_str(&said.stdout).unwrap();
     let cost = |at: &str| outlook["cost_usd"][at].as_f64().unwrap();

@@ -124,6 +124,7 @@ fn a_finished_run_has_nothing_left_to_do_and_ends_as_it_did() {
         .run(args(&url))
         .ends_with(1)
         .says("nothing was left to do")
+        .does_not_say("held back")
         .says("--retry-failed sends them again");
     assert_eq!(calls(&mock), sent);
     assert!(stage.read("out.jsonl") == first, "not a byte is another");

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use self::capacity::Bound;
 use super::money;
-use crate::args::RunArgs;
+use crate::args::{Mode, RunArgs};
 use crate::exit::Exit;
 use crate::terminal;
 use crate::upstream::Upstream;
@@ -38,6 +38,8 @@ pub(super) struct Outlook {
     /// Free requests that are left of the day, where that is known of all accounts.
     free_left: Option<u64>,
     max_cost: Option<u64>,
+    /// Whether rows go in batches of OpenRouter, which have a price and a time of their own.
+    in_batches: bool,
 }
 
 /// Reads the input, and tells what sending it would take.
@@ -106,6 +108,7 @@ async fn look(
         balance_usd,
         free_left,
         max_cost: args.money.max_cost,
+        in_batches: args.way.mode == Mode::UpstreamBatch,
     })
 }
 

@@ -59,8 +59,7 @@ pub(super) fn check(args: &RunArgs, inputs: &Inputs) -> Result<(), String> {
     if args.money.max_cost.is_some() {
         return Err(
             "--max-cost cannot hold for --mode upstream-batch, which submits rows long before \
-             anybody knows what they cost: see with --dry-run what they may cost at most, twice \
-             what batches do as a rule, and leave it out"
+             anybody knows what they cost: see with --dry-run what they may cost, and leave it out"
                 .to_owned(),
         );
     }

@@ -52,6 +52,12 @@ pub(super) fn text(outlook: &Outlook, width: Option<usize>) -> String {
             );
         }
     }
+    if outlook.in_batches {
+        line(
+            "",
+            "by the prices of calls; batches cost half of that as a rule",
+        );
+    }
     if total.unpriced_rows > 0 {
         let rows = count(total.unpriced_rows, "row");
         line(
@@ -92,6 +98,7 @@ pub(super) fn text(outlook: &Outlook, width: Option<usize>) -> String {
         );
     }
     match outlook.bounds.first() {
+        _ if outlook.in_batches => line("time", "24 hours at most: that of batches"),
         Some(bound) => line(
             "time",
             &format!("{} at least: {}", time(bound.time), bound.why),
@@ -222,6 +229,10 @@ pub(super) fn to_json(outlook: &Outlook) -> Value {
     value["bad_rows"] = forecast.bad_rows.into();
     value["bad"] = forecast.bad.clone().into();
     value["models"] = models.into();
+    value["mode"] = match outlook.in_batches {
+        true => "upstream-batch".into(),
+        false => "live".into(),
+    };
     value["seconds"] = (outlook.bounds.first())
         .map(|bound| bound.time.as_secs_f64())
         .into();
