@@ -95,7 +95,6 @@ impl<'a> Line<'a> {
     fn of(call: &CallRecord<'a>, now: Duration) -> Self {
         let served = call.attempts.last();
         let fault = call.attempts.iter().rev().find_map(|attempt| attempt.fault);
-        let cut = |text: &'a str| &text[..text.floor_char_boundary(MAX_TEXT)];
         Self {
             time: Utc(now),
             request_id: cut(call.request_id),
@@ -123,7 +122,13 @@ impl<'a> Line<'a> {
     }
 }
 
-fn end(end: End) -> &'static str {
+/// Returns as much of a text that somebody else chose as is kept.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// Returns the word for how an answer ended.
+pub(crate) const fn end(end: End) -> &'static str {
     match end {
         End::Whole => "whole",
         End::Failed => "failed",

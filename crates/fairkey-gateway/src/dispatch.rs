@@ -149,7 +149,7 @@ pub(crate) async fn answer(
             _ => {}
         }
     }
-    let report = shared.reports.open(id.clone(), parts.method.clone());
+    let report = shared.reports.open(id.clone(), &parts);
     let mut cors = None;
     let mut response = if !shared.lifecycle.is_open() {
         refuse(endpoint, &parts, &id)

@@ -12,6 +12,7 @@ use crate::admin::Admin;
 use crate::catalogue::Catalogue;
 use crate::homes::Homes;
 use crate::lifecycle::Lifecycle;
+use crate::record::Observer;
 use crate::relay::{Accounts, Ended};
 use crate::report::Reports;
 use crate::{
@@ -104,6 +105,7 @@ pub struct GatewayBuilder {
     wall: Arc<dyn WallClock>,
     metrics: MetricsConfig,
     access_log: Option<AccessLog>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 /// Hears how each call ended, and what it used.
@@ -132,6 +134,7 @@ impl Gateway {
             wall: Arc::new(SystemWallClock),
             metrics: MetricsConfig::default(),
             access_log: None,
+            observers: Vec::new(),
         }
     }
 
@@ -249,6 +252,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Adds somebody who hears of each request that is over.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Sets the time of day, by which budgets begin anew. Default: the machine's.
     pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
         self.wall = Arc::new(clock);
@@ -265,7 +274,12 @@ impl GatewayBuilder {
             Guard::with_tokens(self.origins)
         };
         let metrics = Metrics::new(self.metrics);
-        let reports = Reports::new(metrics, self.access_log, self.client.clone());
+        let reports = Reports::new(
+            metrics,
+            self.access_log,
+            self.observers,
+            self.client.clone(),
+        );
         let shared = Shared {
             reports: Arc::new(reports),
             homes: Homes::new(self.settings.remembered),

@@ -24,6 +24,8 @@
 //! | `record` | one request that is over, as metrics and the access log hear of it |
 //! | `metrics` | counts, and their text for Prometheus |
 //! | `access_log` | one line of JSON for each request |
+//! | `trace` | where a request belongs in a trace of its caller |
+//! | `otlp` | spans and metrics for a collector of OpenTelemetry |
 
 mod access_log;
 mod admin;
@@ -39,6 +41,8 @@ mod homes;
 mod lifecycle;
 mod limits;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod record;
 mod relay;
 mod reply;
@@ -47,6 +51,7 @@ mod server;
 mod settings;
 mod spend;
 mod tenant;
+mod trace;
 
 pub use access_log::AccessLog;
 pub use admin::{AdminConfig, Reloading};
@@ -55,7 +60,9 @@ pub use gateway::{Bookkeeper, Gateway, GatewayBuilder};
 pub use guard::{Admitted, Cors, Guard, GuardError, Origins};
 pub use limits::ServerLimits;
 pub use metrics::{Metrics, MetricsConfig, MetricsText};
-pub use record::CallRecord;
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpConfig};
+pub use record::{CallRecord, Observer};
 pub use relay::{End, Ended};
 pub use reply::{BrokenStream, Failure, Format, MAX_RETRY_WAIT, Origin, Reason};
 pub use server::{Drained, ListenAddr, Listener, ParseListenAddrError, Serving};
@@ -67,3 +74,4 @@ pub use tenant::{
     ANYBODY, Budget, Globs, ParseTokenHashError, Per, Permit, Rate, TOKEN_HEADERS, Tenant,
     TenantConfig, TenantError, TenantLimits, Tenants, TokenHash, Used,
 };
+pub use trace::TraceParent;

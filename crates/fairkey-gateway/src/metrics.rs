@@ -5,6 +5,7 @@
 //! | `now` | what is so at this moment: calls under way, states of keys, use of limits |
 //! | `names` | labels as small numbers, a bounded many of them |
 //! | `series` | the counts of one tenant, key, model and operation |
+//! | `sink` | where they are told to |
 //! | `text` | the exposition format |
 //!
 //! Written here, and not taken from a crate: a recorder behind a facade looks up every metric of
@@ -15,6 +16,7 @@
 mod names;
 mod now;
 mod series;
+mod sink;
 mod text;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +28,12 @@ use fairkey_core::Scope;
 
 use self::names::{ByNumber, Names};
 pub(crate) use self::now::now;
+#[cfg(feature = "otlp")]
+pub(crate) use self::now::write as write_now;
+#[cfg(feature = "otlp")]
+pub(crate) use self::series::Buckets;
 use self::series::{DURATIONS, Histogram, SECONDS_TO_FIRST, Series, TOKENS, Total};
+pub(crate) use self::sink::Sink;
 pub use self::text::MetricsText;
 use crate::End;
 use crate::record::{CallRecord, STATUS_CLASSES};
@@ -182,6 +189,11 @@ impl Metrics {
     /// Writes everything. What is true only now (calls under way, states of keys) the caller adds:
     /// see [`MetricsText`].
     pub fn write(&self, text: &mut MetricsText) {
+        self.tell(text);
+    }
+
+    /// Tells a sink everything.
+    pub(crate) fn tell(&self, text: &mut dyn Sink) {
         let all: Vec<_> = {
             let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
             all.iter()
@@ -230,7 +242,7 @@ impl Metrics {
         write_gen_ai(text, &by_model);
     }
 
-    fn write_attempts(&self, text: &mut MetricsText) {
+    fn write_attempts(&self, text: &mut dyn Sink) {
         let all: Vec<_> = {
             let all = self.attempts.read().unwrap_or_else(PoisonError::into_inner);
             all.iter()
@@ -260,7 +272,7 @@ impl Metrics {
         }
     }
 
-    fn write_ends(&self, text: &mut MetricsText) {
+    fn write_ends(&self, text: &mut dyn Sink) {
         let help = "Requests that the gateway refused or failed itself, by reason.";
         text.family("fairkey_failures_total", "counter", help);
         let reasons = self.reasons.read().unwrap_or_else(PoisonError::into_inner);
@@ -284,7 +296,7 @@ impl Metrics {
 }
 
 /// The names of OpenTelemetry's conventions for generative AI, as Prometheus writes them.
-fn write_gen_ai(text: &mut MetricsText, by_model: &BTreeMap<(String, Arc<str>), Total>) {
+fn write_gen_ai(text: &mut dyn Sink, by_model: &BTreeMap<(String, Arc<str>), Total>) {
     const DURATION: &str = "gen_ai_server_request_duration_seconds";
     const FIRST: &str = "gen_ai_server_time_to_first_token_seconds";
     const TOKENS_USED: &str = "fairkey_call_tokens";

@@ -1,14 +1,16 @@
 //! One request from its head to its end, as metrics and the access log hear of it:
-//! [`CallRecord`].
+//! [`CallRecord`], and who hears of it: [`Observer`].
 
+use std::fmt;
 use std::time::Duration;
 
 use fairkey_client::Attempt;
-use fairkey_core::KeyId;
+use fairkey_core::{KeyId, Timestamp};
 
 use crate::End;
 use crate::reply::Reason;
 use crate::tenant::Used;
+use crate::trace::TraceParent;
 
 /// One request that is over. No secret is in it, and nothing of what was asked or answered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +25,13 @@ pub struct CallRecord<'a> {
     pub operation: &'static str,
     /// The model, as the request names it.
     pub model: Option<&'a str>,
+    /// Where it belongs in a trace, where the caller said so and somebody [observes](Observer).
+    pub trace: Option<TraceParent>,
+    /// When its head was there, on the clock of the client's pool, as the attempts have it.
+    pub began: Timestamp,
+    /// How long ago that was when this is told: what a call has used may be known only long after
+    /// its end.
+    pub age: Duration,
     /// Whether a stream was asked for.
     pub is_stream: bool,
     /// The status that the caller got.
@@ -49,6 +58,12 @@ pub struct CallRecord<'a> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+}
+
+/// Hears of each request that is over, refused ones and those of nobody included.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// Is called once for each request, on the task that served it. Must not block.
+    fn over(&self, call: &CallRecord<'_>);
 }
 
 impl<'a> CallRecord<'a> {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use fairkey_client::{Attempt, Client};
 use fairkey_core::{Cost, KeyId, Timestamp};
 use http::Method;
+use http::request::Parts;
 
-use crate::record::CallRecord;
+use crate::record::{CallRecord, Observer};
+use crate::trace::TraceParent;
 use crate::{AccessLog, End, Metrics, Operation, Reason, Tenant, Used};
 
 /// Who hears of requests that are over.
@@ -18,6 +20,7 @@ use crate::{AccessLog, End, Metrics, Operation, Reason, Tenant, Used};
 pub(crate) struct Reports {
     pub(crate) metrics: Metrics,
     pub(crate) log: Option<AccessLog>,
+    observers: Vec<Arc<dyn Observer>>,
     /// Its clock.
     client: Client,
 }
@@ -32,6 +35,7 @@ struct Inner {
     id: String,
     method: Method,
     began: Timestamp,
+    trace: Option<TraceParent>,
     facts: Mutex<Facts>,
 }
 
@@ -56,20 +60,32 @@ struct Facts {
 }
 
 impl Reports {
-    pub(crate) fn new(metrics: Metrics, log: Option<AccessLog>, client: Client) -> Self {
+    pub(crate) fn new(
+        metrics: Metrics,
+        log: Option<AccessLog>,
+        observers: Vec<Arc<dyn Observer>>,
+        client: Client,
+    ) -> Self {
         Self {
             metrics,
             log,
+            observers,
             client,
         }
     }
 
     /// Opens the report of a request.
-    pub(crate) fn open(self: &Arc<Self>, id: String, method: Method) -> Report {
+    pub(crate) fn open(self: &Arc<Self>, id: String, head: &Parts) -> Report {
+        let trace = || head.headers.get("traceparent")?.to_str().ok();
+        let trace = match self.observers.is_empty() {
+            true => None,
+            false => trace().and_then(TraceParent::parse),
+        };
         Report(Arc::new(Inner {
             reports: Arc::clone(self),
             id,
-            method,
+            method: head.method.clone(),
+            trace,
             began: self.client.pool().now(),
             facts: Mutex::default(),
         }))
@@ -165,6 +181,9 @@ impl Drop for Inner {
             method: self.method.as_str(),
             operation: facts.operation.map_or("none", Operation::as_str),
             model: facts.model.as_deref(),
+            trace: self.trace,
+            began: self.began,
+            age: now.since(self.began),
             is_stream: facts.is_stream,
             status: facts.status,
             reason: facts.reason,
@@ -182,6 +201,9 @@ impl Drop for Inner {
         self.reports.metrics.record(&record);
         if let Some(log) = &self.reports.log {
             log.write(&record);
+        }
+        for observer in &self.reports.observers {
+            observer.over(&record);
         }
     }
 }

@@ -3,21 +3,28 @@
 use fairkey_core::Class;
 
 use super::MetricsText;
+use super::sink::Sink;
 use crate::gateway::Shared;
 
 /// The most keys, and the most limits, that are listed: whoever has more of them sees the first.
 const MOST: usize = 1_000;
 
-/// Writes all that is counted, and all that is so now.
+/// Returns all that is counted, and all that is so now, as text.
 pub(crate) fn now(shared: &Shared) -> String {
     let mut text = MetricsText::new();
+    write(shared, &mut text);
+    text.finish()
+}
+
+/// Tells all that is counted, and all that is so now.
+pub(crate) fn write(shared: &Shared, text: &mut dyn Sink) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     text.family("fairkey_build_info", "gauge", "The version that runs.");
     text.sample("fairkey_build_info", &version, 1.0);
-    shared.reports.metrics.write(&mut text);
-    calls(shared, &mut text);
-    keys(shared, &mut text);
-    limits(shared, &mut text);
+    shared.reports.metrics.tell(text);
+    calls(shared, text);
+    keys(shared, text);
+    limits(shared, text);
     if let Some(log) = &shared.reports.log {
         let help = "Lines of the access log that were lost, since nobody read fast enough.";
         text.family("fairkey_access_log_lost_total", "counter", help);
@@ -28,10 +35,9 @@ pub(crate) fn now(shared: &Shared) -> String {
         text.family("fairkey_spend_write_failures", "gauge", help);
         text.sample("fairkey_spend_write_failures", &[], store.failures() as f64);
     }
-    text.finish()
 }
 
-fn calls(shared: &Shared, text: &mut MetricsText) {
+fn calls(shared: &Shared, text: &mut dyn Sink) {
     text.family("fairkey_requests_in_flight", "gauge", "Requests under way.");
     let count = shared.lifecycle.count() as f64;
     text.sample("fairkey_requests_in_flight", &[], count);
@@ -56,7 +62,7 @@ fn calls(shared: &Shared, text: &mut MetricsText) {
     }
 }
 
-fn keys(shared: &Shared, text: &mut MetricsText) {
+fn keys(shared: &Shared, text: &mut dyn Sink) {
     text.family(
         "fairkey_key_in_flight",
         "gauge",
@@ -87,7 +93,7 @@ fn keys(shared: &Shared, text: &mut MetricsText) {
     }
 }
 
-fn limits(shared: &Shared, text: &mut MetricsText) {
+fn limits(shared: &Shared, text: &mut dyn Sink) {
     let mut uses = shared.client.limit_uses();
     uses.truncate(MOST);
     let named: Vec<_> = (uses.iter())

@@ -108,10 +108,10 @@ pub(super) struct Total {
 
 /// A histogram, read once.
 #[derive(Debug, Default)]
-pub(super) struct Buckets {
-    pub(super) counts: [u64; BUCKETS],
-    pub(super) count: u64,
-    pub(super) sum: f64,
+pub(crate) struct Buckets {
+    pub(crate) counts: [u64; BUCKETS],
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
 }
 
 impl Buckets {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::series::Buckets;
+use super::sink::Sink;
 
 /// The `Content-Type` of the text.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -44,13 +45,7 @@ impl MetricsText {
         let _ = writeln!(self.0, " {value}");
     }
 
-    pub(super) fn histogram(
-        &mut self,
-        name: &str,
-        labels: &[(&str, &str)],
-        bounds: &[f64],
-        buckets: &Buckets,
-    ) {
+    fn buckets(&mut self, name: &str, labels: &[(&str, &str)], bounds: &[f64], buckets: &Buckets) {
         let mut below = 0;
         for (bound, count) in bounds.iter().zip(&buckets.counts) {
             below += count;
@@ -95,5 +90,25 @@ impl MetricsText {
     #[must_use]
     pub fn finish(self) -> String {
         self.0
+    }
+}
+
+impl Sink for MetricsText {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        Self::family(self, name, kind, help);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        Self::sample(self, name, labels, value);
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        buckets: &Buckets,
+    ) {
+        self.buckets(name, labels, bounds, buckets);
     }
 }

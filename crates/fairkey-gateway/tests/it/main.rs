@@ -7,6 +7,8 @@ mod endpoints;
 mod faults;
 mod fuzz_seeds;
 mod leaving;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod owned;
 mod refusals;
 mod smuggling;

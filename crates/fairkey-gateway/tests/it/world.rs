@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) serving: Serving,
     pub(crate) ended: mpsc::UnboundedReceiver<Ended>,
     caller: HttpTransport,
+    #[cfg(feature = "otlp")]
+    pub(crate) gateway: fairkey_gateway::Gateway,
 }
 
 /// An answer, read whole.
@@ -157,6 +159,8 @@ impl World {
         Self {
             mock,
             client,
+            #[cfg(feature = "otlp")]
+            gateway,
             serving,
             ended,
             caller: caller.build().unwrap(),
