@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 mod hedge;
 mod learning;
 mod limits;
+mod otlp;
 mod outline;
 mod places;
 mod position;
@@ -46,6 +47,7 @@ use self::secret::Secret;
 pub(crate) use self::clients::Client;
 pub(crate) use self::duration::{duration, text as duration_text};
 pub(crate) use self::file::{Retry, StrategyName};
+pub(crate) use self::otlp::Otlp;
 pub(crate) use self::outline::{Changes, Outline};
 pub(crate) use self::queue::Queue;
 pub(crate) use self::secret::{Oddity, SecretFrom, tidy};
@@ -106,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) tokens: TokenSecrets,
     /// Where operators are served, if anywhere.
     pub(crate) admin: Option<Admin>,
+    /// Who is told what the gateway does, if anybody.
+    pub(crate) otlp: Option<Otlp>,
     /// What the user should know about the file.
     pub(crate) warnings: Vec<String>,
 }
@@ -319,6 +323,9 @@ impl Config {
         config.gateway = gateway::read(file.gateway, dir, !file.clients.is_empty())?;
         config.add_clients(file.clients, dir, sources)?;
         config.add_admin(file.admin, dir, sources)?;
+        if let Some(table) = file.otlp {
+            config.add_otlp(table, dir, sources)?;
+        }
         Ok(config)
     }
 

@@ -124,13 +124,13 @@ impl Otlp {
     #[must_use]
     pub fn new(
         config: OtlpConfig,
-        transport: Arc<dyn Transport>,
+        transport: &Arc<dyn Transport>,
         wall: Arc<dyn WallClock>,
         log: impl Fn(&str) + Clone + Send + Sync + 'static,
     ) -> Self {
         let exporter = |signal| {
             let log = log.clone();
-            Exporter::new(&config, signal, Arc::clone(&transport), Box::new(log))
+            Exporter::new(&config, signal, Arc::clone(transport), Box::new(log))
         };
         Self {
             traces: exporter("traces"),
@@ -193,7 +193,10 @@ impl Otlp {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first one is at once, when nothing was counted.
         tick.tick().await;
-        while self.config.metrics {
+        if !self.config.metrics {
+            return;
+        }
+        loop {
             tick.tick().await;
             let message = self.take_metrics(gateway);
             self.metrics.deliver(message).await;

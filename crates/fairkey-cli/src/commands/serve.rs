@@ -1,5 +1,7 @@
 //! `fairkey serve`.
 
+#[cfg(feature = "otlp")]
+mod otlp;
 mod reload;
 
 use std::fs::OpenOptions;
@@ -9,8 +11,8 @@ use std::time::Duration;
 
 use fairkey_core::SystemWallClock;
 use fairkey_gateway::{
-    AccessLog, AdminConfig, Drained, Gateway, ListenAddr, Listener, Serving, SpendConfig,
-    SpendStore, TenantError, Tenants, Tls, TokenHash,
+    AccessLog, AdminConfig, Drained, Gateway, GatewayBuilder, ListenAddr, Listener, Serving,
+    SpendConfig, SpendStore, TenantError, Tenants, Tls, TokenHash,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -70,10 +72,24 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
     let tls = tls.transpose().map_err(|error| error.to_string())?;
     let listener = bind(listen, tls.as_ref()).await.map_err(cannot_listen)?;
     let spend = spend(&upstream);
-    let gateway = build(args, &upstream, &spend)?;
+    let seed = args
+        .upstream
+        .seed
+        .unwrap_or_else(|| RandomState::new().hash_one(()));
+    let builder = build(args, &upstream, &spend, seed)?;
+    #[cfg(feature = "otlp")]
+    let otlp = otlp::open(upstream.config.otlp.as_ref(), seed)?;
+    #[cfg(feature = "otlp")]
+    let builder = match &otlp {
+        Some(otlp) => builder.observer(Arc::<fairkey_gateway::Otlp>::clone(otlp)),
+        None => builder,
+    };
+    let gateway = builder.build();
     let serving = gateway.serve_on(listener).map_err(cannot_listen)?;
     let (ask, mut asked) = mpsc::channel::<Asked>(1);
     let admin = administer(&gateway, &upstream.config, ask).await?;
+    #[cfg(feature = "otlp")]
+    let telling = otlp::start(otlp, &gateway);
     let watch = upstream.watch();
     terminal::say(&format!("serving {}", upstream.describe()));
     if let Some(admin) = &admin {
@@ -103,6 +119,10 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
     let drained = drain(&gateway, serving, reloader.grace(), &mut signals).await;
     if let Some(admin) = admin {
         let _ = admin.abort().await;
+    }
+    #[cfg(feature = "otlp")]
+    if let Some(telling) = telling {
+        telling.finish(&gateway).await;
     }
     drop(watch);
     spend.flush();
@@ -198,27 +218,25 @@ fn build(
     args: &ServeArgs,
     upstream: &Upstream,
     spend: &Arc<SpendStore>,
-) -> Result<Gateway, String> {
+    seed: u64,
+) -> Result<GatewayBuilder, String> {
     let own = &upstream.gateway;
     let settings = reload::settings(args, &upstream.config);
     let tenants = tenants(upstream).map_err(|error| error.to_string())?;
     spend.restore(&tenants);
-    let seed = args.upstream.seed;
     let builder = Gateway::builder(upstream.client.clone())
         .settings(settings)
         .profiles(upstream.profiles.clone())
         .tenants(tenants)
         .origins(own.origins.clone())
         .spend(Arc::clone(spend))
-        .seed(seed.unwrap_or_else(|| RandomState::new().hash_one(())));
+        .seed(seed);
     let builder = match access_log(&own.access_log)? {
         Some(log) => builder.access_log(log),
         None => builder,
     };
     let hosts = own.hosts.iter();
-    Ok(hosts
-        .fold(builder, |builder, host| builder.host(host))
-        .build())
+    Ok(hosts.fold(builder, |builder, host| builder.host(host)))
 }
 
 /// Opens what each request is written down to.

@@ -13,6 +13,7 @@ use super::bounds::{self, Time, TimeOrNone};
 use super::hedge::Hedge;
 use super::learning::Learning;
 use super::limits;
+use super::otlp;
 use super::profiles::Routes;
 use super::queue::Queue;
 use super::secret::Secret;
@@ -39,6 +40,7 @@ pub(super) struct File {
     pub(super) gateway: gateway::Table,
     pub(super) clients: Vec<clients::Table>,
     pub(super) admin: service::Table,
+    pub(super) otlp: Option<Spanned<otlp::Table>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -16,6 +16,7 @@ mod mock;
 mod models;
 mod money;
 mod operation;
+mod otlp;
 mod outputs;
 mod profiles;
 mod program;

@@ -123,7 +123,7 @@ fn otlp(config: OtlpConfig, collector: &Arc<Collector>) -> (Arc<Otlp>, Arc<Mutex
     let log = move |text: &str| hears.lock().unwrap().push(text.to_owned());
     let transport: Arc<dyn Transport> = Arc::<Collector>::clone(collector);
     (
-        Arc::new(Otlp::new(config, transport, Arc::new(Noon), log)),
+        Arc::new(Otlp::new(config, &transport, Arc::new(Noon), log)),
         said,
     )
 }
