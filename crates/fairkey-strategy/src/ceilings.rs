@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fairkey_core::sync::{AtomicU64, Mutex, Ordering, lock};
 use fairkey_core::{
-    At, Candidate, Denied, Detail, Gate, KeySet, Outcome, Report, Scope, Scopes, Slots, Ticket,
-    Timestamp, Turn,
+    At, Candidate, Denied, Detail, Gate, KeySet, Outcome, Report, Scope, Scopes, SlotBits, Slots,
+    Ticket, Timestamp, Turn,
 };
 
 use crate::limits::learned::LEARNED;
@@ -64,6 +64,8 @@ pub struct Ceilings {
     accounts: Slots<Account>,
     /// Of accounts, and of their free models.
     holds: [Hold; 2],
+    /// A bit for each of them that holds anything back.
+    shown: Arc<SlotBits>,
 }
 
 /// What calls read and write of an account.
@@ -118,12 +120,14 @@ impl Ceilings {
     /// Makes a gate that has learned nothing. `limits` must stand before it in the same pool.
     #[must_use]
     pub fn new(config: CeilingsConfig, limits: Arc<Limits>) -> Self {
+        let shown = Arc::new(SlotBits::new());
         Self {
             config: config.sound(),
             limits,
             table: Mutex::new(Table::default()),
             accounts: Slots::new(),
-            holds: [Hold::new(), Hold::new()],
+            holds: std::array::from_fn(|bit| Hold::new(&shown, bit)),
+            shown,
         }
     }
 
@@ -386,13 +390,15 @@ impl Ceilings {
 
 /// What a ticket remembers of the moment in which a call began: how much of the account was used,
 /// rounded down and cut off where there are no more bits.
-fn ticket_of(levels: &[u64]) -> Ticket {
+#[inline]
+fn ticket_of(levels: [u64; 3]) -> Ticket {
     let requests = levels[REQUESTS].min((1 << 20) - 1);
     let calls = levels[CALLS].min((1 << 16) - 1);
     let tokens = (levels[TOKENS] >> 8).min((1 << 28) - 1);
     Ticket(tokens << 36 | calls << 20 | requests)
 }
 
+#[inline]
 fn levels_of(Ticket(bits): Ticket) -> [u64; 3] {
     let mut levels = [0; 3];
     levels[REQUESTS] = bits & ((1 << 20) - 1);
@@ -418,8 +424,8 @@ impl Gate for Ceilings {
 
     fn narrow(&self, turn: &mut Turn<'_>) {
         for (at, hold) in self.holds.iter().enumerate() {
-            let concerns = at == 0 || turn.ask().model.is_some_and(is_free_model);
-            if !hold.closed().is_empty() && concerns {
+            let concerns = || at == 0 || turn.ask().model.is_some_and(is_free_model);
+            if !hold.closed().is_empty() && concerns() {
                 let now = turn.now();
                 Group::Account.narrow(
                     turn,
@@ -435,11 +441,15 @@ impl Gate for Ceilings {
 
     #[inline]
     fn enter(&self, at: &At<'_>) -> Result<Ticket, Denied> {
-        if self.holds.iter().any(|hold| !hold.closed().is_empty()) {
+        if !self.shown.is_empty() {
             self.check(at)?;
         }
         let levels = self.limits.levels(at.key.account().index());
-        Ok(ticket_of(&levels))
+        Ok(ticket_of(levels))
+    }
+
+    fn closed(&self) -> Option<Arc<SlotBits>> {
+        Some(Arc::clone(&self.shown))
     }
 
     #[inline]

@@ -274,7 +274,13 @@ impl Cooldown {
 /// without a preset, and the router over all of these, `openrouter/free`.
 #[must_use]
 pub fn is_free_model(model: &str) -> bool {
-    let name = model.split("@preset/").next().unwrap_or(model);
+    // Selections ask this: to make a searcher for text takes as long as half of one, so it is made
+    // for the few names only that may have a preset.
+    let name = if model.as_bytes().contains(&b'@') {
+        model.split("@preset/").next().unwrap_or(model)
+    } else {
+        model
+    };
     name.ends_with(":free") || name == "openrouter/free"
 }
 

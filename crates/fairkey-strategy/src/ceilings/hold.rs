@@ -1,5 +1,7 @@
 //! Until when an account is left alone: [`Hold`].
 
+use std::sync::Arc;
+
 use fairkey_core::sync::{AtomicU64, Ordering};
 use fairkey_core::{SlotBits, Slots, Timestamp};
 
@@ -8,13 +10,19 @@ use fairkey_core::{SlotBits, Slots, Timestamp};
 pub(super) struct Hold {
     until: Slots<AtomicU64>,
     closed: SlotBits,
+    /// What the gate shows as closed: a bit for each hold that has something in `closed`.
+    shown: Arc<SlotBits>,
+    bit: usize,
 }
 
 impl Hold {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shown: &Arc<SlotBits>, bit: usize) -> Self {
+        shown.grow(bit + 1);
         Self {
             until: Slots::new(),
             closed: SlotBits::new(),
+            shown: Arc::clone(shown),
+            bit,
         }
     }
 
@@ -28,6 +36,7 @@ impl Hold {
         if let Some(known) = self.until.get(index) {
             known.fetch_max(until.as_nanos(), Ordering::Relaxed);
             self.closed.insert(index);
+            self.shown.insert(self.bit);
         }
     }
 
@@ -35,6 +44,17 @@ impl Hold {
         if let Some(known) = self.until.get(index) {
             known.store(0, Ordering::Relaxed);
             self.closed.remove(index);
+            self.show_less();
+        }
+    }
+
+    /// Shows no more that something is closed, where nothing is.
+    fn show_less(&self) {
+        if self.closed.is_empty() {
+            // Another account may have been closed since: its bit comes before that of the hold, so
+            // whoever takes the hold's away sees it.
+            self.shown
+                .remove_unless(self.bit, || !self.closed.is_empty());
         }
     }
 
@@ -56,6 +76,7 @@ impl Hold {
         if until.is_none() {
             let still = || self.until(index, now).is_some();
             self.closed.remove_unless(index, still);
+            self.show_less();
         }
         until
     }

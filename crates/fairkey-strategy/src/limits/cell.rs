@@ -171,9 +171,10 @@ impl Cell {
         Some((limit, state.used_at(at, now)))
     }
 
-    /// Returns what was used when a call began or ended last.
+    /// Returns what was used of the first dimensions when a call began or ended last.
     #[inline]
-    pub(super) fn levels(&self) -> Amounts {
+    pub(super) fn levels<const N: usize>(&self) -> [u64; N] {
+        const { assert!(N <= DIMENSIONS) };
         std::array::from_fn(|at| self.used[at].load(Ordering::Relaxed))
     }
 

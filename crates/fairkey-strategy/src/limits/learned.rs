@@ -38,12 +38,12 @@ impl Limits {
         self.count_small();
     }
 
-    /// Returns what the account at `index` uses of each dimension, as of the last call that began
-    /// or ended there.
+    /// Returns what the account at `index` uses of the first dimensions (requests, tokens, calls at
+    /// a time), as of the last call that began or ended there.
     #[inline]
-    pub(crate) fn levels(&self, index: usize) -> [u64; DIMENSIONS] {
+    pub(crate) fn levels<const N: usize>(&self, index: usize) -> [u64; N] {
         let cell = self.planes[ACCOUNT as usize].at(index);
-        cell.map_or([0; DIMENSIONS], |(cell, _)| cell.levels())
+        cell.map_or([0; N], |(cell, _)| cell.levels())
     }
 
     /// Returns what a group uses at `now`. `None` where nothing is counted of it.
