@@ -2,8 +2,9 @@
 //!
 //! `cargo bench -p fairkey-benches --bench limits` prints the table. "All limits" are five of each
 //! account, each reserved before the call and corrected after it: requests and tokens a minute,
-//! calls and money at a time, credit a day. Every call is a selection and its settlement, with the
-//! tokens it used. Four keys share an account.
+//! calls and money at a time, credit a day. "Learning" is a gate that learns more of them from
+//! refusals. Every call is a selection and its settlement, with the tokens it used. Four keys share an
+//! account.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use fairkey_benches::measure::{Figures, interleaved};
 use fairkey_core::{Ask, Clock, Cost, Gate, Key, ManualClock, MonotonicClock, Outcome, Pool};
 use fairkey_strategy::{
-    BreakerConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet, Limits, LimitsConfig,
-    MaxInFlight, SlidingWindowBreaker, WeightedLeastInFlight,
+    BreakerConfig, Ceilings, CeilingsConfig, Cooldown, CooldownConfig, Headroom, Limit, LimitSet,
+    Limits, LimitsConfig, MaxInFlight, SlidingWindowBreaker, WeightedLeastInFlight,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -82,6 +83,26 @@ fn pool(keys_: usize, under: Under, gates: bool, clock: impl Clock + 'static) ->
         builder.strategy(headroom)
     };
     builder.build().expect("the keys are all different")
+}
+
+/// The same where limits are learned, too.
+fn learning(keys_: usize, under: Under) -> Pool {
+    let limits = Arc::new(Limits::new(config(under)));
+    let ceilings = Ceilings::new(CeilingsConfig::default(), Arc::clone(&limits));
+    Pool::builder()
+        .keys(keys(keys_))
+        .clock(ManualClock::new())
+        .seed(1)
+        .strategy(Headroom::guarded(limits).gate(ceilings))
+        .build()
+        .expect("the keys are all different")
+}
+
+/// A call under way on every key: the first draw is not the best, and all are looked at.
+fn occupy(pool: &Pool, keys: usize) -> Vec<impl Sized> {
+    let mut ask = Ask::new();
+    ask.cost = COST;
+    (0..keys).map(|_| pool.select(&ask)).collect()
 }
 
 fn least_in_flight(keys_: usize) -> Pool {
@@ -166,17 +187,24 @@ fn table() {
         let gated = pool(keys, Under::Account, true, ManualClock::new());
         let label = format!("headroom, all limits of accounts and 3 gates, {keys} keys");
         row(&label, measured(&gated), None, None);
-        // Nothing idle: the first draw is not the best, and all are looked at.
-        let busy = pool(keys, Under::Account, false, ManualClock::new());
-        let mut ask = Ask::new();
-        ask.cost = COST;
-        let held: Vec<_> = (0..keys).map(|_| busy.select(&ask)).collect();
-        let label = format!("headroom, all limits of accounts, {keys} keys, all busy");
         let floors = match keys {
             8 => (Some(60.0), None),
             _ => (None, Some(25_000.0)),
         };
+        let busy = pool(keys, Under::Account, false, ManualClock::new());
+        let held = occupy(&busy, keys);
+        let label = format!("headroom, all limits of accounts, {keys} keys, all busy");
         row(&label, measured(&busy), floors.0, floors.1);
+        drop(held);
+        let nothing = learning(keys, Under::Nothing);
+        let label = format!("headroom, no limits, learning, {keys} keys");
+        row(&label, measured(&nothing), floors.0, floors.1);
+        let all = learning(keys, Under::Account);
+        let label = format!("headroom, all limits of accounts, learning, {keys} keys");
+        row(&label, measured(&all), floors.0, floors.1);
+        let held = occupy(&all, keys);
+        let label = format!("headroom, all limits of accounts, learning, {keys} keys, all busy");
+        row(&label, measured(&all), floors.0, floors.1);
         drop(held);
     }
     let on_time = pool(8, Under::Account, false, MonotonicClock::new());
