@@ -3,10 +3,11 @@
 //! `cargo run --release -p fairkey-client --example waiting`
 //!
 //! First the client, with 100,000 calls of which one may be in flight: the memory of the process
-//! before and after (where `/proc` tells it). Then the queue alone: who is next is found, served,
-//! charged, and followed by a newcomer, with 1,000 to 100,000 calls that wait, of one model and of
-//! a thousand, of one tenant and of a hundred.
+//! before and after (where `/proc` tells it), and in a process of its own that of the queue's order.
+//! Then the queue alone: who is next is found, served, charged, and followed by a newcomer, with
+//! 1,000 to 100,000 calls that wait, of one model and of a thousand, of one tenant and of a hundred.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use fairkey_strategy::queue::{Entry, Next, Queue};
 use fairkey_transport::{Body, Transport, TransportError};
 
 const CALLS: usize = 100_000;
+
+/// The argument of a process that measures the queue's order, and nothing else.
+const ORDER: &str = "order";
 
 /// Never answers.
 #[derive(Debug)]
@@ -32,9 +36,13 @@ impl Transport for Silence {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // First, while nothing that was freed is there to be used again.
-    queue_memory();
+    // Each in a process in which nothing that was freed is there to be used again.
+    if std::env::args().nth(1).as_deref() == Some(ORDER) {
+        queue_memory();
+        return Ok(());
+    }
     memory().await?;
+    Command::new(std::env::current_exe()?).arg(ORDER).status()?;
     println!();
     println!(
         "{:>9} {:>7} {:>8} {:>12}",

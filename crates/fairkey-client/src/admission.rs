@@ -40,7 +40,7 @@ pub(crate) use self::outlook::outlook;
 use self::pump::RestOf;
 use self::quickest::Quickest;
 use self::recent::Recent;
-use self::waiter::{News, Waiter};
+use self::waiter::{News, Waiter, Wanted};
 use crate::backoff::SHORTEST;
 use crate::estimate::Estimates;
 use crate::job::Job;
@@ -71,32 +71,49 @@ pub(crate) struct Wish {
 
 impl Wish {
     pub(crate) fn ask(&self) -> Ask<'_> {
-        Ask {
-            model: self.model.as_deref(),
-            cost: self.cost,
-            affinity: self.job.affinity,
-            deadline: self.deadline,
-            class: self.job.class,
-            tried: self.tried.as_deref(),
-            providers: self.job.providers(),
-            only: self.job.only.as_deref(),
-            yields: false,
-        }
-    }
-
-    /// Returns the line of a call that is the same, of a class.
-    fn line_of(&self, class: Class) -> Line {
-        let providers = self.job.shared_providers();
-        Line::Of(self.model.clone(), class, providers, self.job.only.clone())
+        let (model, tried) = (self.model.as_deref(), self.tried.as_deref());
+        ask_of(&self.job, model, self.cost, self.deadline, tried)
     }
 
     fn line(&self, ticket: Ticket) -> Line {
-        if self.tried.is_none() {
-            self.line_of(self.job.class)
-        } else {
-            Line::Own(ticket.number())
-        }
+        let has_tried = self.tried.is_some();
+        line_of(&self.job, self.model.as_ref(), has_tried, ticket)
     }
+}
+
+/// Returns what the pool is asked for a call.
+fn ask_of<'a>(
+    job: &'a Job,
+    model: Option<&'a str>,
+    cost: Cost,
+    deadline: Option<Timestamp>,
+    tried: Option<&'a Tried>,
+) -> Ask<'a> {
+    Ask {
+        model,
+        cost,
+        affinity: job.affinity(),
+        deadline,
+        class: job.class,
+        tried,
+        providers: job.providers(),
+        only: job.only.as_deref(),
+        yields: false,
+    }
+}
+
+/// Returns the line of a call that names a model.
+fn line_of(job: &Job, model: Option<&Arc<str>>, has_tried: bool, ticket: Ticket) -> Line {
+    if has_tried {
+        return Line::Own(ticket.number());
+    }
+    class_line_of(job, model, job.class)
+}
+
+/// Returns the line of a call that is the same, of a class.
+fn class_line_of(job: &Job, model: Option<&Arc<str>>, class: Class) -> Line {
+    let providers = job.shared_providers();
+    Line::Of(model.cloned(), class, providers, job.only.clone())
 }
 
 /// Why a call got no key.
@@ -199,12 +216,12 @@ impl Admission {
     }
 
     /// Returns what a call is expected to cost, as far as is known now.
-    fn cost_of(&self, wish: &Wish) -> Cost {
-        let mut cost = wish.cost;
+    fn cost_of(&self, wanted: &Wanted) -> Cost {
+        let (mut cost, job) = (wanted.cost, &wanted.job);
         if let (Some(demand), None, Some(estimates)) =
-            (&wish.job.demand, wish.job.cost(), self.estimates.get())
+            (&job.demand, job.cost(), self.estimates.get())
         {
-            cost.tokens = estimates.tokens(demand, wish.model.as_deref());
+            cost.tokens = estimates.tokens(demand, wanted.model().map(|name| &**name));
         }
         cost
     }
@@ -222,7 +239,7 @@ impl Admission {
             return None;
         }
         state.recent.note(wish.model.as_ref());
-        self.take_permit(state, wish)
+        self.take_permit(state, wish.model.as_ref())
     }
 
     fn select(self: &Arc<Self>, wish: &Wish, permit: Permit) -> Result<Held, Option<Unavailable>> {
@@ -303,11 +320,11 @@ impl Admission {
     fn give_up(
         self: &Arc<Self>,
         waiter: &Waiter,
-        unavailable: &Unavailable,
+        unavailable: Unavailable,
         limit: Instant,
     ) -> Option<Refusal> {
-        let (unavailable, patience) = (*unavailable, waiter.wish.patience.as_deref());
-        if patience.is_some_and(|until| self.is_too_long(&unavailable, *until)) {
+        let patience = waiter.wanted.patience();
+        if patience.is_some_and(|until| self.is_too_long(&unavailable, until)) {
             return Some(Refusal::PassOver { unavailable });
         }
         let opens = self.instant_of(unavailable.retry_at);
@@ -315,7 +332,7 @@ impl Admission {
         if opens.is_some_and(|at| at < limit) || (ours && unavailable.retry_at.is_none()) {
             return None;
         }
-        let outlook = outlook(&self.pool.explain(&waiter.wish.ask()));
+        let outlook = outlook(&self.pool.explain(&waiter.wanted.ask()));
         let soonest = self.instant_of(outlook.soonest);
         if !outlook.release && soonest.is_none_or(|at| at >= limit) {
             return Some(Refusal::Hopeless { unavailable });
@@ -369,7 +386,8 @@ impl State {
     /// Returns whether somebody waits for what a call wants. (Those who exclude keys of their own
     /// do not count: what they wait for says nothing about others.)
     fn waits_for(&self, wish: &Wish) -> bool {
-        let is_waited_for = |class| self.queue.has_line(&wish.line_of(class));
+        let line_of = |class| class_line_of(&wish.job, wish.model.as_ref(), class);
+        let is_waited_for = |class| self.queue.has_line(&line_of(class));
         !self.queue.is_empty() && CLASSES.into_iter().any(is_waited_for)
     }
 }
@@ -419,7 +437,7 @@ impl Place {
         loop {
             match ready!(waiter.poll(cx)) {
                 Said::Given(held) => return Poll::Ready(Ok(held)),
-                Said::Told(News::Panicked(panic)) => resume_unwind(panic),
+                Said::Told(News::Panicked(panic)) => resume_unwind(panic.0),
                 // No answer would come in time, or time is over.
                 Said::Told(News::TooLate) => {
                     return Poll::Ready(Err(Refusal::TimedOut {
@@ -427,11 +445,12 @@ impl Place {
                     }));
                 }
                 Said::Told(News::Unattended) => admission.attend(),
-                Said::Told(News::Refused(unavailable)) => {
+                Said::Told(News::Refused(refused)) => {
+                    let unavailable = Unavailable::from(refused);
                     waiter.note_told(unavailable.retry_at);
                     // Under these news there may have been the others, which do not replace them.
                     admission.attend();
-                    if let Some(refusal) = admission.give_up(waiter, &unavailable, limit()) {
+                    if let Some(refusal) = admission.give_up(waiter, unavailable, limit()) {
                         return Poll::Ready(Err(refusal));
                     }
                 }

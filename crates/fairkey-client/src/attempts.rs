@@ -72,7 +72,8 @@ pub(crate) enum Stop {
 /// Makes a call. The job is at fault where there is none; `finish` makes the answer.
 ///
 /// Many calls may wait for a key, so what is held meanwhile is small: an attempt is made, in a box,
-/// when there is a key for it. (No `async fn`, which would keep what it is called with twice.)
+/// when there is a key for it. (No `async fn`, which would keep what it is called with twice; and
+/// `finish` is no pointer, but a function that takes no room.)
 ///
 /// # Cancel safety
 ///
@@ -80,14 +81,14 @@ pub(crate) enum Stop {
 pub(crate) fn run<'a, T: 'a>(
     core: &'a Arc<Core>,
     job: Result<Arc<Job>, CallError>,
-    finish: fn(Done) -> Result<T, CallError>,
+    finish: impl FnOnce(Done) -> Result<T, CallError> + Send + 'a,
 ) -> impl Future<Output = Result<T, CallError>> + Send + 'a {
     let mut ledger = job.map(Ledger::new);
     async move {
         begin(core, &mut ledger)?;
         loop {
             // Borrowed anew each time, so that it is not kept beside itself.
-            if let Err(stop) = seat::take(core, open(&mut ledger)?).await {
+            if let Err(stop) = take_seat(core, &mut ledger).await {
                 return finish(stop.finish(core, open(&mut ledger)?)?);
             }
             let turn = Box::pin(turn(core, open(&mut ledger)?)).await;
@@ -105,6 +106,17 @@ pub(crate) fn run<'a, T: 'a>(
 
 fn open(ledger: &mut Result<Ledger, CallError>) -> Result<&mut Ledger, CallError> {
     ledger.as_mut().map_err(|error| error.clone())
+}
+
+/// Apart, so that nothing of how it was opened is kept while the call waits.
+fn take_seat<'a>(
+    core: &'a Arc<Core>,
+    ledger: &'a mut Result<Ledger, CallError>,
+) -> seat::Taking<'a> {
+    match ledger {
+        Ok(ledger) => seat::take(core, ledger),
+        Err(error) => seat::Taking::Over(Some(Err(Stop::Error(error.clone())))),
+    }
 }
 
 fn begin(core: &Core, ledger: &mut Result<Ledger, CallError>) -> Result<(), CallError> {

@@ -22,13 +22,12 @@ use crate::verdict::Spent;
 /// Everything that one call has done so far. Each attempt passes through it, whichever layer
 /// makes it, so that layers cannot multiply attempts.
 ///
-/// A call that waits for its first key has done nothing: its book is made when it gets one.
+/// A call that waits for its first key has done nothing: its book is made when it gets one, or
+/// where it names several models.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) job: Arc<Job>,
     pub(crate) started: Instant,
-    /// The models that the call may ask for; `None`: the one of the job.
-    models: Option<Box<Models>>,
     book: Option<Box<Book>>,
     /// For the waits between its attempts.
     chance: Random,
@@ -38,6 +37,8 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Book {
+    /// The models that the call may ask for; `None`: the one of the job.
+    models: Option<Box<Models>>,
     attempts: Vec<Attempt>,
     failovers: u32,
     retries: u32,
@@ -81,9 +82,13 @@ impl Ledger {
     pub(crate) fn new(job: Arc<Job>) -> Self {
         Self {
             started: Instant::now(),
-            models: job.models(),
+            book: job.models().map(|models| {
+                Box::new(Book {
+                    models: Some(models),
+                    ..Book::default()
+                })
+            }),
             job,
-            book: None,
             chance: Random::new(0),
             may_hedge: false,
         }
@@ -109,9 +114,17 @@ impl Ledger {
         self.book.get_or_insert_default()
     }
 
+    fn models(&self) -> Option<&Models> {
+        self.book.as_ref()?.models.as_deref()
+    }
+
+    fn models_mut(&mut self) -> Option<&mut Models> {
+        self.book.as_mut()?.models.as_deref_mut()
+    }
+
     /// Returns when the caller stops waiting. What no clock reaches is no deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.started.checked_add(self.job.deadline?)
+        self.started.checked_add(self.job.deadline()?)
     }
 
     /// Returns a number from 0 to 1, another one each time.
@@ -121,12 +134,12 @@ impl Ledger {
 
     /// Returns whether it asks for one model, and has tried nothing yet.
     pub(crate) fn is_plain(&self) -> bool {
-        self.models.is_none() && self.book.as_ref().is_none_or(|book| book.tried.is_empty())
+        self.models().is_none() && self.book.as_ref().is_none_or(|book| book.tried.is_empty())
     }
 
     /// Returns the present model's name, where it has one; of several, that of the first.
     pub(crate) fn model(&self) -> Option<&Arc<str>> {
-        match &self.models {
+        match self.models() {
             Some(models) => models.name(),
             None => self.job.model.as_ref(),
         }
@@ -134,23 +147,23 @@ impl Ledger {
 
     /// Returns the present model's place in the chain.
     pub(crate) fn model_at(&self) -> usize {
-        self.models.as_ref().map_or(0, |models| models.now())
+        self.models().map_or(0, |models| models.now())
     }
 
     /// Returns the places of the models that can be asked for, in the order of preference.
     pub(crate) fn candidates(&self) -> Vec<usize> {
-        (self.models.as_ref()).map_or_else(|| vec![0], |models| models.candidates())
+        (self.models()).map_or_else(|| vec![0], |models| models.candidates())
     }
 
     /// Returns how many other models the call has not failed with.
     pub(crate) fn other_models(&self) -> u32 {
-        self.models.as_ref().map_or(0, |models| models.others())
+        self.models().map_or(0, |models| models.others())
     }
 
     /// Returns the body that asks for the present model.
     pub(crate) fn body(&self) -> Result<Bytes, SpliceError> {
         let body = self.job.body.bytes();
-        match &self.models {
+        match self.models() {
             Some(models) => models.body(body),
             None => Ok(body.clone()),
         }
@@ -203,7 +216,10 @@ impl Ledger {
         let prices = core.catalog.kept_models();
         let of = |name: Option<&str>| core.estimates.of(Some(demand), name, prices.as_ref());
         let mut cost = of(self.model().map(|name| &**name)).cost();
-        let all = self.models.iter().flat_map(|models| models.at_once());
+        let all = self
+            .models()
+            .into_iter()
+            .flat_map(|models| models.at_once());
         for name in all.skip(1) {
             // Whoever serves it in the end: it may be the dearest.
             cost.micro_usd = cost.micro_usd.max(of(Some(name)).cost().micro_usd);
@@ -233,7 +249,7 @@ impl Ledger {
 
     /// Books that an attempt begins.
     pub(crate) fn begin(&mut self, key: Candidate<'_>, now: Timestamp) {
-        if let Some(models) = &mut self.models {
+        if let Some(models) = self.models_mut() {
             models.begin();
         }
         let entry = self.entry(key, now);
@@ -315,7 +331,7 @@ impl Ledger {
 
     /// Books that the call asks for another model, without a fault of the present one.
     pub(crate) fn ask_for(&mut self, model: usize) {
-        if let Some(models) = self.models.as_mut().filter(|models| models.now() != model) {
+        if let Some(models) = self.models_mut().filter(|models| models.now() != model) {
             models.choose(model);
             self.book().retries_on_model = 0;
         }
@@ -323,7 +339,7 @@ impl Ledger {
 
     /// Books that the next attempt goes to another model, since this one failed.
     pub(crate) fn fall_back(&mut self) {
-        if let Some(models) = &mut self.models {
+        if let Some(models) = self.models_mut() {
             models.fail();
         }
         let book = self.book();
@@ -387,7 +403,7 @@ impl Ledger {
 
     /// Returns what the verdict depends on.
     pub(crate) fn spent(&self) -> Spent {
-        let left = self.models.as_ref().map_or(0, |models| models.left());
+        let left = self.models().map_or(0, |models| models.left());
         let mut spent = Spent::first(left);
         if let Some(book) = &self.book {
             spent.attempts += book.retries + book.hedges;

@@ -113,8 +113,9 @@ struct Item<T> {
     /// The end of time: none.
     limit: Timestamp,
     requests: u32,
-    /// How many were served after it had been refused, in the same look.
-    passed: u32,
+    /// How many were served after it had been refused, in the same look; as many as there is room
+    /// for at the most.
+    passed: u16,
     /// The class that it counts as.
     level: u8,
     /// The class that it came with.

@@ -8,7 +8,7 @@ use fairkey_core::{Ask, Cost, Scope, Timestamp};
 use fairkey_strategy::queue::{Next, Pass, Rest, Then, Ticket};
 
 use super::held::{Held, Permit};
-use super::waiter::{News, Waiter};
+use super::waiter::{News, Panic, Waiter};
 use super::{Admission, State};
 
 /// A look at those whom a pass did not come to: where it is, and when it goes on.
@@ -71,7 +71,7 @@ impl Admission {
 
     /// Estimates some of those anew whose model has turned out to be another one than was thought.
     fn revise_some(&self) {
-        let cost = |waiter: &Arc<Waiter>| self.cost_of(&waiter.wish);
+        let cost = |waiter: &Arc<Waiter>| self.cost_of(&waiter.wanted);
         self.state().queue.revise_some(REVISED, cost);
     }
 
@@ -207,23 +207,23 @@ impl Admission {
             waiter.tell(News::TooLate);
             return true;
         }
-        let cost = self.cost_of(&waiter.wish);
+        let (wanted, model) = (&waiter.wanted, waiter.wanted.model());
+        let cost = self.cost_of(wanted);
         let (permit, yields) = {
             let mut state = self.state();
-            let Some(permit) = self.take_permit(&mut state, &waiter.wish) else {
+            let Some(permit) = self.take_permit(&mut state, model) else {
                 state.starved = true;
                 return false;
             };
-            let wish = &waiter.wish;
             state.queue.revise(number, cost);
             let is_behind = state.queue.is_behind(number);
-            let yields = is_behind && state.recent.has_others(wish.model.as_ref());
+            let yields = is_behind && state.recent.has_others(model);
             (permit, yields)
         };
         let ask = Ask {
             cost,
             yields,
-            ..waiter.wish.ask()
+            ..wanted.ask()
         };
         match catch_unwind(AssertUnwindSafe(|| self.pool.select(&ask))) {
             Ok(Ok(lease)) => self.grant(pass, number, waiter, Held::new(lease, permit)),
@@ -244,7 +244,7 @@ impl Admission {
                     }
                     then
                 };
-                waiter.tell(News::Refused(unavailable));
+                waiter.tell(News::Refused(unavailable.into()));
                 if then == Then::Look && !yields {
                     self.look(pass, number, waiter, until);
                 }
@@ -253,7 +253,7 @@ impl Admission {
                 // Out of the queue first: nobody is asked about it again.
                 self.leave(number);
                 permit.give_back_quietly();
-                waiter.tell(News::Panicked(panic));
+                waiter.tell(News::Panicked(Box::new(Panic(panic))));
             }
         }
         true
@@ -271,7 +271,7 @@ impl Admission {
 
     /// Finds out whether it is its size that bars a call, past which others are served.
     fn look(&self, pass: &mut Pass, number: u64, waiter: &Waiter, until: Option<Timestamp>) {
-        let mut ask = waiter.wish.ask();
+        let mut ask = waiter.wanted.ask();
         let is_small = ask.cost == Cost::ONE;
         ask.cost = Cost::ONE;
         let fits = || {
@@ -291,7 +291,7 @@ impl Admission {
     /// Returns whether no answer can be hoped for before the call's deadline while somebody else
     /// in its line could use the key.
     fn is_too_late(&self, waiter: &Waiter) -> bool {
-        let Some(deadline) = waiter.wish.deadline else {
+        let Some(deadline) = waiter.wanted.deadline() else {
             return false;
         };
         deadline.since(self.pool.now()) < self.quickest.get()
@@ -305,13 +305,13 @@ impl Admission {
     pub(super) fn take_permit(
         self: &Arc<Self>,
         state: &mut State,
-        wish: &super::Wish,
+        model: Option<&Arc<str>>,
     ) -> Option<Permit> {
         match &mut state.free {
             Some(0) => return None,
             Some(free) => *free -= 1,
             None => {}
         }
-        Some(Permit::new(self, wish.model.clone()))
+        Some(Permit::new(self, model.cloned()))
     }
 }

@@ -22,9 +22,9 @@ pub(crate) struct Content {
 pub(crate) struct Demand {
     size: Size,
     /// The most tokens of an answer; the largest number: no limit.
-    limit: u64,
+    limit: u32,
     /// How many answers.
-    choices: u32,
+    choices: u16,
     /// Whether the endpoint writes answers at all.
     pub(crate) generates: bool,
 }
@@ -99,8 +99,9 @@ impl Content {
             providers: peek.pinned_providers().iter().map(base).collect(),
             demand: Some(Demand {
                 size: Size::of(measured.prompt),
-                limit: peek.completion_limit.unwrap_or(u64::MAX),
-                choices: u32::try_from(measured.choices).unwrap_or(u32::MAX),
+                limit: (peek.completion_limit)
+                    .map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+                choices: u16::try_from(measured.choices).unwrap_or(u16::MAX),
                 generates: generates(path),
             }),
         }
@@ -142,7 +143,7 @@ impl Demand {
 
     /// Returns the most tokens of an answer.
     pub(crate) fn limit(&self) -> Option<u64> {
-        (self.limit < u64::MAX).then_some(self.limit)
+        (self.limit < u32::MAX).then_some(u64::from(self.limit))
     }
 
     /// Returns how many answers are asked for.
@@ -183,7 +184,7 @@ impl Demand {
         if !self.generates {
             return 0;
         }
-        let each = self.limit.min(p90);
+        let each = self.limit().map_or(p90, |limit| limit.min(p90));
         each.saturating_mul(self.choices())
     }
 }

@@ -34,7 +34,7 @@ fn client(waiting: usize) -> Client {
 const BODY: &[u8] = br#"{"model":"a/b","messages":[{"role":"user","content":"ping"}]}"#;
 
 #[test]
-fn a_call_that_waits_holds_less_than_a_kilobyte() {
+fn a_call_that_waits_holds_less_than_920_bytes() {
     const CALLS: usize = 10_000;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -43,10 +43,12 @@ fn a_call_that_waits_holds_less_than_a_kilobyte() {
     let client = client(CALLS);
     let held = allocation_counter::measure(|| {
         runtime.block_on(async {
+            let body = Bytes::from_static(BODY);
             for _ in 0..=CALLS {
-                let client = client.clone();
+                // What a caller's task has in it, too.
+                let (client, body) = (client.clone(), body.clone());
                 tokio::spawn(async move {
-                    let call = Call::new("/chat/completions", Bytes::from_static(BODY));
+                    let call = Call::new("/chat/completions", body);
                     let _ = client.call(call.model("a/b")).await;
                 });
                 tokio::task::yield_now().await;
@@ -54,9 +56,10 @@ fn a_call_that_waits_holds_less_than_a_kilobyte() {
             assert_eq!(client.stats().waiting, CALLS);
         });
     });
-    // Its task, its place in the queue, what it wants; all but the bytes of the body.
+    // Its task, its place in the queue, what it wants; all but the bytes of the body. A task takes
+    // a multiple of 128 bytes: one byte too many in a future, and it is 128 more.
     let each = held.bytes_current / CALLS as i64;
-    assert!(each < 1_000, "{each} bytes for each call that waits");
+    assert!(each < 920, "{each} bytes for each call that waits");
 }
 
 #[tokio::test]
@@ -64,9 +67,9 @@ async fn the_future_of_a_call_is_small() {
     let client = client(1);
     let call = client.call(Call::new("/chat/completions", Bytes::from_static(BODY)));
     let size = size_of_val(&call);
-    assert!(size <= 160, "{size} bytes");
+    assert!(size <= 104, "{size} bytes");
     let request = http::Request::post("/chat/completions").body(Bytes::from_static(BODY));
     let sent = client.send(request.unwrap());
     let size = size_of_val(&sent);
-    assert!(size <= 160, "{size} bytes");
+    assert!(size <= 104, "{size} bytes");
 }

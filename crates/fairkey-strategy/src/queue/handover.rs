@@ -12,13 +12,28 @@ use fairkey_core::sync::{Mutex, lock};
 #[derive(Debug)]
 pub struct Handover<G, N>(Mutex<Cell<G, N>>);
 
+/// As small as it can be, since there may be very many.
 #[derive(Debug)]
 struct Cell<G, N> {
-    given: Option<G>,
-    /// No more is taken: something was given, or nobody waits.
-    closed: bool,
+    end: End<G>,
     news: Option<N>,
-    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum End<G> {
+    /// Something may be given; who is to be woken then, or when there are news.
+    Open(Option<Waker>),
+    /// No more is taken: something was given, or nobody waits. What was given and not taken.
+    Closed(Option<G>),
+}
+
+impl<G> End<G> {
+    fn take_waker(&mut self) -> Option<Waker> {
+        match self {
+            Self::Open(waker) => waker.take(),
+            Self::Closed(_) => None,
+        }
+    }
 }
 
 /// What one who waits hears.
@@ -35,10 +50,8 @@ impl<G, N> Handover<G, N> {
     #[must_use]
     pub fn new() -> Self {
         Self(Mutex::new(Cell {
-            given: None,
-            closed: false,
+            end: End::Open(None),
             news: None,
-            waker: None,
         }))
     }
 
@@ -46,12 +59,12 @@ impl<G, N> Handover<G, N> {
     pub fn give(&self, what: G) -> Option<G> {
         let waker = {
             let mut cell = lock(&self.0);
-            if cell.closed {
+            if matches!(cell.end, End::Closed(_)) {
                 return Some(what);
             }
-            cell.closed = true;
-            cell.given = Some(what);
-            cell.waker.take()
+            let waker = cell.end.take_waker();
+            cell.end = End::Closed(Some(what));
+            waker
         };
         wake(waker);
         None
@@ -62,7 +75,7 @@ impl<G, N> Handover<G, N> {
         let waker = {
             let mut cell = lock(&self.0);
             cell.news = Some(news);
-            cell.waker.take()
+            cell.end.take_waker()
         };
         wake(waker);
     }
@@ -75,30 +88,36 @@ impl<G, N> Handover<G, N> {
                 return;
             }
             cell.news = Some(news);
-            cell.waker.take()
+            cell.end.take_waker()
         };
         wake(waker);
     }
 
-    /// Hears what there is, and is woken when there is something. What was given comes first.
+    /// Hears what there is, and is woken when there is something. What was given comes first; after
+    /// it, and after [`close`](Self::close), nobody is woken any more.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<Said<G, N>> {
         let mut cell = lock(&self.0);
-        if let Some(given) = cell.given.take() {
+        if let End::Closed(given) = &mut cell.end
+            && let Some(given) = given.take()
+        {
             return Poll::Ready(Said::Given(given));
         }
         if let Some(news) = cell.news.take() {
             return Poll::Ready(Said::Told(news));
         }
-        cell.waker = Some(cx.waker().clone());
+        if let End::Open(waker) = &mut cell.end {
+            *waker = Some(cx.waker().clone());
+        }
         Poll::Pending
     }
 
     /// Takes no more, and returns what was given and not taken.
     pub fn close(&self) -> Option<G> {
         let mut cell = lock(&self.0);
-        cell.closed = true;
-        cell.waker = None;
-        cell.given.take()
+        match std::mem::replace(&mut cell.end, End::Closed(None)) {
+            End::Open(_) => None,
+            End::Closed(given) => given,
+        }
     }
 }
 

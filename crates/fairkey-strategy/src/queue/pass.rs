@@ -204,7 +204,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     ) -> Then {
         pass.refusals += 1;
         pass.refusals_since += 1;
-        let bypass = self.config.bypass.max(1);
+        let bypass = u16::try_from(self.config.bypass.max(1)).unwrap_or(u16::MAX);
         let Some(item) = self.items.get_mut(&number) else {
             return Then::GoOn;
         };
