@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fairkey_core::{Cost, KeyId};
-use fairkey_openrouter::Fault;
+use fairkey_openrouter::{Cause, Fault};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +25,9 @@ use crate::watch::{News, Watch};
 /// body that is dropped early is nobody's fault.
 ///
 /// A stream that ends without its end fails with a [`CallError`], as does one whose connection
-/// breaks. An error that the upstream tells *in* the stream passes like everything else.
+/// breaks, and one with an event that cannot be read: what is whole before it passes, it does not,
+/// and nothing is read after it. An error that the upstream tells *in* the stream passes like
+/// everything else.
 ///
 /// # Cancel safety
 ///
@@ -94,13 +96,44 @@ impl LeasedBody {
             if let Some(news) = self.watch.news() {
                 return match self.take(news) {
                     News::Fault(fault) => First::Fault(fault),
-                    News::Content | News::Done => First::Content,
+                    News::Content | News::Done => {
+                        self.look_behind_content();
+                        First::Content
+                    }
                 };
             }
             if kept > limit_bytes {
                 return First::Content;
             }
         }
+    }
+
+    /// Takes the news that came in one chunk with the first content.
+    fn look_behind_content(&mut self) {
+        let Some(fault) = self.take_all() else { return };
+        let last = self.read.pop_back().unwrap_or_default();
+        self.unread([last.slice(..self.readable(&last))]);
+        self.over = true;
+        self.cut = Some(fault);
+    }
+
+    /// Takes all news there are; returns why the stream cannot be read on, if it cannot.
+    fn take_all(&mut self) -> Option<Fault> {
+        let mut unreadable = None;
+        while let Some(news) = self.watch.news() {
+            match self.take(news) {
+                // What the upstream says of a failure passes, in the words of its format.
+                News::Fault(fault) if fault.cause() == Cause::Malformed => unreadable = Some(fault),
+                News::Fault(_) | News::Content | News::Done => {}
+            }
+        }
+        unreadable.filter(|_| self.watch.is_stream())
+    }
+
+    /// Returns how much of `chunk`, in which an event ends that cannot be read, comes before it.
+    fn readable(&self, chunk: &[u8]) -> usize {
+        let end = chunk.len().saturating_sub(self.watch.unread());
+        start_of_last_event(&chunk[..end])
     }
 
     /// Reads JSON to its end, unless it has more than `limit_bytes`. The first of it, white space
@@ -249,8 +282,15 @@ impl HttpBody for LeasedBody {
             Some(Ok(frame)) => {
                 if let Some(chunk) = frame.data_ref() {
                     self.watch.push(chunk);
-                    while let Some(news) = self.watch.news() {
-                        self.take(news);
+                    if let Some(fault) = self.take_all() {
+                        self.over = true;
+                        self.exchange.end();
+                        let before = chunk.slice(..self.readable(chunk));
+                        if before.is_empty() {
+                            return Poll::Ready(Some(Err(interrupted(fault, Vec::new()))));
+                        }
+                        self.cut = Some(fault);
+                        return Poll::Ready(Some(Ok(Frame::data(before))));
                     }
                 }
                 Some(Ok(frame))
@@ -297,6 +337,33 @@ impl HttpBody for LeasedBody {
     }
 }
 
+/// Returns where the last event begins in `text`, whether it ends there or not. An event ends with
+/// an empty line, and a line with LF, CR or both.
+fn start_of_last_event(text: &[u8]) -> usize {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let Some(last) = text.iter().rposition(|byte| !is_end(byte)) else {
+        return 0;
+    };
+    let (mut start, mut line, mut at) = (0, 0, 0);
+    while at < last {
+        if !is_end(&text[at]) {
+            at += 1;
+            continue;
+        }
+        let is_empty = at == line;
+        at += if text[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+        line = at;
+        if is_empty {
+            start = at;
+        }
+    }
+    start
+}
+
 /// Makes the error of an answer that broke off after content was delivered.
 pub(crate) fn interrupted(fault: Fault, attempts: Vec<Attempt>) -> CallError {
     CallError::new(
@@ -321,3 +388,31 @@ const _: fn() = || {
     fn is<T: Send + Unpin + 'static>() {}
     is::<LeasedBody>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_event_begins_behind_the_last_empty_line() {
+        for (before, last) in [
+            ("", "data: x\n\n"),
+            ("", "ta: the rest of one\n\n"),
+            ("data: a\n\n", "data: x\n\n"),
+            ("data: a\n\n", "event: e\ndata: x\n\n"),
+            ("data: a\r\n\r\n", "data: x\r\n\r\n"),
+            ("data: a\r\r", "data: x\r\r"),
+            (": hold\n\n\n", "data: x"),
+            ("\n", "data: x\n\n"),
+        ] {
+            let text = format!("{before}{last}");
+            assert_eq!(
+                start_of_last_event(text.as_bytes()),
+                before.len(),
+                "{text:?}"
+            );
+        }
+        assert_eq!(start_of_last_event(b""), 0);
+        assert_eq!(start_of_last_event(b"\n\n"), 0);
+    }
+}

@@ -161,6 +161,15 @@ impl Watch {
         }
     }
 
+    /// Returns how many bytes, of those that were pushed last, come after the last news.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            Self::Chat { reader, .. } => reader.unread_bytes(),
+            Self::Events { reader, .. } => reader.unread_bytes(),
+            Self::Json { .. } | Self::Blind { .. } => 0,
+        }
+    }
+
     /// Returns the provider that served the call, where the answer has named it.
     pub(crate) fn provider(&self) -> Option<&str> {
         match self {

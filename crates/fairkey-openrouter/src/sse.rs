@@ -183,6 +183,13 @@ impl SseParser {
         }
     }
 
+    /// Returns how many of the bytes that were pushed come after the last event that was returned,
+    /// and after what was thrown away with an error.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.unread().len()
+    }
+
     fn unread(&self) -> &[u8] {
         if self.buffer.is_empty() {
             &self.chunk

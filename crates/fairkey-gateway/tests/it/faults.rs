@@ -159,11 +159,7 @@ fn of_any_upstream() -> Vec<Case> {
                 STOP,
             ])),
             [STREAM],
-            [
-                "a chunk that is no JSON, as it came",
-                "1",
-                "provider/malformed 1",
-            ],
+            ["content, then an error", "1", "provider/malformed 1"],
         ),
         case(
             "malformed first chunk",
@@ -344,13 +340,14 @@ fn seen(answer: &Answer) -> String {
         let is_stream = answer.header("content-type").starts_with("text/event");
         let is_failed = text.contains("\"error\"");
         let has_end = !is_stream || text.ends_with("data: [DONE]\n\n");
-        let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let mut events = events.filter(|data| *data != "[DONE]");
         let is_json = events.all(|data| serde_json::from_str::<serde_json::Value>(data).is_ok());
         let has_content = text.contains("\"content\":\"");
         return match (has_content, is_failed, has_end) {
+            _ if is_stream && !is_json => format!("a chunk that is no JSON: {text}"),
             (true, false, true) => "whole".to_owned(),
             (true, true, false) => "content, then an error".to_owned(),
-            (true, false, false) if !is_json => "a chunk that is no JSON, as it came".to_owned(),
             (true, false, false) if text.contains("\"stop\"") => {
                 "content and a finish, as it came".to_owned()
             }

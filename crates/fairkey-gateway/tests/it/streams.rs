@@ -179,6 +179,75 @@ async fn a_stream_that_breaks_within_an_event_ends_with_one_that_can_be_read() {
     .await;
 }
 
+/// Content, and a second piece of it, as each format says it.
+fn content(path: &str) -> [&'static str; 2] {
+    match path {
+        "/chat/completions" => [
+            "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+            "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n",
+        ],
+        "/messages" => [
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"b\"}}\n\n",
+        ],
+        _ => [
+            "data: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\"delta\":\"a\"}\n\n",
+            "data: {\"type\":\"response.output_text.delta\",\"sequence_number\":2,\"delta\":\"b\"}\n\n",
+        ],
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_ends_the_stream_with_an_error_of_its_format() {
+    within(async {
+        const BAD: &str = "event: x\ndata: {\"id\":\"gen-1\",\"cho\n\n";
+        let (half, rest) = BAD.split_at(17);
+        for (path, body) in STREAMS {
+            let [a, b] = content(path);
+            for (pieces, passed) in [
+                (vec![a.to_owned(), BAD.to_owned(), b.to_owned()], vec![a]),
+                // What is whole before it in the same chunk passes, be it the first chunk or not.
+                (vec![format!("{a}{BAD}{b}")], vec![a]),
+                (vec![a.to_owned(), format!("{b}{BAD}{b}")], vec![a, b]),
+                // However it is cut.
+                (vec![format!("{a}{half}"), format!("{rest}{b}")], vec![a]),
+                (
+                    vec![a.to_owned(), format!("{b}{half}"), rest.to_owned()],
+                    vec![a, b],
+                ),
+            ] {
+                let step = Step::reply(Reply::sse(pieces.clone()));
+                let mut world = start(scripted(step)).await;
+                let answer = world.call(&format!("POST /v1{path}"), body).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                assert_eq!(answer.header("x-fairkey-attempts"), "1");
+                let text = answer.text();
+                let told = text.strip_prefix(&*passed.concat());
+                let told = told.unwrap_or_else(|| panic!("{path} {pieces:?}: {text}"));
+                assert_eq!(
+                    told.matches("data:").count(),
+                    1,
+                    "{path} {pieces:?}: {text}"
+                );
+                let data = told
+                    .lines()
+                    .find_map(|line| line.strip_prefix("data: "))
+                    .unwrap();
+                let event: serde_json::Value = serde_json::from_str(data).unwrap();
+                match path {
+                    "/chat/completions" => assert_eq!(event["error"]["code"], 502, "{event}"),
+                    _ => assert_eq!(event["type"], "error", "{event}"),
+                }
+                assert_eq!(world.ended.recv().await.unwrap().end, End::Broken);
+                world.is_idle().await;
+                let faults = world.client.stats().faults;
+                assert_eq!(faults.len(), 1, "it counts: {faults:?}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn json_that_breaks_off_is_no_answer_at_all() {
     within(async {

@@ -60,6 +60,11 @@ impl Frames {
         }
     }
 
+    /// Returns how many bytes come after the last frame.
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.parser.unread_bytes()
+    }
+
     /// Gives nothing from now on.
     pub(super) fn close(&mut self) {
         self.state = State::Over;

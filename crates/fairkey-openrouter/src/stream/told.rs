@@ -79,6 +79,12 @@ macro_rules! reads {
                 self.told.id.as_deref()
             }
 
+            /// Returns how many of the bytes that were pushed come after the last item.
+            #[must_use]
+            pub fn unread_bytes(&self) -> usize {
+                self.frames.unread_bytes()
+            }
+
             /// Returns whether the last item was taken.
             #[must_use]
             pub fn is_over(&self) -> bool {
