@@ -8,6 +8,7 @@ mod ask;
 mod infer;
 mod manage;
 mod owned;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -190,6 +190,14 @@ impl Answered {
         }))
     }
 
+    /// Tells another failure than the one there is: why there is none.
+    pub(super) fn instead(mut self, failure: Failure) -> Self {
+        if let Self::Failed(failing) = &mut self {
+            failing.failure = failure;
+        }
+        self
+    }
+
     /// Makes the answer.
     pub(super) fn into_response(self) -> Response<Outbound> {
         match self {

@@ -7,12 +7,12 @@ use fairkey_client::CallOptions;
 use fairkey_transport::Body;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
-use http_body_util::Limited;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::answered::{Answered, Call};
 use super::ask::Asked;
+use super::upload::Upload;
 use super::{Inbound, read, too_large};
 use crate::gateway::Shared;
 use crate::relay::{Departing, Outbound, Waiting};
@@ -52,6 +52,7 @@ pub(super) async fn infer(
     match timeout(every, &mut sent).await {
         Ok(answered) => Ok(answered.into_response()),
         Err(_) => {
+            inbound.report.waits();
             let rest = Box::pin(async move { sent.await.into_stream().await });
             let waiting = Waiting::new(rest, every);
             Ok(begun(Outbound::Waiting(Box::new(waiting))))
@@ -79,8 +80,9 @@ pub(super) async fn upload(
     }
     inbound.report.asks(None, false, body.size_hint().lower());
     let permit = inbound.permit(shared, b"", None)?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let body = Body::new(Limited::new(body, limit));
+    let body = Upload::new(body, limit, shared.settings().limits.idle_time);
+    let fate = body.fate();
+    let body = Body::new(body);
     let mut request = inbound.upstream(shared, body)?;
     request.extensions_mut().insert(CallOptions {
         hold_json: true,
@@ -88,7 +90,12 @@ pub(super) async fn upload(
     });
     let call = Call::new(shared, inbound, permit);
     let sent = shared.client.send_streamed(request).await;
-    Ok(Answered::of(sent, call))
+    let is_answered = sent.is_ok();
+    let answered = Answered::of(sent, call);
+    Ok(match fate.failure() {
+        Some(failure) if !is_answered => answered.instead(failure),
+        _ => answered,
+    })
 }
 
 /// The head of a stream that begins before its upstream does.
