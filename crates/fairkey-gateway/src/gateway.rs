@@ -181,6 +181,13 @@ impl Gateway {
         *current = Arc::new(profiles);
     }
 
+    /// Returns how many calls are over of which it is still asked what they have used, since their
+    /// callers left: 64 at most. Each is told to bookkeepers when that is known, or not to be known.
+    #[must_use]
+    pub fn in_question(&self) -> usize {
+        self.shared.accounts.in_question()
+    }
+
     /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &Client {

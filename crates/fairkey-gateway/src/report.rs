@@ -142,9 +142,17 @@ impl Report {
         facts.bytes_out = bytes.unwrap_or(facts.bytes_out);
     }
 
+    /// Says that the head is out, and nothing behind it yet: where nothing more is said, the caller
+    /// has left.
+    pub(crate) fn waits(&self) {
+        self.facts().end = Some(End::Left);
+    }
+
     /// Says why a stream failed whose head was out.
     pub(crate) fn failed(&self, reason: Reason) {
-        self.facts().reason = Some(reason);
+        let mut facts = self.facts();
+        facts.reason = Some(reason);
+        facts.end = None;
     }
 
     /// Says that nobody waits for the answer any more, though something may still be learned of it.

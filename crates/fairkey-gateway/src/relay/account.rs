@@ -89,6 +89,11 @@ impl Accounts {
         }
     }
 
+    /// Returns for how many calls that were left it is asked what they have used.
+    pub(crate) fn in_question(&self) -> usize {
+        ASKING - self.inner.asking.available_permits()
+    }
+
     /// Opens the account of a call.
     pub(crate) fn open(&self, call: Ended, mut permit: Option<Permit>, report: Report) -> Account {
         if let Some(permit) = &mut permit {
@@ -162,8 +167,8 @@ impl Account {
             (Some(permit), Some(generation)) => {
                 let task = async move {
                     let cost = ask(&self.accounts.inner.client, &self.call.key, &generation).await;
-                    drop(permit);
                     self.end(end, cost, bytes);
+                    drop(permit);
                 };
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(task);

@@ -1,10 +1,13 @@
 //! Whole gateways over real sockets, in front of the mock.
 
 mod bodies;
+mod bounds;
+mod chaos;
 mod classes;
 mod coding_tools;
 mod endpoints;
 mod faults;
+mod floods;
 mod fuzz_seeds;
 mod leaving;
 #[cfg(feature = "otlp")]
@@ -15,4 +18,6 @@ mod smuggling;
 mod strangers;
 mod streams;
 mod tenants;
+#[cfg(feature = "tls")]
+mod tls;
 mod world;

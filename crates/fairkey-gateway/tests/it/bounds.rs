@@ -1,0 +1,179 @@
+//! Bounds in time and number, on raw sockets.
+
+use std::time::Duration;
+
+use fairkey_core::Scope;
+use fairkey_gateway::{End, Settings};
+use fairkey_mock::{Event, On, Reply, Step};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::world::*;
+
+async fn bounded(change: impl FnOnce(&mut Settings)) -> World {
+    start_with(mock(), change).await
+}
+
+async fn connect(world: &World) -> TcpStream {
+    TcpStream::connect(world.serving.addr()).await.unwrap()
+}
+
+/// Reads until the gateway closes the connection.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    // A reset tells as much as an end.
+    let _ = stream.read_to_end(&mut said).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Writes a byte now and then until the gateway has closed the connection; returns what it said.
+async fn trickle(stream: &mut TcpStream, byte: &[u8]) -> String {
+    let mut said = Vec::new();
+    let mut piece = [0; 4 << 10];
+    loop {
+        let written = stream.write_all(byte).await;
+        match tokio::time::timeout(Duration::from_millis(2), stream.read(&mut piece)).await {
+            Err(_) if written.is_ok() => {}
+            Ok(Ok(read)) if read > 0 => said.extend_from_slice(&piece[..read]),
+            _ => return String::from_utf8_lossy(&said).into_owned(),
+        }
+    }
+}
+
+fn post(path: &str, media: &str, length: usize, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media}\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_is_not_waited_for() {
+    within(async {
+        let world = bounded(|it| it.limits.head_time = Duration::from_millis(60)).await;
+        for begins in ["", "GET /healthz HTTP/1.1\r\nx-a: "] {
+            let mut stream = connect(&world).await;
+            stream.write_all(begins.as_bytes()).await.unwrap();
+            assert_eq!(trickle(&mut stream, b"x").await, "", "{begins:?}");
+        }
+        // The next head of a connection has no more time than the first.
+        let mut stream = connect(&world).await;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGE")
+            .await
+            .unwrap();
+        let said = trickle(&mut stream, b"T").await;
+        assert!(said.ends_with("ok\n"), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_408_in_the_callers_format() {
+    within(async {
+        let world = bounded(|it| it.limits.body_time = Duration::from_millis(60)).await;
+        for (path, kind) in [
+            ("/v1/chat/completions", "\"reason\":\"too_slow\""),
+            ("/v1/messages", "\"type\":\"error\""),
+            ("/v1/responses", "\"error\""),
+        ] {
+            let mut stream = connect(&world).await;
+            let text = post(path, "application/json", 1_000_000, "{\"model\":\"a/b\"");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            let said = trickle(&mut stream, b" ").await;
+            assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+            assert!(said.contains(kind), "{path}: {said}");
+            assert!(said.contains("x-fairkey-error: too_slow\r\n"), "{said}");
+        }
+        assert!(
+            world.keys_at("/").is_empty(),
+            "nothing reached the upstream"
+        );
+        world.is_idle().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_holds_no_key() {
+    within(async {
+        let world = bounded(|it| it.limits.idle_time = Duration::from_millis(80)).await;
+        let mut stream = connect(&world).await;
+        let media = "multipart/form-data; boundary=x";
+        let text = post(
+            "/v1/audio/transcriptions",
+            media,
+            100_000,
+            "--x\r\ncontent-disposi",
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let said = rest(&mut stream).await;
+        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+        assert!(said.contains("\"reason\":\"too_slow\""), "{said}");
+        world.is_idle().await;
+        let faults = world.client.stats().faults;
+        let is_ours = |scope| matches!(scope, Scope::Local | Scope::Caller | Scope::Request);
+        assert!(
+            faults.iter().all(|fault| is_ours(fault.scope)),
+            "{faults:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_and_one_with_a_call_is_not() {
+    within(async {
+        let slow = mock().script(On::any(), [Step::delay(Duration::from_millis(400))]);
+        let world = start_with(slow, |it| it.limits.idle_time = Duration::from_millis(60)).await;
+        let mut stream = connect(&world).await;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(rest(&mut stream).await.ends_with("ok\n"));
+        // An answer that takes longer is waited for.
+        let answer = world.call("POST /v1/chat/completions", CHAT).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // HTTP/2, whose preface is no request.
+        let mut stream = connect(&world).await;
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .await
+            .unwrap();
+        rest(&mut stream).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_of_its_answer_is_left_and_its_key_is_free() {
+    within(async {
+        let text = "x".repeat(64 << 10);
+        let chunk = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+        let pieces = std::iter::repeat_n(bytes::Bytes::from(chunk), 1_000);
+        let mock = mock().script(On::any(), [Step::reply(Reply::sse(pieces))]);
+        let mut world =
+            start_with(mock, |it| it.limits.idle_time = Duration::from_millis(100)).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        // What the system takes in the caller's place is little.
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        let mut stream = socket.connect(world.serving.addr()).await.unwrap();
+        let text = post(
+            "/v1/chat/completions",
+            "application/json",
+            STREAM.len(),
+            STREAM,
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        world.mock.log().wait_for(Event::is_cancelled).await;
+        assert_eq!(world.ended.recv().await.unwrap().end, End::Left);
+        world.is_idle().await;
+        assert!(
+            world.client.stats().faults.is_empty(),
+            "it is nobody's fault"
+        );
+        let _ = stream.shutdown().await;
+    })
+    .await;
+}
