@@ -9,7 +9,6 @@ use fairkey_core::ApiKey;
 use fairkey_mock::{MockOpenRouter, Scenario};
 use fairkey_openrouter::profile::Profiles;
 use fairkey_openrouter::{ModelEndpoints, ModelList};
-use fairkey_transport::HttpTransport;
 
 use crate::args::CatalogArgs;
 use crate::config::{Config, base_url};
@@ -67,8 +66,7 @@ impl Source {
             }
         }
         config.warnings.iter().for_each(|text| terminal::warn(text));
-        let transport = HttpTransport::builder()
-            .deadlines(config.deadlines)
+        let transport = upstream::transport(&config)
             .build()
             .map_err(|error| error.to_string())?;
         let freshness = match (args.offline, args.refresh) {

@@ -5,6 +5,7 @@
 
 pub(crate) mod base_url;
 mod bounds;
+mod ca;
 mod clients;
 mod duration;
 mod file;
@@ -36,6 +37,7 @@ use fairkey_openrouter::profile::Profiles;
 use fairkey_strategy::{BreakerConfig, CooldownConfig, LimitSet, LimitsConfig};
 use fairkey_transport::Deadlines;
 
+use self::ca::Ca;
 use self::clients::TokenSecrets;
 use self::file::File;
 use self::gateway::Gateway;
@@ -82,6 +84,8 @@ pub(crate) struct Config {
     /// The variables that keys are taken from: they are not read a second time.
     pub(crate) variables: Vec<String>,
     pub(crate) base_url: Option<String>,
+    /// Whose certificates the upstream may have besides those of well-known authorities.
+    pub(crate) ca: Option<Ca>,
     pub(crate) app: Option<AppAttribution>,
     /// What keys, accounts, free models and models are limited to.
     pub(crate) limits: LimitsConfig,
@@ -277,6 +281,9 @@ impl Config {
             let hint = base_url::check(&url).map_err(|message| Wrong { at, message })?;
             config.warnings.extend(hint);
             config.base_url = Some(url);
+        }
+        if let Some(path) = file.upstream.ca {
+            config.ca = Some(Ca::read(path, dir, sources)?);
         }
         if let Some(retry) = file.retry {
             let at = retry.span().start;

@@ -16,7 +16,7 @@ use fairkey_openrouter::profile::{self, Profiles};
 use fairkey_strategy::{
     CooldownConfig, PowerOfTwo, RoundRobin, SmoothWeighted, Sticky, WeightedLeastInFlight,
 };
-use fairkey_transport::HttpTransport;
+use fairkey_transport::{HttpTransport, HttpTransportBuilder};
 
 use crate::args::UpstreamArgs;
 use crate::config::{self, Config, StrategyName, base_url, tidy};
@@ -403,6 +403,16 @@ pub(crate) fn now() -> Timestamp {
     (SystemTime::UNIX_EPOCH + SystemWallClock.since_epoch()).into()
 }
 
+/// Returns what connects to the upstream, as the configuration says: its deadlines, and whom it
+/// trusts.
+pub(crate) fn transport(config: &Config) -> HttpTransportBuilder {
+    let transport = HttpTransport::builder().deadlines(config.deadlines);
+    match &config.ca {
+        Some(ca) => transport.tls(ca.tls.clone()),
+        None => transport,
+    }
+}
+
 fn builder(
     config: &Config,
     keys: Vec<Key>,
@@ -412,8 +422,7 @@ fn builder(
 ) -> Result<ClientBuilder, String> {
     let seed = args.seed;
     let in_flight = purpose.in_flight().max(1);
-    let transport = HttpTransport::builder()
-        .deadlines(config.deadlines)
+    let transport = transport(config)
         .max_connections_per_origin(in_flight.max(CONNECTIONS))
         .build()
         .map_err(|error| error.to_string())?;

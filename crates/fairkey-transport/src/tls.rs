@@ -100,6 +100,16 @@ impl TlsOptions {
         self
     }
 
+    /// Checks that a transport could be built with this.
+    ///
+    /// # Errors
+    ///
+    /// Without a crypto provider or a root of trust, and where an authority that was added is no
+    /// usable certificate.
+    pub fn check(&self) -> Result<(), TransportBuildError> {
+        self.client_config().map(drop)
+    }
+
     /// Returns the configuration, or why there is none.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TransportBuildError> {
         let provider = self.provider.clone().or_else(default_provider).ok_or_else(|| {

@@ -53,6 +53,7 @@ pub(super) struct State {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Upstream {
     pub(super) base_url: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
     pub(super) app: Option<App>,
 }
 

@@ -28,4 +28,5 @@ mod serve;
 mod shapes;
 mod state;
 mod tenants;
+mod tls;
 mod ways;

@@ -1,5 +1,7 @@
 //! Which accounts can be administered, and with which management key: [`Office`].
 
+use std::sync::Arc;
+
 use fairkey_client::Management;
 use fairkey_core::{ApiKey, Key};
 use fairkey_mock::{MockOpenRouter, Scenario};
@@ -86,8 +88,11 @@ impl Office {
             }
             config.base_url = Some(url.clone());
         }
+        let transport = upstream::transport(&config).build();
+        let transport = Arc::new(transport.map_err(|error| Stop::usage(error.to_string()))?);
         let desks = found.into_iter().map(|(account, key)| {
             let mut builder = Management::builder(key)
+                .transport(Arc::clone(&transport) as _)
                 .deadlines(config.deadlines)
                 .retry(config.retry.over(fairkey_client::RetryConfig::default()));
             if let Some(url) = &config.base_url {
