@@ -1,10 +1,10 @@
 //! `fairkey serve`.
 
+mod log_file;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod reload;
 
-use std::fs::OpenOptions;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use fairkey_gateway::{
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use self::log_file::{LogFile, Reopen};
 use self::reload::Reloader;
 use crate::args::ServeArgs;
 use crate::config::{Config, gateway};
@@ -76,7 +77,8 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
         .upstream
         .seed
         .unwrap_or_else(|| RandomState::new().hash_one(()));
-    let builder = build(args, &upstream, &spend, seed)?;
+    let reopen = Reopen::default();
+    let builder = build(args, &upstream, &spend, &reopen, seed)?;
     #[cfg(feature = "otlp")]
     let otlp = otlp::open(upstream.config.otlp.as_ref(), seed)?;
     #[cfg(feature = "otlp")]
@@ -99,7 +101,7 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
     let local = url(serving.local(), tls.is_some());
     let _ = terminal::print(&format!("listening on {local}\n"));
     upstream.fetch_prices();
-    let mut reloader = Reloader::new(args, &gateway, tls, &upstream);
+    let mut reloader = Reloader::new(args, &gateway, tls, &upstream, reopen);
     loop {
         tokio::select! {
             () = signals.next() => break,
@@ -218,6 +220,7 @@ fn build(
     args: &ServeArgs,
     upstream: &Upstream,
     spend: &Arc<SpendStore>,
+    reopen: &Reopen,
     seed: u64,
 ) -> Result<GatewayBuilder, String> {
     let own = &upstream.gateway;
@@ -231,7 +234,7 @@ fn build(
         .origins(own.origins.clone())
         .spend(Arc::clone(spend))
         .seed(seed);
-    let builder = match access_log(&own.access_log)? {
+    let builder = match access_log(&own.access_log, reopen)? {
         Some(log) => builder.access_log(log),
         None => builder,
     };
@@ -240,15 +243,13 @@ fn build(
 }
 
 /// Opens what each request is written down to.
-fn access_log(to: &gateway::AccessLogTo) -> Result<Option<AccessLog>, String> {
+fn access_log(to: &gateway::AccessLogTo, reopen: &Reopen) -> Result<Option<AccessLog>, String> {
     let wall = Arc::new(SystemWallClock);
     let opened = match to {
         gateway::AccessLogTo::Nowhere => return Ok(None),
         gateway::AccessLogTo::Stderr => AccessLog::new(std::io::stderr(), wall),
         gateway::AccessLogTo::File(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            file.and_then(|file| AccessLog::new(file, wall))
-                .map_err(|error| std::io::Error::other(format!("{}: {error}", path.display())))
+            LogFile::open(path, reopen.clone()).and_then(|file| AccessLog::new(file, wall))
         }
     };
     let opened = opened.map(Some);

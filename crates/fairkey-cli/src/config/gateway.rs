@@ -20,6 +20,9 @@ use super::{Wrong, duration};
 /// Where the gateway listens unless it is told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4210);
 
+/// How long calls under way may take to end, where nothing is said.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// What a table may say.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -59,7 +62,7 @@ pub(crate) struct Gateway {
     /// Where is kept what clients spend; `None`: in memory only.
     pub(crate) spend: Option<PathBuf>,
     /// How long calls under way may take to end.
-    pub(crate) grace: Option<Duration>,
+    pub(crate) grace: Duration,
     /// How often files are looked at; zero: never.
     pub(crate) watch: Duration,
     /// A certificate and its key.
@@ -89,7 +92,7 @@ impl Default for Gateway {
             settings,
             class: Class::Normal,
             spend: None,
-            grace: None,
+            grace: GRACE,
             watch: service::watch(None),
             tls: None,
             access_log: AccessLogTo::Nowhere,
@@ -241,7 +244,7 @@ pub(super) fn read(table: Table, dir: &Path, has_clients: bool) -> Result<Gatewa
         let checked = limits.into_inner().over(settings);
         checked.map_err(|message| Wrong { at, message })?;
     }
-    gateway.grace = table.grace.map(|TimeOrNone(time)| time);
+    gateway.grace = table.grace.map_or(GRACE, |TimeOrNone(time)| time);
     gateway.watch = service::watch(table.watch);
     gateway.tls = table.tls.map(|tls| tls.files(dir));
     if let Some(class) = table.class {

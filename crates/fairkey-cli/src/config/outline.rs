@@ -117,7 +117,8 @@ fn is_live(path: &str) -> bool {
         "clients.",
         "gateway.",
     ];
-    const NOT: [&str; 5] = [
+    const NOT: [&str; 6] = [
+        "gateway.access_log",
         "gateway.listen",
         "gateway.tls.",
         "gateway.hosts",
@@ -153,6 +154,9 @@ mod tests {
         for (path, live) in [
             ("gateway.listen", false),
             ("gateway.tls.cert", false),
+            ("gateway.access_log", false),
+            ("gateway.spend", false),
+            ("upstream.ca", false),
             ("gateway.limits.connections", true),
             ("admin.token", false),
             ("state.path", false),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairkey_core::ApiKey;
-use fairkey_gateway::{ListenAddr, Settings};
+use fairkey_gateway::{ListenAddr, ServerLimits, Settings};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use toml::Spanned;
 
 use super::bounds::{Time, TimeOrNone};
 use super::secret::Secret;
-use super::{Config, Sources, Wrong};
+use super::{Config, SecretFrom, Sources, Wrong, duration};
 
 /// How often files are looked at, where nothing is said.
 const WATCH: Duration = Duration::from_secs(2);
@@ -65,6 +66,19 @@ impl Limits {
         let checked = limits.check();
         checked.map_err(|(name, what)| format!("{name} {what}"))
     }
+
+    /// Returns the bounds that hold, as a file could say them.
+    pub(super) fn shown(limits: &ServerLimits) -> Value {
+        json!({
+            "connections": limits.connections,
+            "head_bytes": limits.head_bytes,
+            "headers": limits.headers,
+            "body_time": duration::text(limits.body_time),
+            "idle_time": duration::text(limits.idle_time),
+            "streams": limits.streams,
+            "resets": limits.resets,
+        })
+    }
 }
 
 /// Returns how often files are looked at; zero: never.
@@ -86,6 +100,8 @@ pub(crate) struct Admin {
     pub(crate) listen: ListenAddr,
     /// What they need to show.
     pub(crate) token: Option<ApiKey>,
+    /// Where that is.
+    pub(crate) from: Option<SecretFrom>,
 }
 
 impl Config {
@@ -108,6 +124,7 @@ impl Config {
                  the gateway; listen on 127.0.0.1, or set a token"
             )));
         }
+        let from = table.token.as_ref().map(|token| token.get_ref().from());
         let token = match table.token {
             None => None,
             Some(token) => {
@@ -116,7 +133,11 @@ impl Config {
                 Some(token)
             }
         };
-        self.admin = Some(Admin { listen, token });
+        self.admin = Some(Admin {
+            listen,
+            token,
+            from,
+        });
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::clients::{self, TokenFrom};
 use super::queue::{shown as classes, wait};
-use super::{Client, Config, SecretFrom, duration, gateway, limits, size};
+use super::{Admin, Client, Config, SecretFrom, duration, gateway, limits, service, size};
 
 use crate::keyring::Keyring;
 
@@ -104,6 +104,13 @@ impl Collect<'_> {
 
     fn time(self, name: &'static str, time: Duration) -> Self {
         self.value(name, duration::text(time))
+    }
+
+    fn secret(mut self, name: &'static str, secret: SecretFrom) -> Self {
+        let from = self.from(name);
+        let value = Shape::Secret(secret);
+        self.settings.push(Setting { name, value, from });
+        self
     }
 
     /// A value that can be turned off.
@@ -418,18 +425,13 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     if base_url.is_some() {
         upstream.settings[0].from = From::Flag("--base-url");
     }
-    if let Some(app) = &config.app {
-        upstream.settings.push(Setting {
-            name: "app",
-            value: Shape::Plain(
-                json!({ "url": app.url, "title": app.title, "categories": app.categories }),
-            ),
-            from: config
-                .places
-                .line("upstream.app")
-                .map_or(From::Default, From::Line),
-        });
-    }
+    let ca = config.ca.as_ref().map(|ca| ca.path.display().to_string());
+    let upstream = upstream.maybe("ca", ca.map(Into::into), "well-known authorities only");
+    let app = config
+        .app
+        .as_ref()
+        .map(|app| json!({ "url": app.url, "title": app.title, "categories": app.categories }));
+    let upstream = upstream.maybe("app", app, "no attribution");
     let times = &config.deadlines;
     let retry = config.retry.over(RetryConfig::default());
     let breaker = config.breaker.clone().unwrap_or_default();
@@ -539,7 +541,19 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .maybe("path", state.map(Into::into), "none: nothing is remembered")
             .done(),
         gateway(section("gateway"), &config.gateway),
+        admin(section("admin"), config.admin.as_ref()),
     ]
+}
+
+fn admin(section: Collect<'_>, own: Option<&Admin>) -> Section {
+    let listen = own.map(|own| own.listen.to_string());
+    let section = section.maybe("listen", listen.map(Into::into), "nobody is served");
+    let token = own.and_then(|own| own.from.clone());
+    match token {
+        Some(from) => section.secret("token", from),
+        None => section.maybe("token", None, "none is asked for"),
+    }
+    .done()
 }
 
 fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
@@ -555,6 +569,8 @@ fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
         gateway::AccessLogTo::File(path) => path.display().to_string(),
     };
     let spend = own.spend.as_ref().map(|path| path.display().to_string());
+    let tls = own.tls.as_ref();
+    let tls = tls.map(|(cert, key)| json!({ "cert": cert, "key": key }));
     section
         .value("listen", own.listen.to_string())
         .value("hosts", own.hosts.clone())
@@ -570,6 +586,10 @@ fn gateway(section: Collect<'_>, own: &gateway::Gateway) -> Section {
         .maybe("spend", spend.map(Into::into), "in memory only")
         .value("metrics", settings.metrics)
         .value("access_log", access_log)
+        .time("grace", own.grace)
+        .time("watch", own.watch)
+        .maybe("tls", tls, "none: HTTP without TLS")
+        .value("limits", service::Limits::shown(&settings.limits))
         .done()
 }
 

@@ -1,6 +1,7 @@
 //! What a configuration may say, and what is refused, with its place.
 
 mod clients;
+mod shown;
 
 use std::time::Duration;
 

@@ -8,10 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairkey_mock::{Latency, MockOpenRouter};
+use fairkey_mock::{Fault, Latency, MockOpenRouter, On, Step};
 use serde_json::Value;
 
-use crate::program::{Mock, Running, Stage};
+use crate::program::{Mock, Running, Stage, is_post};
 
 /// A configuration for the mock, with `more` behind it.
 fn config(mock: &Mock, more: &str) -> String {
@@ -180,6 +180,151 @@ fn a_drain_takes_no_more_calls_and_says_what_the_second_signal_cut() {
 }
 
 #[test]
+fn what_is_not_over_when_the_grace_is_ends_and_is_said_by_name() {
+    // Answers that begin at once, and end in ten minutes: the mock drips.
+    let drip = Step::drip(1, Duration::from_secs(1)).forever();
+    let mock = Mock::start(MockOpenRouter::open().script(On::any(), [drip]));
+    let stage = stage(&mock, &format!("{KEY_A}[gateway]\ngrace = \"300ms\"\n"));
+    let serve = serve(&stage);
+    let addr = addr(&serve);
+    let calls = [(); 3].map(|()| send(&addr, "POST /v1/chat/completions", CHAT));
+    let log = mock.server.log();
+    mock.runtime.block_on(async {
+        let all = log.wait_for_nth(3, is_post);
+        tokio::time::timeout(Duration::from_secs(60), all)
+            .await
+            .unwrap();
+    });
+    serve.signal("TERM");
+    let line = serve.wait_for("draining: 3 calls under way, for 300ms at most");
+    assert!(line.contains("second signal"), "{line}");
+    let line = serve.wait_for("cut off 3 calls under way: req-");
+    assert_eq!(line.matches("req-").count(), 3, "{line}");
+    serve.end().ends_with(3);
+    for call in calls {
+        assert_eq!(rest(call), "", "nothing was answered");
+    }
+}
+
+#[test]
+fn what_is_over_before_the_grace_is_was_not_cut() {
+    let latency = Latency::new(Duration::from_millis(300), Duration::ZERO);
+    let mock = Mock::start(MockOpenRouter::open().latency(latency));
+    let stage = stage(&mock, KEY_A);
+    let serve = serve(&stage);
+    let addr = addr(&serve);
+    let call = send(&addr, "POST /v1/chat/completions", CHAT);
+    let log = mock.server.log();
+    mock.runtime.block_on(async {
+        let sent = log.wait_for(|event| event.key().is_some());
+        tokio::time::timeout(Duration::from_secs(60), sent)
+            .await
+            .unwrap();
+    });
+    serve.signal("TERM");
+    let answer = rest(call);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let said = serve.end();
+    said.ends_with(0).does_not_say("cut off");
+}
+
+#[test]
+fn what_a_reload_does_not_change_keeps_its_state() {
+    let script = [Step::reply(Fault::credits_exhausted()).forever()];
+    let mock = Mock::start(MockOpenRouter::open().script(On::key("sk-or-v1-secret-of-a"), script));
+    let client = "[[clients]]\nid = \"team\"\ntoken = \"tok-of-team\"\n\
+                  limits = { requests = { limit = 3, per = \"1h\" } }\n";
+    let more = |weight: u32| {
+        format!(
+            "{KEY_A}[[keys]]\nid = \"b\"\nweight = {weight}\nsecret = \"sk-or-v1-secret-of-b\"\n\
+             {client}[gateway]\nwatch = \"0s\"\nspend = \"spend.log\"\n"
+        )
+    };
+    let stage = stage(&mock, &more(1));
+    let serve = serve(&stage);
+    let addr = addr(&serve);
+    let call = || {
+        let mut stream = TcpStream::connect(&addr).unwrap();
+        let text = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: tok-of-team\r\n\
+             connection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n\
+             {CHAT}",
+            CHAT.len()
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        rest(stream)
+    };
+    // Whichever is asked first: `a` is known to be out after two calls.
+    for _ in 0..2 {
+        assert!(call().contains("x-fairkey-key: b\r\n"));
+    }
+    let refused = || {
+        let events = mock.server.log().events();
+        events
+            .iter()
+            .filter(|event| event.status() == Some(402))
+            .count()
+    };
+    let before = refused();
+    assert_eq!(before, 1, "a is out");
+    let line = format!("{}access_log = \"access.log\"\n", more(7));
+    stage.write(
+        "fairkey.toml",
+        config(&mock, &line.replace("spend.log", "other.log")),
+    );
+    serve.signal("HUP");
+    let line = serve.wait_for("configuration reloaded (SIGHUP)");
+    assert!(line.contains("keys.b.weight"), "{line}");
+    // What cannot change under way is said by name.
+    let line = serve.wait_for("holds only after a restart");
+    for setting in ["gateway.access_log", "gateway.spend"] {
+        assert!(line.contains(setting), "{line}");
+    }
+    assert!(call().contains("x-fairkey-key: b\r\n"));
+    assert_eq!(refused(), before, "a is out, still");
+    // The window of the client has gone on.
+    let answer = call();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert_eq!(json(&answer)["error"]["metadata"]["reason"], "over_rate");
+    serve.signal("TERM");
+    serve.end().ends_with(0);
+    assert!(!stage.path("other.log").exists() && !stage.path("access.log").exists());
+}
+
+#[test]
+fn an_access_log_that_was_renamed_is_opened_anew_with_the_signal() {
+    let mock = Mock::start(MockOpenRouter::open());
+    let more = format!("{KEY_A}[gateway]\nwatch = \"0s\"\naccess_log = \"access.log\"\n");
+    let stage = stage(&mock, &more);
+    let serve = serve(&stage);
+    let addr = addr(&serve);
+    let id = |answer: String| {
+        let (_, rest) = answer.split_once("x-fairkey-request-id: ").unwrap();
+        rest.split("\r\n").next().unwrap().to_owned()
+    };
+    let first = id(chat(&addr));
+    // Lines are written a moment after their calls.
+    while !stage.read("access.log").contains(&first) {
+        std::thread::yield_now();
+    }
+    std::fs::rename(stage.path("access.log"), stage.path("access.log.1")).unwrap();
+    serve.signal("HUP");
+    serve.wait_for("configuration reloaded (SIGHUP)");
+    let second = id(chat(&addr));
+    serve.signal("TERM");
+    serve.end().ends_with(0);
+    let (before, after) = (stage.read("access.log.1"), stage.read("access.log"));
+    assert!(
+        before.contains(&first) && !before.contains(&second),
+        "{before}"
+    );
+    assert!(
+        after.contains(&second) && !after.contains(&first),
+        "{after}"
+    );
+}
+
+#[test]
 fn operators_see_and_say_what_keys_do_and_others_do_not() {
     let mock = Mock::start(MockOpenRouter::open());
     let more = format!(
@@ -303,6 +448,8 @@ fn connections_are_bounded_in_number_and_a_head_in_time() {
 #[test]
 fn without_file_descriptors_connections_are_answered_503_and_served_again_later() {
     let stage = Stage::new();
+    // However slow the machine is: nobody is turned away for having said nothing.
+    stage.write("fairkey.toml", "[gateway]\nhead_timeout = \"10m\"\n");
     let mut command = Command::new("sh");
     command
         .args([

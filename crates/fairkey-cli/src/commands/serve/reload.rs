@@ -12,6 +12,7 @@ use fairkey_core::{ApiKey, Key, Reload};
 use fairkey_gateway::{ANYBODY, Gateway, Settings, TenantConfig, TenantError, Tenants, Tls};
 use serde_json::{Value, json};
 
+use super::log_file::Reopen;
 use crate::args::ServeArgs;
 use crate::config::{Changes, Config};
 use crate::upstream::{self, Upstream};
@@ -22,6 +23,8 @@ pub(super) struct Reloader {
     args: ServeArgs,
     gateway: Gateway,
     tls: Option<Tls>,
+    /// Asked whenever it is read again: whoever rotates logs sends the same signal.
+    access_log: Reopen,
     config: Config,
     keys: Vec<Key>,
     /// The files as they were when they were last taken, or refused.
@@ -50,12 +53,14 @@ impl Reloader {
         gateway: &Gateway,
         tls: Option<Tls>,
         upstream: &Upstream,
+        access_log: Reopen,
     ) -> Self {
         let config = upstream.config.clone();
         Self {
             args: args.clone(),
             gateway: gateway.clone(),
             tls,
+            access_log,
             keys: upstream.key_list.clone(),
             config,
             // What was written since the start was read is found by the first look.
@@ -92,6 +97,7 @@ impl Reloader {
 
     /// Reads everything again, and says what came of it. `why` it is done is said, too.
     pub(super) fn reload(&mut self, why: &str) -> Result<Value, String> {
+        self.access_log.ask();
         let files = self.files();
         // Before they are read: what is written meanwhile is found by the next look.
         self.taken = Prints::of(&files);
@@ -196,8 +202,7 @@ pub(super) fn open(config: &Config) -> Result<Tenants, TenantError> {
 
 /// Returns how long calls under way may take to end.
 pub(super) fn grace(args: &ServeArgs, config: &Config) -> Duration {
-    const GRACE: Duration = Duration::from_secs(30);
-    args.grace.or(config.gateway.grace).unwrap_or(GRACE)
+    args.grace.unwrap_or(config.gateway.grace)
 }
 
 fn secrets(config: &Config, keys: &[Key]) -> Vec<ApiKey> {
