@@ -1,18 +1,19 @@
 //! The baseline: a reverse proxy of the same HTTP stack, which only forwards.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use http::uri::{Authority, Scheme};
-use http::{HeaderName, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{Either, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use crate::Result;
+use crate::secured::Connect;
 
 const HOP_BY_HOP: [HeaderName; 4] = [
     header::CONNECTION,
@@ -21,15 +22,19 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     header::UPGRADE,
 ];
 
-pub(crate) fn main(upstream: &str) -> Result<()> {
+/// Forwards to `upstream`; with TLS where there is the folder of its certificate.
+pub(crate) fn main(upstream: &str, certificate: Option<&Path>) -> Result<()> {
     let upstream: SocketAddr = upstream.parse()?;
     let authority: Authority = upstream.to_string().parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let connector = Connect::new(certificate)?;
+        let scheme = match certificate {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
+        };
         let client: Client<_, Incoming> = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(connector);
@@ -39,9 +44,10 @@ pub(crate) fn main(upstream: &str) -> Result<()> {
             let (socket, _) = listener.accept().await?;
             socket.set_nodelay(true)?;
             let (client, authority) = (client.clone(), authority.clone());
+            let scheme = scheme.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let forwarded = forward(request, &authority);
+                    let forwarded = forward(request, &scheme, &authority);
                     let client = client.clone();
                     async move {
                         let response = match forwarded {
@@ -59,10 +65,16 @@ pub(crate) fn main(upstream: &str) -> Result<()> {
     })
 }
 
-fn forward(mut request: Request<Incoming>, authority: &Authority) -> Option<Request<Incoming>> {
+fn forward(
+    mut request: Request<Incoming>,
+    scheme: &Scheme,
+    authority: &Authority,
+) -> Option<Request<Incoming>> {
+    // Whichever version is agreed on with the upstream.
+    *request.version_mut() = Version::HTTP_11;
     let path = request.uri().path_and_query()?.clone();
     *request.uri_mut() = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme.clone())
         .authority(authority.clone())
         .path_and_query(path)
         .build()

@@ -6,23 +6,28 @@
 //!
 //! The program under test runs on one core (by `taskset`, where there is one), upstream and load on
 //! another. Rounds alternate between the two programs, and a ratio is the median of the rounds' own
-//! ratios, so that what disturbs one round disturbs both sides of it. Takes `--rounds N`,
-//! `--seconds S` for each measurement, `--streams N` for the idle ones, `--gateway PATH` for another
-//! program than the `fairkey` beside this one, and `--soak CALLS`, which does that alone.
+//! ratios, so that what disturbs one round disturbs both sides of it. All of it is measured twice:
+//! with the upstream in plain HTTP/1.1, and over TLS and HTTP/2. Takes `--rounds N`, `--seconds S` for
+//! each measurement, `--streams N` for the idle ones, `--upstream plain` or `tls` for one of the two,
+//! `--gateway PATH` for another program than the `fairkey` beside this one, and `--soak CALLS`, which
+//! does that alone.
 
 mod bare;
 mod load;
 mod process;
+mod secured;
 mod settings;
 mod table;
 mod upstream;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use load::{Load, Shape, Told};
-use process::{Role, Server};
+use process::{Role, Server, Wire};
+use secured::Certificate;
 use settings::Settings;
 use table::{Row, Table};
 
@@ -32,8 +37,8 @@ fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let role = args.first().cloned().unwrap_or_default();
     let result = match role.as_str() {
-        "upstream" => upstream::main(),
-        "bare" => bare::main(&args[1]),
+        "upstream" => upstream::main(args.get(1).map(Path::new)),
+        "bare" => bare::main(&args[1], args.get(2).map(Path::new)),
         "load" => load::main(&args.split_off(1)),
         _ => Settings::read(&args).and_then(|settings| match settings.soak {
             Some(calls) => soak(&settings, calls),
@@ -58,16 +63,18 @@ struct Sides {
 }
 
 impl Sides {
-    fn start(settings: &Settings) -> Result<Self> {
-        let upstream = Server::start(&Role::Upstream)?;
-        let bare = Server::start(&Role::Bare {
+    fn start(settings: &Settings, wire: &Wire) -> Result<Self> {
+        let upstream = Server::start(&Role::Upstream, wire)?;
+        let bare = Role::Bare {
             upstream: upstream.addr,
-        })?;
+        };
+        let bare = Server::start(&bare, wire)?;
         let begun = process::now();
-        let gateway = Server::start(&Role::Gateway {
+        let gateway = Role::Gateway {
             program: settings.gateway.clone(),
             upstream: upstream.addr,
-        })?;
+        };
+        let gateway = Server::start(&gateway, wire)?;
         load::run(gateway.addr, &Load::one(Shape::Whole))?;
         let start = begun.elapsed();
         load::run(bare.addr, &Load::one(Shape::Whole))?;
@@ -89,8 +96,20 @@ fn under(server: &Server, load: &Load) -> Result<(f64, Told)> {
 }
 
 fn measure(settings: &Settings) -> Result<()> {
-    let sides = Sides::start(settings)?;
     let mut table = Table::new();
+    if settings.plain {
+        measure_over(settings, &Wire::Plain, &mut table)?;
+    }
+    if settings.tls {
+        let wire = Wire::Secured(Certificate::new()?);
+        measure_over(settings, &wire, &mut table)?;
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn measure_over(settings: &Settings, wire: &Wire, table: &mut Table) -> Result<()> {
+    let sides = Sides::start(settings, wire)?;
     let many = |shape| Load {
         shape,
         connections: 64,
@@ -101,18 +120,20 @@ fn measure(settings: &Settings) -> Result<()> {
         connections: 1,
         ..many(Shape::Whole)
     };
+    let over = wire.name();
+    let row = |what, floor| Row::new(format!("{what}{over}"), "us", floor);
     let mut rows = [
-        Row::new("CPU a request, 64 connections", "us", 1.6),
-        Row::new("median of one connection", "us", 1.3),
-        Row::new("CPU a stream of 50 chunks, 64 connections", "us", 1.25),
-        Row::new("first content of a stream, median, 1 connection", "us", 2.0),
+        row("CPU a request, 64 connections", 1.6),
+        row("median of one connection", 1.3),
+        row("CPU a stream of 50 chunks, 64 connections", 1.25),
+        row("first content of a stream, median, 1 connection", 2.0),
     ];
     let one_stream = Load {
         connections: 1,
         ..many(Shape::Stream)
     };
     for round in 0..settings.rounds {
-        eprintln!("round {} of {}", round + 1, settings.rounds);
+        eprintln!("round {} of {}{over}", round + 1, settings.rounds);
         // Whoever goes first meets the colder machine: they take turns.
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         let mut seen = [[0.0; 4]; 2];
@@ -129,7 +150,7 @@ fn measure(settings: &Settings) -> Result<()> {
     }
     rows.iter().for_each(|row| table.ratio(row));
     table.bound(
-        "start to first answer",
+        &format!("start to first answer{over}"),
         sides.start.as_secs_f64() * 1e3,
         "ms",
         100.0,
@@ -144,19 +165,19 @@ fn measure(settings: &Settings) -> Result<()> {
         *kilobytes = (server.resident()?.saturating_sub(before)) as f64 / 1e3 / open.count as f64;
         drop(open);
     }
-    table.note(
-        "memory of an idle open stream, bare proxy",
-        kilobytes[0],
-        "kB",
-    );
-    table.bound("memory of an idle open stream", kilobytes[1], "kB", 40.0);
-    println!("{table}");
+    let what = format!("memory of an idle open stream{over}");
+    table.note(&format!("{what}, bare proxy"), kilobytes[0], "kB");
+    let most = match wire {
+        Wire::Plain => 40.0,
+        Wire::Secured(_) => 100.0,
+    };
+    table.bound(&what, kilobytes[1], "kB", most);
     Ok(())
 }
 
 /// Many calls, and whether memory grows with them.
 fn soak(settings: &Settings, calls: u64) -> Result<()> {
-    let sides = Sides::start(settings)?;
+    let sides = Sides::start(settings, &Wire::Plain)?;
     let mut first = 0;
     let tenth = Load {
         shape: Shape::Mixed,

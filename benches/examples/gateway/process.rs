@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::Result;
+use crate::secured::Certificate;
 
 /// The core of the program under test, and that of everything else.
 const TESTED: &str = "0";
@@ -32,6 +33,31 @@ pub(crate) enum Role {
     },
 }
 
+/// How the programs under test speak with the upstream.
+pub(crate) enum Wire {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/2 over TLS.
+    Secured(Certificate),
+}
+
+impl Wire {
+    /// Returns what is behind the name of a row.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Secured(_) => ", TLS + HTTP/2",
+        }
+    }
+
+    fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Plain => None,
+            Self::Secured(certificate) => Some(certificate),
+        }
+    }
+}
+
 /// A process that listens; it ends when this is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -42,7 +68,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a process and waits for the line that says where it listens.
-    pub(crate) fn start(role: &Role) -> Result<Self> {
+    pub(crate) fn start(role: &Role, wire: &Wire) -> Result<Self> {
         let this = std::env::current_exe()?;
         let mut command = match role {
             Role::Upstream => on_core(OTHERS, this.as_os_str()),
@@ -57,12 +83,16 @@ impl Server {
                 let path = std::env::temp_dir()
                     .join(format!("fairkey-gateway-bench-{}.toml", std::process::id()));
                 let log = path.with_extension("log");
-                let text = configuration(*upstream, &log.display().to_string());
+                let text = configuration(*upstream, wire, &log.display().to_string());
                 std::fs::File::create(&path)?.write_all(text.as_bytes())?;
                 files.extend([path.clone(), log]);
                 command.arg("serve").arg("--config").arg(path)
             }
         };
+        if let (Role::Upstream | Role::Bare { .. }, Some(certificate)) = (role, wire.certificate())
+        {
+            command.arg(certificate.folder());
+        }
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -167,11 +197,15 @@ pub(crate) fn load() -> Result<Command> {
 
 /// Everything on: a client with limits of its own, limits of the account, the queue, metrics, the
 /// access log in a file.
-fn configuration(upstream: SocketAddr, log: &str) -> String {
+fn configuration(upstream: SocketAddr, wire: &Wire, log: &str) -> String {
+    let (scheme, ca) = match wire.certificate() {
+        None => ("http", String::new()),
+        Some(it) => ("https", format!("ca = \"{}\"\n", it.cert().display())),
+    };
     format!(
         r#"[upstream]
-base_url = "http://{upstream}/api/v1"
-[gateway]
+base_url = "{scheme}://{upstream}/api/v1"
+{ca}[gateway]
 listen = "127.0.0.1:0"
 metrics = true
 access_log = "{log}"

@@ -12,6 +12,9 @@ pub(crate) struct Settings {
     pub(crate) span: Duration,
     pub(crate) streams: usize,
     pub(crate) soak: Option<u64>,
+    /// Whether the upstream is spoken with in plain HTTP/1.1, and whether over TLS and HTTP/2.
+    pub(crate) plain: bool,
+    pub(crate) tls: bool,
 }
 
 impl Settings {
@@ -27,6 +30,8 @@ impl Settings {
             span: Duration::from_secs(3),
             streams: 4_000,
             soak: None,
+            plain: true,
+            tls: true,
         };
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -37,6 +42,14 @@ impl Settings {
                 "--streams" => settings.streams = value.parse()?,
                 "--gateway" => settings.gateway = value.into(),
                 "--soak" => settings.soak = Some(value.parse()?),
+                "--upstream" => {
+                    (settings.plain, settings.tls) = match value.as_str() {
+                        "plain" => (true, false),
+                        "tls" => (false, true),
+                        "both" => (true, true),
+                        _ => return Err("--upstream is plain, tls or both".into()),
+                    }
+                }
                 _ => return Err(format!("unknown: {name}").into()),
             }
         }

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// One measure of both programs, in several rounds.
 pub(crate) struct Row {
-    what: &'static str,
+    what: String,
     unit: &'static str,
     floor: f64,
     rounds: Vec<(f64, f64)>,
 }
 
 impl Row {
-    pub(crate) fn new(what: &'static str, unit: &'static str, floor: f64) -> Self {
+    pub(crate) fn new(what: String, unit: &'static str, floor: f64) -> Self {
         Self {
             what,
             unit,
@@ -47,7 +47,7 @@ impl Table {
     pub(crate) fn ratio(&mut self, row: &Row) {
         let ratio = row.median(|(bare, gateway)| gateway / bare);
         self.lines.push([
-            row.what.to_owned(),
+            row.what.clone(),
             format!("{:.1} {}", row.median(|round| round.0), row.unit),
             format!("{:.1} {}", row.median(|round| round.1), row.unit),
             format!("{ratio:.2} x"),

@@ -2,6 +2,7 @@
 //! chunks, or one that begins and never ends.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,16 +11,19 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
-use crate::Result;
+use crate::{Result, secured};
 
 const WHOLE: &str = r#"{"id":"gen-1790000000-benchbenchbench","object":"chat.completion","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"message":{"role":"assistant","content":"Every failure is charged to whoever caused it."},"finish_reason":"stop","native_finish_reason":"stop"}],"usage":{"prompt_tokens":250,"completion_tokens":9,"total_tokens":259,"cost":0.000043}}"#;
 /// Chunks with content in a stream; a role before them, usage and an end behind.
 const CHUNKS: usize = 50;
 
-pub(crate) fn main() -> Result<()> {
+/// Serves; with TLS where there is the folder of a certificate.
+pub(crate) fn main(certificate: Option<&Path>) -> Result<()> {
+    let acceptor = certificate.map(secured::acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -29,11 +33,21 @@ pub(crate) fn main() -> Result<()> {
         loop {
             let (socket, _) = listener.accept().await?;
             socket.set_nodelay(true)?;
+            let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let service = service_fn(answer);
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service);
-                let _ = connection.await;
+                let Some(acceptor) = acceptor else {
+                    let connection = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service);
+                    let _ = connection.await;
+                    return;
+                };
+                if let Ok(stream) = acceptor.accept(socket).await {
+                    let mut server = auto::Builder::new(TokioExecutor::new());
+                    // As many streams as anybody of this bench opens.
+                    server.http2().max_concurrent_streams(100_000);
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                }
             });
         }
     })
