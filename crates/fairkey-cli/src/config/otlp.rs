@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::bounds::Time;
 use super::secret::Secret;
-use super::{Config, Sources, Wrong};
+use super::{Config, SecretFrom, Sources, Wrong};
 
 /// Where a collector listens that runs beside the program, by the protocol.
 const ENDPOINT: &str = "http://127.0.0.1:4318";
@@ -42,6 +42,8 @@ pub(crate) struct Otlp {
     pub(crate) endpoint: Uri,
     /// Names that may be shown, and values that may not.
     pub(crate) headers: HeaderMap,
+    /// Where each of these is, by name.
+    pub(super) from: BTreeMap<String, SecretFrom>,
     pub(crate) service: String,
     pub(crate) traces: bool,
     pub(crate) metrics: bool,
@@ -83,7 +85,7 @@ impl Config {
             }
         };
         let endpoint = read_endpoint(&endpoint).map_err(|message| Wrong { at, message })?;
-        let mut headers = HeaderMap::new();
+        let (mut headers, mut from) = (HeaderMap::new(), BTreeMap::new());
         for (name, secret) in table.headers {
             let at = name.span().start;
             let what = format!("the header {:?} of [otlp]", name.get_ref());
@@ -93,6 +95,7 @@ impl Config {
             };
             let header: HeaderName = (name.get_ref().parse())
                 .map_err(|_| wrong("has a name that no header can have"))?;
+            from.insert(header.to_string(), secret.get_ref().from());
             let secret = self.secret(secret, &what, dir, sources)?;
             let value = value(&header, &secret)
                 .ok_or_else(|| wrong("has a value that no header can have"))?;
@@ -112,6 +115,7 @@ impl Config {
         self.otlp = Some(Otlp {
             endpoint,
             headers,
+            from,
             service: table.service.unwrap_or_else(|| "fairkey".to_owned()),
             traces: table.traces.unwrap_or(true),
             metrics: table.metrics.unwrap_or(true),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::clients::{self, TokenFrom};
 use super::queue::{shown as classes, wait};
-use super::{Admin, Client, Config, SecretFrom, duration, gateway, limits, service, size};
+use super::{Admin, Client, Config, Otlp, SecretFrom, duration, gateway, limits, service, size};
 
 use crate::keyring::Keyring;
 
@@ -28,6 +28,8 @@ pub(crate) struct Shown {
 struct Section {
     name: &'static str,
     settings: Vec<Setting>,
+    /// What it means that it is not there, where that is not the same as an empty one.
+    off: Option<&'static str>,
 }
 
 /// An entry of an array of tables, such as `[[keys]]`.
@@ -125,6 +127,7 @@ impl Collect<'_> {
         Section {
             name: self.name,
             settings: self.settings,
+            off: None,
         }
     }
 }
@@ -220,6 +223,10 @@ impl Shown {
             None => "# no configuration file: the environment and defaults\n".to_owned(),
         };
         for section in &self.sections {
+            if let Some(off) = section.off {
+                text.push_str(&format!("\n# [{}]: {off}\n", section.name));
+                continue;
+            }
             text.push_str(&format!("\n[{}]\n", section.name));
             lines(&section.settings, &mut text);
         }
@@ -542,7 +549,37 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
             .done(),
         gateway(section("gateway"), &config.gateway),
         admin(section("admin"), config.admin.as_ref()),
+        otlp(section("otlp"), config.otlp.as_ref()),
     ]
+}
+
+fn otlp(section: Collect<'_>, own: Option<&Otlp>) -> Section {
+    const OFF: &str = "no collector is told";
+    let Some(own) = own else {
+        let names = [
+            "endpoint", "headers", "service", "traces", "metrics", "sample", "interval",
+        ];
+        let section = names
+            .into_iter()
+            .fold(section, |section, name| section.maybe(name, None, OFF));
+        return Section {
+            off: Some(OFF),
+            ..section.done()
+        };
+    };
+    let headers = own.from.iter();
+    let headers: Map<_, _> = headers
+        .map(|(name, from)| (name.clone(), secret(from)))
+        .collect();
+    section
+        .value("endpoint", own.endpoint.to_string())
+        .value("headers", headers)
+        .value("service", own.service.clone())
+        .value("traces", own.traces)
+        .value("metrics", own.metrics)
+        .value("sample", own.sample)
+        .time("interval", own.interval)
+        .done()
 }
 
 fn admin(section: Collect<'_>, own: Option<&Admin>) -> Section {

@@ -80,6 +80,13 @@ listen = "127.0.0.1:0"
 token = { env = "THIRD" }
 "#;
 
+/// What a program says besides that was built with the feature.
+const OTLP: &str = r#"
+[otlp]
+endpoint = "http://127.0.0.1:4318"
+headers = { authorization = { env = "FOURTH" }, x-more = "of-canary" }
+"#;
+
 fn shown(text: &str) -> Value {
     let sources = Sources {
         env: &|name| Some(format!("{CANARY}-{name}")),
@@ -154,7 +161,8 @@ fn compare(path: &str, schema: &Value, values: &[&Value], defs: &Value) {
 #[test]
 fn every_setting_that_the_schema_has_is_shown() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-    let (defs, shown) = (&schema["$defs"], shown(EVERYTHING));
+    let more = if cfg!(feature = "otlp") { OTLP } else { "" };
+    let (defs, shown) = (&schema["$defs"], shown(&format!("{EVERYTHING}{more}")));
     assert!(!shown.to_string().contains("canary"), "{shown}");
     for (name, table) in schema["properties"].as_object().unwrap() {
         match &*name.clone() {
@@ -192,4 +200,5 @@ fn what_is_not_said_is_shown_with_its_default() {
     assert_eq!(value("limits")["connections"], 8_192);
     assert!(value("tls").is_null());
     assert!(shown["settings"]["admin"]["token"]["value"].is_null());
+    assert!(shown["settings"]["otlp"]["endpoint"]["value"].is_null());
 }
