@@ -18,7 +18,7 @@ use crate::{Phase, TransportError, TransportErrorKind};
 
 /// A body that comes from a connection, with everything that must not outlive it.
 ///
-/// The caller's polls read the connection; there is no task between the two.
+/// The caller's polls read the connection (HTTP/1.1); there is no task between the two.
 pub(crate) struct Wire {
     // Before the lease: dropping it resets the stream, and only then is the stream's place free.
     incoming: Incoming,
@@ -26,7 +26,10 @@ pub(crate) struct Wire {
     origin: Arc<str>,
     received_bytes: u64,
     limit_bytes: u64,
-    timer: Pin<Box<Sleep>>,
+    /// Made when there is something to wait for: an answer that is all here needs none.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Until when the next chunk is waited for; `None`: from the next wait on.
+    next_at: Option<Instant>,
     waiting_for: Phase,
     idle: Duration,
     total_at: Instant,
@@ -48,7 +51,8 @@ impl Wire {
             lease: Some(lease),
             received_bytes: 0,
             limit_bytes,
-            timer: Box::pin(sleep_until(first_at.min(total_at))),
+            timer: None,
+            next_at: Some(first_at.min(total_at)),
             waiting_for: Phase::FirstChunk,
             idle,
             total_at,
@@ -61,7 +65,11 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match &mut self.lease {
+            Some(lease) => lease.poll_body(cx, &mut self.incoming),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.received(frame))),
             Poll::Ready(Some(Err(error))) => {
                 let error = failure::in_body(error).at(&self.origin);
@@ -74,7 +82,7 @@ impl Wire {
             }
             Poll::Pending => {
                 // A chunk that is here is never refused for being late.
-                std::task::ready!(self.timer.as_mut().poll(cx));
+                std::task::ready!(self.poll_late(cx));
                 Poll::Ready(Some(Err(self.timeout())))
             }
         }
@@ -96,10 +104,29 @@ impl Wire {
             }
         }
         self.waiting_for = Phase::Idle;
-        let next_at = after(Instant::now(), self.idle).min(self.total_at);
-        self.timer.as_mut().reset(next_at);
+        self.next_at = None;
         self.finish_if_ended();
         Ok(frame)
+    }
+
+    /// Completes when the next chunk is late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (idle, total_at) = (self.idle, self.total_at);
+        let next_at =
+            *(self.next_at).get_or_insert_with(|| after(Instant::now(), idle).min(total_at));
+        let timer = (self.timer).get_or_insert_with(|| Box::pin(sleep_until(next_at)));
+        if timer.deadline() > next_at {
+            timer.as_mut().reset(next_at);
+        }
+        loop {
+            std::task::ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= next_at {
+                return Poll::Ready(());
+            }
+            // It was set for a chunk that has come since: it is moved on when it fires, and not
+            // with each chunk.
+            timer.as_mut().reset(next_at);
+        }
     }
 
     /// Gives the connection back as soon as the end is known, even to a caller that does not ask

@@ -7,7 +7,8 @@
 //!
 //! One [`OriginPool`] holds the state of one origin behind one short lock. Calls take a [`Lease`]
 //! and give it back by dropping it; a call that finds nothing free waits in line. One task per
-//! connection (see [`driver`]) moves its bytes and ends with it; there is no other task.
+//! connection (see [`driver`]) ends with it; there is no other task. With HTTP/1.1 it is the call
+//! that drives its connection, and the task only watches it while it is idle.
 
 mod driver;
 mod lease;

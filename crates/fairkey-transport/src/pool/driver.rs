@@ -1,12 +1,15 @@
-//! The one task behind each connection: it moves bytes, and ends when the connection ends.
+//! The one task behind each connection. It ends when the connection ends.
 //!
-//! It reads no further than somebody asks for, closes a connection that has been idle too long,
-//! and with HTTP/2 tells the pool how many streams the peer allows.
+//! With HTTP/2 it moves the bytes, and tells the pool how many streams the peer allows. With
+//! HTTP/1.1 whoever has the connection drives it: between a caller and its answer there is no task,
+//! and of what has come in everything is passed on at once, in one turn of the caller's. Here it is
+//! watched while it is idle, so that its end is noticed, and closed when it has been idle too long.
 
 #[cfg(feature = "http2")]
 mod http2;
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use hyper::client::conn::http1;
@@ -15,11 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::Limits;
-use super::lease::{Http1, Http1Sender};
+use super::lease::{Connection, Http1, Http1Sender, Slot};
 use super::origin::{Open, Returning};
-use crate::connect::{Connected, CountedIo, Protocol};
+use crate::connect::{Connected, Protocol};
 use crate::deadlines::after;
-use crate::request_body::RequestBody;
 use crate::{TransportError, TransportErrorKind};
 
 /// How long a connection may take to become ready again after an answer was read to its end. It is
@@ -39,7 +41,7 @@ pub(super) enum Ready {
 
 pub(super) struct Http1Ready {
     sender: Http1Sender,
-    connection: http1::Connection<TokioIo<CountedIo>, RequestBody>,
+    connection: Box<Connection>,
     written: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -58,7 +60,7 @@ impl Ready {
                     .map_err(broken)?;
                 Ok(Self::Http1(Box::new(Http1Ready {
                     sender,
-                    connection,
+                    connection: Box::new(connection),
                     written,
                 })))
             }
@@ -107,16 +109,18 @@ impl Http1Ready {
         let pool = Arc::clone(&open.pool);
         let id = pool.id();
         let (back, returned) = mpsc::unbounded_channel();
-        let driver = tokio::spawn(drive(connection, returned, open, id)).abort_handle();
-        Http1 {
+        let slot = Arc::new(Slot::new(connection));
+        let driver = tokio::spawn(drive(Arc::clone(&slot), returned, open, id)).abort_handle();
+        let connection = Http1 {
             id,
             sender,
             back,
+            slot,
             driver,
             written,
             reused: false,
-        }
-        .give_back(&pool);
+        };
+        connection.settle(&pool);
         // Now that it counts as returning, the calls in line need no other in its place.
         pool.serve_after(|state| {
             state.connecting -= 1;
@@ -126,40 +130,43 @@ impl Http1Ready {
     }
 }
 
-/// Drives one HTTP/1.1 connection to its end.
+/// Drives one HTTP/1.1 connection while nobody else does, to its end.
 async fn drive(
-    mut connection: http1::Connection<TokioIo<CountedIo>, RequestBody>,
+    slot: Arc<Slot>,
     mut returned: mpsc::UnboundedReceiver<Returning>,
     open: Open,
     id: u64,
 ) {
     // A connection that an exchange has ended on, until it can take the next.
     let mut settling: Option<(Returning, Instant)> = None;
-    // Armed when the connection goes to the pool, checked there when it fires.
-    let mut idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
+    // Whether the pool and the calls have let it go.
+    let mut is_let_go = false;
+    // Mostly a connection comes and goes without a word to this task. It looks from time to time:
+    // then it watches what is idle, and the pool says when to look again.
+    let mut look = pin!(sleep_until(open.pool.expire(id)));
     loop {
+        if is_let_go && slot.is_empty() {
+            return;
+        }
         let settle_until = settling.as_ref().map(|(_, until)| *until);
         tokio::select! {
             biased;
             // The pool and the calls learn of an end through their senders.
-            _ended = &mut connection => return,
-            Some(returning) = returned.recv(), if settling.is_none() => {
-                settling = Some((returning, after(Instant::now(), SETTLE)));
-            }
+            () = poll_fn(|cx| slot.poll_end(cx)) => return,
+            back = returned.recv(), if settling.is_none() && !is_let_go => match back {
+                Some(returning) => settling = Some((returning, after(Instant::now(), SETTLE))),
+                None => is_let_go = true,
+            },
             ready = poll_fn(|cx| match &mut settling {
                 Some((returning, _)) => returning.connection.sender.poll_ready(cx),
                 None => std::task::Poll::Pending,
             }) => {
                 if let (Ok(()), Some((returning, _))) = (ready, settling.take()) {
-                    idle_until = Some(after(Instant::now(), open.pool.limits.idle_timeout));
-                    open.pool.put_idle(returning);
+                    open.pool.put_returned(returning);
                 }
             }
             () = sleep_until_some(settle_until) => return,
-            () = sleep_until_some(idle_until) => {
-                idle_until = None;
-                open.pool.expire(id);
-            }
+            () = look.as_mut() => look.as_mut().reset(open.pool.expire(id)),
         }
     }
 }

@@ -1,30 +1,41 @@
 //! One call's hold on a connection or a stream.
 
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, unconstrained};
 
+use super::lock;
 use super::origin::{OriginPool, Returning};
 use crate::TransportError;
+use crate::connect::CountedIo;
 use crate::failure::{self, Failure};
 use crate::request_body::RequestBody;
 use crate::target::Outgoing;
 
 pub(super) type Http1Sender = http1::SendRequest<RequestBody>;
+pub(super) type Connection = http1::Connection<TokioIo<CountedIo>, RequestBody>;
 #[cfg(feature = "http2")]
 pub(super) type Http2Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
 
-/// An HTTP/1.1 connection that is one call's, or idle.
+/// An HTTP/1.1 connection that is one call's, or idle. Dropped, it is closed.
 pub(super) struct Http1 {
     pub(super) id: u64,
     pub(super) sender: Http1Sender,
     /// The way back to the driver, which waits until the connection can take another request.
     pub(super) back: mpsc::UnboundedSender<Returning>,
+    /// Where it is for the driver while no call has it.
+    pub(super) slot: Arc<Slot>,
     pub(super) driver: AbortHandle,
     pub(super) written: Arc<AtomicU64>,
     /// Whether it has carried an exchange before.
@@ -33,15 +44,101 @@ pub(super) struct Http1 {
 
 impl Http1 {
     pub(super) fn is_usable(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
+        self.sender.is_ready() && !self.sender.is_closed() && !self.driver.is_finished()
     }
 
     /// Hands the connection to its driver, and that to the pool as soon as it takes a request.
-    pub(super) fn give_back(self, pool: &Arc<OriginPool>) {
+    pub(super) fn settle(self, pool: &Arc<OriginPool>) {
         let back = self.back.clone();
         // A driver that is gone has closed the connection; nothing is left to give back.
         drop(back.send(pool.returning(self)));
     }
+}
+
+/// The bytes' side of a connection, while no call drives it.
+pub(super) struct Slot(Mutex<Option<Box<Connection>>>);
+
+impl Slot {
+    pub(super) fn new(connection: Box<Connection>) -> Self {
+        Self(Mutex::new(Some(connection)))
+    }
+
+    fn take(&self) -> Option<Box<Connection>> {
+        lock(&self.0).take()
+    }
+
+    fn put(&self, connection: Box<Connection>) {
+        *lock(&self.0) = Some(connection);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).is_none()
+    }
+
+    /// Drives the connection that is here; completes when it has ended.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut slot = lock(&self.0);
+        let Some(connection) = &mut *slot else {
+            return Poll::Pending;
+        };
+        // How a connection ends is no matter: whoever waits for something hears it.
+        let ended = Pin::new(connection).poll(cx).map(drop);
+        if ended.is_ready() {
+            *slot = None;
+        }
+        ended
+    }
+}
+
+/// A connection that a call has, and drives.
+struct Leased {
+    // Before the other half, which says to its driver that all of it is gone.
+    connection: Option<Box<Connection>>,
+    http1: Http1,
+}
+
+impl Leased {
+    fn new(http1: Http1) -> Self {
+        Self {
+            connection: http1.slot.take(),
+            http1,
+        }
+    }
+
+    /// Hands it to the pool where it takes another request already, as it mostly does.
+    fn give_back(self, pool: &Arc<OriginPool>) {
+        let Self { connection, http1 } = self;
+        let Some(connection) = connection else {
+            return;
+        };
+        http1.slot.put(connection);
+        if http1.is_usable() {
+            pool.put_idle(http1);
+        } else {
+            http1.settle(pool);
+        }
+    }
+}
+
+/// Polls something that comes by a connection, and drives the connection for it.
+fn drive<T>(
+    connection: &mut Option<Box<Connection>>,
+    cx: &mut Context<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if let Some(driven) = connection {
+        // Only the connection has news of it, and it is driven here: nobody has to be woken.
+        let mut unheard = Context::from_waker(Waker::noop());
+        if let Poll::Ready(ready) = poll(&mut unheard) {
+            return Poll::Ready(ready);
+        }
+        if Pin::new(driven).poll(cx).is_pending() {
+            return poll(&mut unheard);
+        }
+        // What it leaves unanswered is told when it is dropped.
+        *connection = None;
+    }
+    poll(cx)
 }
 
 /// One call's hold on a connection (HTTP/1.1) or a stream (HTTP/2).
@@ -60,7 +157,7 @@ pub(crate) struct Lease {
 }
 
 enum Hold {
-    Http1(Option<Http1>),
+    Http1(Option<Box<Leased>>),
     #[cfg(feature = "http2")]
     Http2 {
         id: u64,
@@ -83,7 +180,7 @@ impl Lease {
         origin.counters.began();
         Self {
             origin,
-            hold: Hold::Http1(Some(connection)),
+            hold: Hold::Http1(Some(Box::new(Leased::new(connection)))),
             touched: false,
             finished: false,
         }
@@ -122,12 +219,18 @@ impl Lease {
         self.touched = true;
         match &mut self.hold {
             Hold::Http1(None) => Err(Broken::unsent(failure::gone())),
-            Hold::Http1(Some(connection)) => {
-                let before = connection.written.load(Ordering::Acquire);
+            Hold::Http1(Some(leased)) => {
+                let Leased { connection, http1 } = &mut **leased;
+                if connection.is_none() {
+                    return Err(Broken::unsent(failure::gone()));
+                }
+                let before = http1.written.load(Ordering::Acquire);
                 let request = request.http1().map_err(Broken::unsent)?;
-                let stale = connection.reused;
-                let sent = connection.sender.try_send_request(request).await;
-                connection.reused = true;
+                let stale = std::mem::replace(&mut http1.reused, true);
+                // It is polled without a waker, so that nothing may put it off.
+                let sent = unconstrained(http1.sender.try_send_request(request));
+                let mut sent = pin!(sent);
+                let sent = poll_fn(|cx| drive(connection, cx, |cx| sent.as_mut().poll(cx))).await;
                 sent.map_err(|error| {
                     if stale {
                         // The peer has probably closed its other idle connections, too; without
@@ -136,7 +239,7 @@ impl Lease {
                     }
                     // Acquire: pairs with the Release of the driver's writes. Not one byte more
                     // than before the exchange means that the peer never heard of it.
-                    let unwritten = connection.written.load(Ordering::Acquire) == before;
+                    let unwritten = http1.written.load(Ordering::Acquire) == before;
                     Broken::head(error, unwritten, stale)
                 })
             }
@@ -165,13 +268,28 @@ impl Lease {
         }
     }
 
+    /// Polls the answer's body. With HTTP/1.1 the connection is driven by this.
+    pub(crate) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut body = Pin::new(body);
+        match &mut self.hold {
+            Hold::Http1(Some(leased)) => drive(&mut leased.connection, cx, |cx| {
+                body.as_mut().poll_frame(cx)
+            }),
+            _ => body.poll_frame(cx),
+        }
+    }
+
     /// Gives the connection back for the next exchange: this one was read to its end.
     pub(crate) fn finish(mut self) {
         self.finished = true;
-        if let Hold::Http1(connection) = &mut self.hold
-            && let Some(connection) = connection.take()
+        if let Hold::Http1(leased) = &mut self.hold
+            && let Some(leased) = leased.take()
         {
-            connection.give_back(&self.origin);
+            leased.give_back(&self.origin);
         }
     }
 }
@@ -179,14 +297,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         match &mut self.hold {
-            Hold::Http1(connection) => {
-                if let Some(connection) = connection.take() {
+            Hold::Http1(leased) => {
+                if let Some(leased) = leased.take() {
                     if self.touched {
-                        // Dropping the sender alone would let hyper read on for a while.
-                        connection.driver.abort();
+                        // The connection closes as it is dropped; nothing is left to watch.
+                        leased.http1.driver.abort();
                     } else {
                         // Granted to a call that had left the line: as good as before.
-                        connection.give_back(&self.origin);
+                        leased.give_back(&self.origin);
                     }
                 }
             }

@@ -32,6 +32,10 @@ pub(super) struct OriginPool {
     next_id: AtomicU64,
 }
 
+/// How often a driver looks whether its connection is idle: until then, nobody may notice that an
+/// idle connection was closed but the call that is given it, which then takes another one.
+const LOOK: Duration = Duration::from_secs(5);
+
 type Grant = oneshot::Receiver<Result<Lease, TransportError>>;
 
 impl OriginPool {
@@ -152,8 +156,23 @@ impl OriginPool {
         }
     }
 
-    /// Takes a connection that has become free.
-    pub(super) fn put_idle(self: &Arc<Self>, Returning { connection, count }: Returning) {
+    /// Takes a connection that is free.
+    pub(super) fn put_idle(self: &Arc<Self>, connection: Http1) {
+        let since = Instant::now();
+        let mut state = lock(&self.state);
+        if state.closed {
+            drop(state);
+            drop(connection);
+            return;
+        }
+        state.idle.push(Idle { connection, since });
+        if !state.waiters.is_empty() {
+            self.serve(state);
+        }
+    }
+
+    /// Takes a connection that was announced, and has become free.
+    pub(super) fn put_returned(self: &Arc<Self>, Returning { connection, count }: Returning) {
         let since = Instant::now();
         let mut state = lock(&self.state);
         if state.closed {
@@ -179,13 +198,22 @@ impl OriginPool {
         }
     }
 
-    /// Closes the connection if it is still idle.
-    pub(super) fn expire(&self, id: u64) {
+    /// Closes the connection if it has been idle too long. Returns when its driver has to look
+    /// again: for one that is in use, some time later, and then it watches what has become idle.
+    pub(super) fn expire(&self, id: u64) -> Instant {
+        let now = Instant::now();
+        let idle_timeout = self.limits.idle_timeout;
         let mut state = lock(&self.state);
         let found = state.idle.iter().position(|idle| idle.connection.id == id);
-        let expired = found.map(|at| state.idle.remove(at));
+        let ends = found.map(|at| after(state.idle[at].since, idle_timeout));
+        let expired = match (found, ends) {
+            (Some(at), Some(ends)) if ends <= now => Some(state.idle.remove(at)),
+            _ => None,
+        };
         drop(state);
         drop(expired);
+        ends.filter(|ends| *ends > now)
+            .unwrap_or_else(|| after(now, idle_timeout.min(LOOK)))
     }
 
     /// Counts a connection as closed.
