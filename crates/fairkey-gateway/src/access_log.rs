@@ -1,5 +1,7 @@
 //! One line for each request: [`AccessLog`].
 
+mod line;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
@@ -9,9 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fairkey_core::WallClock;
-use serde::Serialize;
 
-use crate::End;
+pub(crate) use self::line::{cut, end};
 use crate::record::CallRecord;
 
 /// The most bytes of lines that wait to be written: who reads them too slowly loses some, and no
@@ -51,98 +52,6 @@ struct Waiting {
     stop: bool,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: Utc,
-    request_id: &'a str,
-    tenant: &'a str,
-    method: &'a str,
-    operation: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    stream: bool,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<&'a str>,
-    attempts: usize,
-    /// Whom the last attempt that failed was charged to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<&'a str>,
-    queued_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_content_ms: Option<f64>,
-    total_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usd: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<&'a str>,
-    bytes_in: u64,
-    bytes_out: u64,
-}
-
-/// The longest text of a caller's or of the upstream's that is kept, in bytes.
-const MAX_TEXT: usize = 128;
-
-impl<'a> Line<'a> {
-    fn of(call: &CallRecord<'a>, now: Duration) -> Self {
-        let served = call.attempts.last();
-        let fault = call.attempts.iter().rev().find_map(|attempt| attempt.fault);
-        Self {
-            time: Utc(now),
-            request_id: cut(call.request_id),
-            tenant: call.tenant,
-            method: cut(call.method),
-            operation: call.operation,
-            model: call.model.map(cut),
-            stream: call.is_stream,
-            status: call.status,
-            reason: call.reason.map(crate::reply::Reason::as_str),
-            end: call.end.map(end),
-            key: call.key_label(),
-            account: served.and_then(|attempt| Some(attempt.account.as_ref()?.as_str())),
-            attempts: call.attempts.len(),
-            fault: fault.map(|fault| fault.scope.as_str()),
-            queued_ms: ms(call.queued),
-            first_content_ms: call.first_content.map(ms),
-            total_ms: ms(call.total),
-            tokens: call.used.map(|used| used.tokens),
-            usd: call.used.map(|used| used.micro_usd as f64 / 1e6),
-            generation: call.generation.map(cut),
-            bytes_in: call.bytes_in,
-            bytes_out: call.bytes_out,
-        }
-    }
-}
-
-/// Returns as much of a text that somebody else chose as is kept.
-pub(crate) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
-}
-
-/// Returns the word for how an answer ended.
-pub(crate) const fn end(end: End) -> &'static str {
-    match end {
-        End::Whole => "whole",
-        End::Failed => "failed",
-        End::Broken => "broken",
-        End::Left => "left",
-        End::Drained => "drained",
-    }
-}
-
-/// Milliseconds, to the microsecond.
-fn ms(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
-}
-
 impl AccessLog {
     /// Starts to write to `to`.
     ///
@@ -170,12 +79,7 @@ impl AccessLog {
         }
         LINE.with_borrow_mut(|line| {
             line.clear();
-            // Plain fields cannot fail to be JSON.
-            if serde_json::to_writer(&mut *line, &Line::of(call, self.wall.since_epoch())).is_err()
-            {
-                return;
-            }
-            line.push(b'\n');
+            line::write(line, call, self.wall.since_epoch());
             let mut waiting = self.shared.waiting();
             if waiting.bytes.len() + line.len() > MAX_WAITING {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -246,33 +150,13 @@ impl fmt::Debug for AccessLog {
     }
 }
 
-/// A time since 1970 as RFC 3339 writes it, to the millisecond.
-struct Utc(Duration);
-
-impl fmt::Display for Utc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (year, month, day) = crate::tenant::date(seconds / 86_400);
-        let (h, m, s) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        let ms = self.0.subsec_millis();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"
-        )
-    }
-}
-
-impl Serialize for Utc {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
+    use super::line::MAX_TEXT;
     use super::*;
+    use crate::End;
     use crate::reply::Reason;
 
     #[derive(Debug)]
