@@ -5,6 +5,7 @@
 //! usage comes after the finish or together with a second one, and a stream that breaks off ends
 //! like one that is whole. The reader knows the difference, without any I/O.
 
+mod alike;
 mod events;
 mod frames;
 mod plain;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use crate::fault::Fault;
 use crate::response::{ChatChunk, FinishReason};
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
+use crate::stream::alike::Pattern;
 use crate::stream::frames::{DONE, Frame, Frames};
 use crate::stream::plain::Plain;
 use crate::stream::told::{Told, keep_first, reads};
@@ -59,6 +61,8 @@ pub struct ChatStreamReader {
     has_choices: bool,
     finish_reason: Option<FinishReason>,
     told: Told,
+    /// The last chunk that was looked over and left out.
+    pattern: Pattern,
 }
 
 impl Default for ChatStreamReader {
@@ -82,6 +86,7 @@ impl ChatStreamReader {
             has_choices: false,
             finish_reason: None,
             told: Told::default(),
+            pattern: Pattern::default(),
         }
     }
 
@@ -126,16 +131,23 @@ impl ChatStreamReader {
     }
 
     /// Tells whether an event is a chunk that tells nothing that would be noted.
-    fn is_more(&self, message: &SseMessage) -> bool {
+    fn is_more(&mut self, message: &SseMessage) -> bool {
         let told = &self.told;
-        told.has_content
-            && self.has_choices
-            && message.event.is_none()
-            && Plain::read(&message.data).is_some_and(|plain| {
-                (told.id.is_some() || !plain.has_id)
-                    && (told.model.is_some() || !plain.has_model)
-                    && (told.provider.is_some() || !plain.has_provider)
-            })
+        if !told.has_content || !self.has_choices || message.event.is_some() {
+            return false;
+        }
+        if self.pattern.fits(&message.data) {
+            return true;
+        }
+        let is_more = Plain::read(&message.data).is_some_and(|plain| {
+            (told.id.is_some() || !plain.has_id)
+                && (told.model.is_some() || !plain.has_model)
+                && (told.provider.is_some() || !plain.has_provider)
+        });
+        if is_more {
+            self.pattern.keep(&message.data);
+        }
+        is_more
     }
 
     fn read(&mut self, message: SseMessage) -> Option<StreamItem> {
