@@ -160,6 +160,7 @@ impl Exchange {
                     .note_success(key, self.asked.model.as_deref(), begun);
                 if let (Some(provider), Some(model), Some(gates)) =
                     (provider, &self.asked.model, &self.core.gates)
+                    && gates.models.is_told_of_any()
                 {
                     let now = self.core.admission.pool.now();
                     gates

@@ -1,8 +1,10 @@
 //! What an answer says about itself beside the answer: [`Summary`].
 
 use fairkey_core::Cost;
-use fairkey_openrouter::{EventFormat, Usage, micro_usd};
+use fairkey_openrouter::{AnswerTold, EventFormat, Usage, micro_usd};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::answer::Bill;
 
@@ -26,9 +28,32 @@ struct Probe {
 impl Summary {
     /// Reads a whole answer to a request to `path`.
     pub(crate) fn of(path: &str, body: &[u8]) -> Self {
-        let Ok(probe) = serde_json::from_slice::<Probe>(body) else {
-            return Self::default();
-        };
+        match serde_json::from_slice(body) {
+            Ok(probe) => Self::of_probe(probe, path, body),
+            Err(_) => Self::default(),
+        }
+    }
+
+    /// The same of an answer that was looked into already, and has `told` that of itself.
+    pub(crate) fn of_told(told: &AnswerTold<'_>, path: &str, body: &[u8]) -> Self {
+        fn read<T: DeserializeOwned>(value: Option<&RawValue>) -> serde_json::Result<Option<T>> {
+            value.map_or(Ok(None), |value| serde_json::from_str(value.get()))
+        }
+        let (id, provider) = (read(told.id), read(told.provider));
+        match (id, provider, read(told.usage)) {
+            (Ok(id), Ok(provider), Ok(usage)) => {
+                let probe = Probe {
+                    id,
+                    provider,
+                    usage,
+                };
+                Self::of_probe(probe, path, body)
+            }
+            _ => Self::default(),
+        }
+    }
+
+    fn of_probe(probe: Probe, path: &str, body: &[u8]) -> Self {
         let byok_micro_usd = probe.usage.as_ref().map_or(0, byok);
         // A cost alone is no usage of a format whose words are others.
         let chat = probe.usage.filter(|usage| usage.cost().tokens > 0);
@@ -75,6 +100,8 @@ pub(crate) fn cost(usage: &Usage) -> Option<Cost> {
 
 #[cfg(test)]
 mod tests {
+    use fairkey_openrouter::Fault;
+
     use super::*;
 
     #[test]
@@ -96,6 +123,28 @@ mod tests {
             assert_eq!(of(r#""is_byok":false,"#), (50_000, 0), "{path}");
             assert_eq!(of(""), (50_000, 0), "{path}");
         }
+    }
+
+    #[test]
+    fn what_was_told_is_what_would_be_read() {
+        let path = "/api/v1/chat/completions";
+        for body in [
+            r#"{"id":"gen-1","provider":"Acme","choices":[{"finish_reason":"stop"}],
+                "usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"cost":0.1}}"#,
+            r#"{"id":null,"choices":[{"finish_reason":"stop"}],"usage":null}"#,
+            r#"{"id":7,"provider":"Acme","choices":[{"finish_reason":"stop"}]}"#,
+            r#" {"id":"a\nb","choices":[],"usage":{"input_tokens":3,"output_tokens":4}} "#,
+            r#"{"error":{"code":502,"message":"x"},"usage":{"total_tokens":7}}"#,
+        ] {
+            let (_, told) = Fault::in_answer_told(path, body.as_bytes());
+            let told = Summary::of_told(&told.unwrap(), path, body.as_bytes());
+            let read = Summary::of(path, body.as_bytes());
+            assert_eq!(format!("{told:?}"), format!("{read:?}"), "{body}");
+        }
+        let odd = br#"{"id":"a","id":"b"}"#;
+        assert!(Fault::in_answer_told(path, odd).1.is_none());
+        let other = br#"{"id":"a","usage":{"total_tokens":7}}"#;
+        assert!(Fault::in_answer_told("/api/v1/rerank", other).1.is_none());
     }
 
     #[test]

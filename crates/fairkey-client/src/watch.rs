@@ -38,7 +38,7 @@ pub(crate) enum Watch {
     },
     /// JSON: looked at when it is whole.
     Json {
-        copy: BytesMut,
+        copy: Gathered,
         /// What it answers.
         path: Box<str>,
         ended: bool,
@@ -68,7 +68,7 @@ impl Watch {
             }
         } else if is_json(headers) {
             Self::Json {
-                copy: BytesMut::new(),
+                copy: Gathered::default(),
                 path: path.into(),
                 ended: false,
                 usage: None,
@@ -98,7 +98,7 @@ impl Watch {
                 if copy.len() + chunk.len() > JSON_BYTES {
                     *self = Self::Blind { ended: false };
                 } else {
-                    copy.extend_from_slice(chunk);
+                    copy.push(chunk);
                 }
             }
             Self::Blind { .. } => {}
@@ -143,10 +143,17 @@ impl Watch {
             },
             Self::Json { ended: false, .. } | Self::Blind { ended: false } => None,
             Self::Json { copy, path, .. } => {
-                let fault = answer_fault(path, copy);
-                let summary = Summary::of(path, copy);
+                let (fault, told) = if is_nothing(path, copy.bytes()) {
+                    (None, None)
+                } else {
+                    Fault::in_answer_told(path, copy.bytes())
+                };
+                let summary = match told {
+                    Some(told) => Summary::of_told(&told, path, copy.bytes()),
+                    None => Summary::of(path, copy.bytes()),
+                };
                 *self = Self::Json {
-                    copy: BytesMut::new(),
+                    copy: Gathered::default(),
                     path: Box::default(),
                     ended: false,
                     usage: summary.usage.map(Box::new),
@@ -200,16 +207,54 @@ pub(crate) fn body_fault(body: &[u8], chat: bool) -> Option<Fault> {
 
 /// The same for an answer to a request to `path`.
 fn answer_fault(path: &str, body: &[u8]) -> Option<Fault> {
+    if is_nothing(path, body) {
+        return None;
+    }
+    Fault::in_answer(path, body)
+}
+
+/// Tells whether there is no body, and need not be one.
+fn is_nothing(path: &str, body: &[u8]) -> bool {
     let answers = [
         endpoint::CHAT_COMPLETIONS,
         endpoint::MESSAGES,
         endpoint::RESPONSES,
         endpoint::EMBEDDINGS,
     ];
-    if body.is_empty() && !answers.iter().any(|answer| path.ends_with(answer)) {
-        return None;
+    body.is_empty() && !answers.iter().any(|answer| path.ends_with(answer))
+}
+
+/// Chunks in one piece: without a copy where it was one, as most are.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    first: Bytes,
+    /// All of it, once there is more than one.
+    all: BytesMut,
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.bytes().len()
     }
-    Fault::in_answer(path, body)
+
+    fn bytes(&self) -> &[u8] {
+        if self.all.is_empty() {
+            &self.first
+        } else {
+            &self.all
+        }
+    }
+
+    fn push(&mut self, chunk: &Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = chunk.clone();
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(chunk);
+    }
 }
 
 pub(crate) fn is_chat(path: &str) -> bool {

@@ -49,6 +49,7 @@ use fairkey_core::{FaultKind, Scope};
 use crate::key_info::ResetInterval;
 use crate::redaction::{MESSAGE_CHARS, NAME_CHARS, clean};
 
+pub use body::AnswerTold;
 pub(crate) use body::broken as malformed_json;
 pub use cause::Cause;
 pub use details::{Availability, BudgetStatus, Evidence, PreviousError, Remedy, UnknownWord};

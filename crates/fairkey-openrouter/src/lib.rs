@@ -45,9 +45,9 @@ pub use embeddings::{
     EmbeddingsResponse, EncodingFormat,
 };
 pub use fault::{
-    Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault, LimitSource,
-    Phase, PreviousError, RateLimit, RateUnit, Remedy, RetryHint, UnknownWord, parse_reset_stamp,
-    parse_retry_after,
+    AnswerTold, Availability, AvailabilityCode, BudgetStatus, Cause, ErrorType, Evidence, Fault,
+    LimitSource, Phase, PreviousError, RateLimit, RateUnit, Remedy, RetryHint, UnknownWord,
+    parse_reset_stamp, parse_retry_after,
 };
 pub use key_info::{BudgetScope, Credits, FreeModelRequests, KeyBudget, KeyInfo, ResetInterval};
 pub use messages::{

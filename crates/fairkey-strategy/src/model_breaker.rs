@@ -139,8 +139,7 @@ impl ModelBreaker {
     /// without it a provider comes back by the successes of calls that are pinned to it, and by
     /// time.
     pub fn success(&self, model: &str, provider: &str, begun: Timestamp, now: Timestamp) {
-        // Relaxed: who has just told of a fault is heard by the next call.
-        if self.known.load(Ordering::Relaxed) == 0 {
+        if !self.is_told_of_any() {
             return;
         }
         let mut table = self.table();
@@ -161,6 +160,12 @@ impl ModelBreaker {
                 self.carry_out(&mut table, index, step, now);
             }
         }
+    }
+
+    /// Returns whether it has been told of any model: until then, what succeeds need not be told.
+    pub fn is_told_of_any(&self) -> bool {
+        // Relaxed: who has just told of a fault is heard by the next call.
+        self.known.load(Ordering::Relaxed) > 0
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -25,6 +25,21 @@ struct Probe<'a> {
     choices: Option<Vec<ChoiceProbe<'a>>>,
     id: Option<&'a RawValue>,
     data: Option<&'a RawValue>,
+    /// What an answer tells of itself, for whoever wants that too.
+    provider: Option<&'a RawValue>,
+    usage: Option<&'a RawValue>,
+}
+
+/// What an answer tells of itself: members of its object, as they stand there.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AnswerTold<'a> {
+    /// `id`: the identifier of the generation, in a chat completion.
+    pub id: Option<&'a RawValue>,
+    /// `provider`: who served it.
+    pub provider: Option<&'a RawValue>,
+    /// `usage`: what it used.
+    pub usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -78,8 +93,30 @@ pub(super) fn in_body(body: &[u8]) -> Option<Fault> {
 /// See [`Fault::in_chat_body`].
 pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
     let body = trim(body);
-    // Read once, where nothing is wrong.
+    in_chat(body, serde_json::from_slice(body))
+}
+
+/// See [`Fault::in_answer_told`].
+pub(super) fn in_answer_told<'a>(
+    path: &str,
+    body: &'a [u8],
+) -> (Option<Fault>, Option<AnswerTold<'a>>) {
+    if !plain(path).ends_with(endpoint::CHAT_COMPLETIONS) {
+        return (in_answer(path, body), None);
+    }
+    let body = trim(body);
     let probe = serde_json::from_slice::<Probe<'_>>(body);
+    let told = probe.as_ref().ok().map(|probe| AnswerTold {
+        id: probe.id,
+        provider: probe.provider,
+        usage: probe.usage,
+    });
+    (in_chat(body, probe), told)
+}
+
+/// Looks into a chat completion that was read as far as it could be.
+fn in_chat(body: &[u8], probe: serde_json::Result<Probe<'_>>) -> Option<Fault> {
+    // Read once, where nothing is wrong.
     if !probe.as_ref().is_ok_and(Probe::is_clean)
         && let Some(fault) = in_body(body)
     {
@@ -105,11 +142,7 @@ pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
 
 /// See [`Fault::in_answer`].
 pub(super) fn in_answer(path: &str, body: &[u8]) -> Option<Fault> {
-    let path = path
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('/');
+    let path = plain(path);
     if path.ends_with(endpoint::CHAT_COMPLETIONS) {
         return in_chat_body(body);
     }
@@ -150,6 +183,12 @@ pub(super) fn in_answer(path: &str, body: &[u8]) -> Option<Fault> {
     } else {
         None
     }
+}
+
+/// The path alone.
+fn plain(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or_default();
+    path.trim_end_matches('/')
 }
 
 /// The members that an answer of some endpoint must have.

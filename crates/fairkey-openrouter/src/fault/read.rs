@@ -6,7 +6,7 @@ use fairkey_core::{FaultKind, Scope};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use crate::fault::body;
+use crate::fault::body::{self, AnswerTold};
 use crate::fault::classify::{Place, classify};
 use crate::fault::envelope::Envelope;
 use crate::fault::phrases::Phrases;
@@ -143,6 +143,16 @@ impl Fault {
     #[must_use]
     pub fn in_answer(path: &str, body: &[u8]) -> Option<Self> {
         body::in_answer(path, body)
+    }
+
+    /// The same, with what a chat completion tells of itself, of which it is read in one go; `None`
+    /// for what is no chat completion, or could not be read in the quick way.
+    #[must_use]
+    pub fn in_answer_told<'a>(
+        path: &str,
+        body: &'a [u8],
+    ) -> (Option<Self>, Option<AnswerTold<'a>>) {
+        body::in_answer_told(path, body)
     }
 
     /// Reads a failure in the data of one event of a stream, in any format of the API; `None`:
