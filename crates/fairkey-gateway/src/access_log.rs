@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fairkey_core::WallClock;
 
+#[cfg(feature = "otlp")]
 pub(crate) use self::line::{cut, end};
 use crate::record::CallRecord;
 
