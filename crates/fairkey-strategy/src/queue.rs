@@ -79,8 +79,9 @@ pub struct Queue<L, T> {
     parked: BTreeSet<u64>,
     /// Lines by when they are worth another look.
     openings: BTreeSet<(Timestamp, u64)>,
-    /// Calls by when they rise to the next class, by the class that they count as.
-    ages: [BTreeSet<(Timestamp, u64)>; LEVELS],
+    /// Calls that rise to the next class, by the class that they count as and the one that they came
+    /// with: of those who share both, who came first rises first, so that a number says when.
+    ages: [[BTreeSet<u64>; LEVELS]; LEVELS],
     /// Calls by when they stop waiting, those that do.
     limits: BTreeSet<(Timestamp, u64)>,
     held: Option<Held>,
@@ -410,9 +411,7 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
             }
         }
         self.tenants.leave(lane.tenant);
-        if let Some(at) = self.rises_at(lane.level, item.class(), item.since) {
-            self.ages[lane.level].remove(&(at, number));
-        }
+        self.ages[lane.level][item.class()].remove(&number);
         if self.held.as_ref().is_some_and(|held| held.number == number) {
             self.held = None;
         }
@@ -532,10 +531,21 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let Some(item) = self.items.get(&number) else {
             return;
         };
-        let level = item.lane().level;
-        if let Some(at) = self.rises_at(level, item.class(), item.since) {
-            self.ages[level].insert((at, number));
+        let (level, class) = (item.lane().level, item.class());
+        if self.rises_at(level, class, item.since).is_some() {
+            self.ages[level][class].insert(number);
         }
+    }
+
+    /// Returns who of those who count as of a class rises first, and when.
+    fn first_to_rise(&self, level: usize) -> Option<(Timestamp, u64)> {
+        let firsts = self.ages[level].iter().filter_map(|ages| ages.first());
+        let times = firsts.filter_map(|number| {
+            let item = self.items.get(number)?;
+            let at = self.rises_at(level, item.class(), item.since)?;
+            Some((at, *number))
+        });
+        times.min()
     }
 
     /// Lets a call count as of the next class up.
@@ -543,12 +553,13 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         let Some(item) = self.items.get_mut(&number) else {
             return;
         };
-        let (from, place) = (item.lane(), item.place(number));
+        let (from, place, class) = (item.lane(), item.place(number), item.class());
         let to = LaneKey {
             level: from.level - 1,
             ..from
         };
         item.level -= 1;
+        self.ages[from.level][class].remove(&number);
         self.enter_class(to.level);
         self.levels[from.level].waiting -= 1;
         self.tenants.enter_level(to.tenant, to.level);

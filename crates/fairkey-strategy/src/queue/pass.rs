@@ -130,12 +130,11 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
     pub fn begin(&mut self, now: Timestamp) -> Pass {
         for _ in 0..RISES {
             let may = (1..LEVELS).filter(|level| self.may_rise(*level));
-            let first = may.filter_map(|level| Some((*self.ages[level].first()?, level)));
+            let first = may.filter_map(|level| Some((self.first_to_rise(level)?, level)));
             let due = first.filter(|((at, _), _)| *at <= now).min();
-            let Some(((at, number), level)) = due else {
+            let Some(((_, number), _)) = due else {
                 break;
             };
-            self.ages[level].remove(&(at, number));
             self.rise(number);
         }
         while let Some((at, line)) = self.openings.first().copied().filter(|(at, _)| *at <= now) {
