@@ -192,7 +192,8 @@ fn judge(
     ledger.note_fault(fault.clone());
     let retry = ledger.job.retry(&core.retry);
     let case = Case::of(fault, core.wall.since_epoch(), *may_run);
-    let back = may_be_tried_again_at(core, fault, &seat.id, now);
+    let began = ledger.last_began().unwrap_or(now);
+    let back = may_be_tried_again_at(core, fault, &seat.id, began, now);
     // What refuses one model, or one so dear, may grant another.
     let bound = fault.remedy().other_model || fault.remedy().smaller_max_tokens;
     let spent = ledger.spent();
@@ -232,11 +233,12 @@ fn judge(
 
 /// Returns when a call may come back to what has refused it; `None`: never. Gates usually keep
 /// it away for longer. An account that does not say when is held back until its ceiling is worth
-/// a try.
+/// a try; that may be over by now, since it is milliseconds where windows are short.
 fn may_be_tried_again_at(
     core: &Core,
     fault: &Fault,
     key: &KeyId,
+    began: Timestamp,
     now: Timestamp,
 ) -> Option<Timestamp> {
     if fault.kind() == FaultKind::Refused || fault.retry() == RetryHint::Never {
@@ -249,7 +251,7 @@ fn may_be_tried_again_at(
     let ceilings = core.ceilings.as_ref().filter(|_| is_held);
     let held_until = ceilings.and_then(|ceilings| {
         let pool = &core.admission.pool;
-        pool.with_keys(|keys| ceilings.held_until(keys.find(key.as_str())?, now))
+        pool.with_keys(|keys| ceilings.held_until(keys.find(key.as_str())?, began))
     });
     Some(held_until.unwrap_or(now + core.retry.cap))
 }

@@ -426,6 +426,11 @@ impl Ledger {
         (self.book.as_mut()).map_or_else(Vec::new, |book| std::mem::take(&mut book.attempts))
     }
 
+    /// Returns when the attempt began that ended last.
+    pub(crate) fn last_began(&self) -> Option<Timestamp> {
+        Some(self.book.as_ref()?.attempts.last()?.began)
+    }
+
     pub(crate) fn sent(&self) -> usize {
         self.book.as_ref().map_or(0, |book| book.attempts.len())
     }

@@ -101,7 +101,8 @@ pub(super) async fn run(
                 return (sooner, Err(failed));
             }
             ledger.settle(&sooner.id, failed.in_short(), failed.bill, now);
-            let back = super::may_be_tried_again_at(core, fault, &sooner.id, now);
+            let began = ledger.last_began().unwrap_or(now);
+            let back = super::may_be_tried_again_at(core, fault, &sooner.id, began, now);
             match fault.scope() {
                 Scope::Key | Scope::Budget => ledger.exclude_key(sooner.tenure, back, false),
                 Scope::Account => ledger.exclude_account(sooner.account, back, false),

@@ -13,6 +13,7 @@ mod fallbacks;
 mod faults;
 mod fuzz_seeds;
 mod hedging;
+mod held_back;
 mod in_memory;
 mod key_watch;
 #[cfg(feature = "tower")]
