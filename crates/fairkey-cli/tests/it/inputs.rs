@@ -130,7 +130,7 @@ fn archives_are_unpacked_by_name_and_without() {
 fn what_could_be_read_of_a_broken_archive_is_sent_and_the_rest_is_told() {
     let stage = Stage::new();
     let mut noise = fairkey_core::Random::new(3);
-    let content: String = (0..2_000)
+    let content: String = (0..500)
         .map(|n| {
             format!(
                 "{{\"prompt\":\"{n} {} {}\"}}\n",
@@ -147,7 +147,7 @@ fn what_could_be_read_of_a_broken_archive_is_sent_and_the_rest_is_told() {
         .says("the gzip archive ends in the middle: it is cut off")
         .says("0 lost");
     let read = results(&stage.read("out.jsonl")).len();
-    assert!(read > 500 && read < 1_500, "{read} rows");
+    assert!(read > 125 && read < 375, "{read} rows");
     stage.write("garbage.jsonl.gz", "garbage");
     refused(&stage, &["garbage.jsonl.gz"])
         .says("garbage.jsonl.gz cannot be read: it is named as a gzip archive, and is none");
