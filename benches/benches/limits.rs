@@ -204,7 +204,7 @@ fn table() {
         row(&label, measured(&all), floors.0, floors.1);
         let held = occupy(&all, keys);
         let label = format!("headroom, all limits of accounts, learning, {keys} keys, all busy");
-        row(&label, measured(&all), floors.0, floors.1);
+        row(&label, measured(&all), None, floors.1);
         drop(held);
     }
     let on_time = pool(8, Under::Account, false, MonotonicClock::new());

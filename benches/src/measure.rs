@@ -1,11 +1,12 @@
-//! Rounds in turns, and the ratio of their medians.
+//! Rounds in turns, and the ratio of the quick ones.
 
 use std::time::{Duration, Instant};
 
 /// Figures of one subject beside its baseline.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// Nanoseconds for one operation of the subject: median of the rounds.
+    /// Nanoseconds for one operation of the subject: of twenty rounds, about one took less. What else
+    /// the machine does only ever adds to a round.
     pub nanos: f64,
     /// Nanoseconds for one operation of the baseline.
     pub baseline_nanos: f64,
@@ -35,8 +36,8 @@ pub fn interleaved(
         of_subject.push(time(&mut subject, many_subject));
     }
     Figures {
-        nanos: median(of_subject),
-        baseline_nanos: median(of_baseline),
+        nanos: quick(of_subject),
+        baseline_nanos: quick(of_baseline),
     }
 }
 
@@ -63,7 +64,7 @@ fn time(f: &mut impl FnMut(u64), many: u64) -> f64 {
     begun.elapsed().as_nanos() as f64 / many as f64
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
+fn quick(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
-    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+    of.get(of.len() / 20).copied().unwrap_or(f64::NAN)
 }
