@@ -308,7 +308,9 @@ fn request(
     *request.uri_mut() = job.target.uri.clone();
     let own = job.headers.as_deref();
     *request.headers_mut() = own.unwrap_or(&core.json).clone();
-    request.extensions_mut().insert(deadlines);
+    if core.transport.deadlines() != Some(deadlines) {
+        request.extensions_mut().insert(deadlines);
+    }
     let header = exchange.held().map(|held| {
         core.keyed
             .authorizations

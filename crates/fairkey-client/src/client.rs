@@ -9,6 +9,7 @@ use fairkey_core::{ApiKey, KeyId, Pool};
 use fairkey_openrouter::{ChatRequest, ChatResponse, Credits, KeyInfo, endpoint};
 use fairkey_transport::{Body, StreamedBody};
 use http::header::HeaderMap;
+use http::request::Parts;
 use http::{Method, Request, Response};
 
 use crate::account;
@@ -177,6 +178,24 @@ impl Client {
         self.pass(request.map(Payload::Whole))
     }
 
+    /// The same as [`send`](Self::send) for whoever passes calls on by the thousand: options and
+    /// what was read of the body are given, and who served is returned, and neither of them among
+    /// extensions.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_for(
+        &self,
+        request: Request<Bytes>,
+        options: CallOptions,
+        measured: Option<MeasuredBody>,
+    ) -> impl Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send {
+        let (parts, body) = request.into_parts();
+        let job = self.job_for(parts, Payload::Whole(body), options, measured);
+        attempts::run(&self.core, job, passed_for)
+    }
+
     /// Sends a request while its body comes, and returns the answer as it comes: for uploads that
     /// are not to be held in memory. Otherwise as [`send`](Self::send).
     ///
@@ -194,6 +213,23 @@ impl Client {
         self.pass(request.map(|body| Payload::Streamed(StreamedBody::new(body))))
     }
 
+    /// The same as [`send_streamed`](Self::send_streamed), with options that are given and an
+    /// answer as those of [`send_for`](Self::send_for).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_streamed`](Self::send_streamed).
+    pub fn send_streamed_for(
+        &self,
+        request: Request<Body>,
+        options: CallOptions,
+    ) -> impl Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send {
+        let (parts, body) = request.into_parts();
+        let body = Payload::Streamed(StreamedBody::new(body));
+        let job = self.job_for(parts, body, options, None);
+        attempts::run(&self.core, job, passed_for)
+    }
+
     fn pass(
         &self,
         request: Request<Payload>,
@@ -203,13 +239,23 @@ impl Client {
 
     fn job_of(&self, request: Request<Payload>) -> Result<Arc<Job>, CallError> {
         let (mut parts, body) = request.into_parts();
+        let options = parts.extensions.remove().unwrap_or_default();
+        let measured = parts.extensions.remove();
+        self.job_for(parts, body, options, measured)
+    }
+
+    fn job_for(
+        &self,
+        parts: Parts,
+        body: Payload,
+        options: CallOptions,
+        measured: Option<MeasuredBody>,
+    ) -> Result<Arc<Job>, CallError> {
         let target = self.core.base.target_of(parts.method, &parts.uri);
         let target = target.map_err(bad_request)?;
-        let options: CallOptions = parts.extensions.remove().unwrap_or_default();
         let mode = Mode::Pass {
             hold: options.hold_json,
         };
-        let measured = parts.extensions.remove::<MeasuredBody>();
         let headers = Some(Box::new(self.headers(parts.headers)));
         Ok(match measured {
             Some(measured) => Job::measured(mode, target, headers, body, options, measured),
@@ -426,9 +472,15 @@ fn streamed(done: Done) -> Result<ChatStream, CallError> {
 
 /// Makes the answer of a request that is passed on.
 fn passed(done: Done) -> Result<Response<LeasedBody>, CallError> {
+    let (mut response, served) = passed_for(done)?;
+    response.extensions_mut().insert(served);
+    Ok(response)
+}
+
+fn passed_for(done: Done) -> Result<(Response<LeasedBody>, Served), CallError> {
     match done {
         Done {
-            accepted: Accepted::Pass(mut response),
+            accepted: Accepted::Pass(response),
             key,
             model,
             attempts,
@@ -436,14 +488,14 @@ fn passed(done: Done) -> Result<Response<LeasedBody>, CallError> {
             error,
             ..
         } => {
-            response.extensions_mut().insert(Served {
+            let served = Served {
                 key,
                 model,
                 attempts,
                 waited,
                 error,
-            });
-            Ok(*response)
+            };
+            Ok((*response, served))
         }
         _ => Err(other_mode()),
     }

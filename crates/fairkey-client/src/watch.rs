@@ -267,7 +267,10 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Tells whether an answer is JSON, as one without a type is taken to be.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_none_or(|media| media.to_ascii_lowercase().contains("json"))
+    media_type(headers).is_none_or(|media| {
+        let mut words = media.as_bytes().windows(4);
+        words.any(|word| word.eq_ignore_ascii_case(b"json"))
+    })
 }
 
 fn media_type(headers: &HeaderMap) -> Option<&str> {

@@ -162,7 +162,7 @@ impl Gateway {
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
-    id: String,
+    id: Arc<str>,
 ) -> Response<Outbound> {
     let (parts, _) = request.into_parts();
     let Some(admin) = shared.admin.get() else {

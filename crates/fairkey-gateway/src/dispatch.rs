@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_core::{Class, Cost};
-use fairkey_transport::Body;
+use fairkey_transport::collect_bounded;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
@@ -35,7 +35,7 @@ use crate::{Admitted, Failure, Format, MetricsText, Operation, Permit, Reason, T
 #[derive(Debug)]
 struct Inbound {
     /// Its name, here and in logs.
-    id: String,
+    id: Arc<str>,
     endpoint: Endpoint,
     parts: Parts,
     /// Who asks.
@@ -101,8 +101,9 @@ impl Inbound {
     fn is_json(&self) -> bool {
         let media = self.parts.headers.get(header::CONTENT_TYPE);
         media.is_none_or(|media| {
-            let media = media.to_str().unwrap_or_default().to_ascii_lowercase();
-            media.split(';').next().unwrap_or_default().contains("json")
+            let media = media.as_bytes().split(|byte| *byte == b';').next();
+            let mut words = media.unwrap_or_default().windows(4);
+            words.any(|word| word.eq_ignore_ascii_case(b"json"))
         })
     }
 
@@ -134,7 +135,7 @@ pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     _peer: Peer,
-    id: String,
+    id: Arc<str>,
 ) -> Response<Outbound> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
@@ -150,7 +151,7 @@ pub(crate) async fn answer(
             _ => {}
         }
     }
-    let report = shared.reports.open(id.clone(), &parts);
+    let report = shared.reports.open(Arc::clone(&id), &parts);
     let mut cors = None;
     let mut response = if !shared.lifecycle.is_open() {
         refuse(endpoint, &parts, &id)
@@ -228,7 +229,7 @@ async fn pass(
     endpoint: Option<Endpoint>,
     parts: Parts,
     body: Incoming,
-    id: &str,
+    id: &Arc<str>,
     report: &Report,
 ) -> Response<Outbound> {
     let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
@@ -253,7 +254,7 @@ async fn pass(
         Err(failure) => return failed(&failure, format, id),
     };
     let inbound = Inbound {
-        id: id.to_owned(),
+        id: Arc::clone(id),
         endpoint,
         parts,
         tenant,
@@ -368,7 +369,7 @@ fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
 async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Failure> {
     let settings = shared.settings();
     let (limit, limits) = (settings.max_body_bytes, &settings.limits);
-    let read = Body::new(body).collect_bounded(limit);
+    let read = collect_bounded(body, limit);
     let Ok(read) = tokio::time::timeout(limits.body_time, read).await else {
         return Err(limits.body_too_slow());
     };

@@ -174,6 +174,18 @@ impl Endpoint {
     pub(crate) fn of(method: &Method, path: &str, query: Option<&str>) -> Option<Self> {
         let target = Target::of(path)?;
         let below = target.below();
+        // Nearly all requests: the same as below, without taking the path to pieces.
+        if target.is_v1()
+            && method == Method::POST
+            && let Some((_, operation)) = USUAL.iter().find(|(usual, _)| *usual == below)
+        {
+            return Some(Self {
+                operation: *operation,
+                treatment: Treatment::Pool,
+                target,
+                allow: None,
+            });
+        }
         let parts: Vec<&str> = below.trim_start_matches('/').split('/').collect();
         // Names with percent signs, dots or nothing in them are for nobody to interpret: they lead
         // to nothing that we know.
@@ -207,6 +219,14 @@ impl Endpoint {
         })
     }
 }
+
+/// What nearly all requests ask for, by what follows the version.
+const USUAL: [(&str, Operation); 4] = [
+    ("/chat/completions", Operation::Chat),
+    ("/messages", Operation::Messages),
+    ("/responses", Operation::Responses),
+    ("/embeddings", Operation::Embeddings),
+];
 
 /// What a path is, and which methods it takes.
 fn operation(target: &Target, parts: &[&str]) -> Option<(Operation, &'static str)> {

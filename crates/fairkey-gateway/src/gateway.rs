@@ -85,8 +85,15 @@ impl Shared {
     }
 
     /// Returns the name of a request.
-    pub(crate) fn request_id(&self, number: u64) -> String {
-        format!("req-{:016x}", mix(self.seed.wrapping_add(number)))
+    pub(crate) fn request_id(&self, number: u64) -> Arc<str> {
+        let mixed = mix(self.seed.wrapping_add(number));
+        // Each request has one: `req-` and the number in hexadecimal digits.
+        let mut id = *b"req-0000000000000000";
+        for (at, digit) in id[4..].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(mixed >> (60 - 4 * at)) as usize & 0xf];
+        }
+        // Digits are text.
+        std::str::from_utf8(&id).unwrap_or_default().into()
     }
 }
 

@@ -131,9 +131,16 @@ pub(crate) fn add_served(headers: &mut HeaderMap, served: &Served) {
 
 /// Says what was done for a call, whatever came of it.
 pub(crate) fn add_effort(headers: &mut HeaderMap, attempts: usize, waited: std::time::Duration) {
-    headers.insert(X_FAIRKEY_ATTEMPTS, HeaderValue::from(attempts));
+    headers.insert(X_FAIRKEY_ATTEMPTS, number(attempts as u64));
     let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(X_FAIRKEY_QUEUE_MS, HeaderValue::from(millis));
+    headers.insert(X_FAIRKEY_QUEUE_MS, number(millis));
+}
+
+/// A number as a value. Nearly all are small: of one digit they are there already.
+fn number(number: u64) -> HeaderValue {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let digit = usize::try_from(number).ok().and_then(|at| DIGITS.get(at));
+    digit.map_or_else(|| number.into(), |digit| HeaderValue::from_static(digit))
 }
 
 fn strip(headers: &mut HeaderMap, is_out: impl Fn(&HeaderName) -> bool) {

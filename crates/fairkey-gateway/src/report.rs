@@ -32,7 +32,7 @@ pub(crate) struct Report(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     reports: Arc<Reports>,
-    id: String,
+    id: Arc<str>,
     method: Method,
     began: Timestamp,
     trace: Option<TraceParent>,
@@ -75,7 +75,7 @@ impl Reports {
     }
 
     /// Opens the report of a request.
-    pub(crate) fn open(self: &Arc<Self>, id: String, head: &Parts) -> Report {
+    pub(crate) fn open(self: &Arc<Self>, id: Arc<str>, head: &Parts) -> Report {
         let trace = || head.headers.get("traceparent")?.to_str().ok();
         let trace = match self.observers.is_empty() {
             true => None,

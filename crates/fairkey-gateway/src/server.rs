@@ -233,7 +233,9 @@ impl Serving {
         let requests = lifecycle.numbers(MOST_NAMED).into_iter();
         Drained {
             cut: lifecycle.count(),
-            requests: requests.map(|n| self.shared.request_id(n)).collect(),
+            requests: requests
+                .map(|n| self.shared.request_id(n).as_ref().to_owned())
+                .collect(),
         }
     }
 }

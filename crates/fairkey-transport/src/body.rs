@@ -85,34 +85,60 @@ impl Body {
     ///
     /// [`TooLarge`](TransportErrorKind::TooLarge) as soon as the bound is known to be passed, by
     /// the declared or by the counted length; otherwise what the body failed with.
-    pub async fn collect_bounded(mut self, limit_bytes: usize) -> Result<Bytes, TransportError> {
-        let limit = u64::try_from(limit_bytes).unwrap_or(u64::MAX);
-        if self.size_hint().lower() > limit {
+    pub async fn collect_bounded(self, limit_bytes: usize) -> Result<Bytes, TransportError> {
+        collect(self, limit_bytes, |error| error).await
+    }
+}
+
+/// Reads any body whole, as [`Body::collect_bounded`] does.
+///
+/// # Errors
+///
+/// Where it has more than `limit_bytes`, or breaks.
+pub async fn collect_bounded<B>(body: B, limit_bytes: usize) -> Result<Bytes, TransportError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    collect(body, limit_bytes, |error| {
+        TransportError::from_body(error.into())
+    })
+    .await
+}
+
+async fn collect<B>(
+    mut body: B,
+    limit_bytes: usize,
+    broken: impl Fn(B::Error) -> TransportError,
+) -> Result<Bytes, TransportError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let limit = u64::try_from(limit_bytes).unwrap_or(u64::MAX);
+    if body.size_hint().lower() > limit {
+        return Err(too_large(limit));
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = BodyExt::frame(&mut body).await {
+        let Ok(chunk) = frame.map_err(&broken)?.into_data() else {
+            continue;
+        };
+        if first.len() + rest.len() + chunk.len() > limit_bytes {
             return Err(too_large(limit));
         }
-        let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
-        while let Some(frame) = self.frame().await {
-            let Ok(chunk) = frame?.into_data() else {
-                continue;
-            };
-            if first.len() + rest.len() + chunk.len() > limit_bytes {
-                return Err(too_large(limit));
-            }
-            if rest.is_empty() && first.is_empty() {
-                // Most answers are one chunk, which needs no copy.
-                first = chunk;
-            } else {
-                rest.extend_from_slice(&std::mem::take(&mut first));
-                rest.extend_from_slice(&chunk);
-            }
-        }
-        Ok(if rest.is_empty() {
-            first
+        if rest.is_empty() && first.is_empty() {
+            // Most answers are one chunk, which needs no copy.
+            first = chunk;
         } else {
-            rest.freeze()
-        })
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&chunk);
+        }
     }
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
 }
 
 /// Makes the error for a body of more than `limit` bytes.

@@ -95,6 +95,10 @@ impl Transport for HttpTransport {
     ) -> Result<Response<Body>, TransportError> {
         self.inner.send(request.map(Payload::Streamed)).await
     }
+
+    fn deadlines(&self) -> Option<Deadlines> {
+        Some(self.inner.deadlines)
+    }
 }
 
 impl Inner {

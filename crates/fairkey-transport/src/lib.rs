@@ -16,7 +16,7 @@ mod target;
 mod tls;
 mod transport;
 
-pub use self::body::Body;
+pub use self::body::{Body, collect_bounded};
 pub use self::connect::{ByteStream, Dial};
 pub use self::deadlines::Deadlines;
 pub use self::error::{BoxError, Phase, TransportBuildError, TransportError, TransportErrorKind};

@@ -50,6 +50,12 @@ impl Origin {
         format!("{scheme}://{}:{}", self.bracketed_host(), self.port).into()
     }
 
+    /// Returns what the header `Host` says; `None` where that would be no header.
+    pub(crate) fn host_header(&self) -> Option<HeaderValue> {
+        // Shared by all requests.
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(self.authority())).ok()
+    }
+
     fn authority(&self) -> String {
         let default_port = if self.tls { 443 } else { 80 };
         if self.port == default_port {
@@ -146,14 +152,16 @@ impl Outgoing {
     }
 
     /// Returns the request in the form of HTTP/1.1.
-    pub(crate) fn http1(&self) -> Result<Request<RequestBody>, TransportError> {
-        let host = HeaderValue::try_from(self.origin.authority())
-            .map_err(|error| refused("the host is no header value").with_source(error))?;
+    pub(crate) fn http1(
+        &self,
+        host: Option<&HeaderValue>,
+    ) -> Result<Request<RequestBody>, TransportError> {
+        let host = host.ok_or_else(|| refused("the host is no header value"))?;
         let mut request = Request::new(self.body.body());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(self.path_and_query.clone());
         *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::HOST, host.clone());
         Ok(request)
     }
 
@@ -329,7 +337,7 @@ mod tests {
             .unwrap();
         let written = Outgoing::check(request.map(Payload::Whole), false)
             .unwrap()
-            .http1()
+            .http1(Some(&HeaderValue::from_static("127.0.0.1:8080")))
             .unwrap();
         let mut names: Vec<_> = written.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

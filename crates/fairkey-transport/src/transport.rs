@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Body, StreamedBody, TransportError, TransportErrorKind};
+use crate::{Body, Deadlines, StreamedBody, TransportError, TransportErrorKind};
 
 /// Sends one request and returns its answer.
 ///
@@ -90,6 +90,12 @@ pub trait Transport: fmt::Debug + Send + Sync {
             "this transport takes whole bodies only",
         ))
     }
+
+    /// Returns the deadlines of requests that name none; `None`, the default: that is not known.
+    /// It spares whoever wants the same to name them with each request.
+    fn deadlines(&self) -> Option<Deadlines> {
+        None
+    }
 }
 
 #[async_trait]
@@ -108,6 +114,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     ) -> Result<http::Response<Body>, TransportError> {
         (**self).send_streamed(request).await
     }
+
+    fn deadlines(&self) -> Option<Deadlines> {
+        (**self).deadlines()
+    }
 }
 
 #[async_trait]
@@ -125,6 +135,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
         request: http::Request<StreamedBody>,
     ) -> Result<http::Response<Body>, TransportError> {
         (**self).send_streamed(request).await
+    }
+
+    fn deadlines(&self) -> Option<Deadlines> {
+        (**self).deadlines()
     }
 }
 

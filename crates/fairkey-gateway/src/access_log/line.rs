@@ -79,8 +79,10 @@ impl Line<'_> {
 
     fn text(&mut self, name: &str, text: &str) {
         self.0.extend_from_slice(name.as_bytes());
-        let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-        if text.as_bytes().iter().all(is_plain) {
+        let is_odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        // All of them without a look at the outcome: that is done for many at once.
+        let has_odd = (text.bytes()).fold(false, |has_odd, byte| has_odd | is_odd(byte));
+        if !has_odd {
             self.0.push(b'"');
             self.0.extend_from_slice(text.as_bytes());
             self.0.push(b'"');

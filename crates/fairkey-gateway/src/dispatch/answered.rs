@@ -28,7 +28,7 @@ const X_GENERATION_ID: &str = "x-generation-id";
 #[derive(Debug)]
 pub(super) struct Call {
     shared: Arc<Shared>,
-    id: String,
+    id: Arc<str>,
     operation: Operation,
     /// The caller's, in which it is told of failures.
     format: Format,
@@ -67,7 +67,7 @@ impl Call {
     pub(super) fn new(shared: &Arc<Shared>, inbound: &Inbound, permit: Permit) -> Self {
         Self {
             shared: Arc::clone(shared),
-            id: inbound.id.clone(),
+            id: Arc::clone(&inbound.id),
             operation: inbound.operation(),
             format: inbound.format(),
             permit: Some(permit),
@@ -85,7 +85,7 @@ impl Call {
 
     fn account(&mut self, served: &Served, response: &Response<LeasedBody>) -> Account {
         let call = Ended {
-            request_id: self.id.clone(),
+            request_id: Arc::clone(&self.id),
             operation: self.operation,
             key: served.key.clone(),
             model: served.model.clone(),
@@ -139,22 +139,17 @@ fn generation(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Answered {
-    pub(super) fn of(sent: Result<Response<LeasedBody>, CallError>, mut call: Call) -> Self {
-        let mut response = match sent {
-            Ok(response) => response,
+    pub(super) fn of(
+        sent: Result<(Response<LeasedBody>, Served), CallError>,
+        mut call: Call,
+    ) -> Self {
+        let (response, served) = match sent {
+            Ok(sent) => sent,
             Err(error) => {
                 call.give_up(&error);
                 call.note(None, None, error.attempts(), error.waited(), Some(&error));
                 return Self::fail(call, Failure::of_call(&error), &error, None);
             }
-        };
-        let Some(served) = response.extensions_mut().remove::<Served>() else {
-            // Whatever the client sends on has it.
-            return Self::Failed(Box::new(Failing {
-                call,
-                failure: Failure::new(Reason::Internal, "nobody says who served the answer"),
-                headers: HeaderMap::new(),
-            }));
         };
         call.note(
             Some(served.key.as_str()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fairkey_client::CallOptions;
+use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_transport::Body;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
@@ -32,14 +32,11 @@ pub(super) async fn infer(
     let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
     inbound.report.asks(model, asked.stream, bytes);
     let permit = inbound.permit(shared, &asked.body, asked.measured.as_ref())?;
-    let mut request = inbound.upstream(shared, asked.body)?;
-    request.extensions_mut().insert(asked.options);
-    if let Some(measured) = asked.measured {
-        request.extensions_mut().insert(measured);
-    }
+    let request = inbound.upstream(shared, asked.body)?;
+    let (options, measured) = (asked.options, asked.measured);
     let call = Call::new(shared, &inbound, permit);
     let departure = call.departure();
-    let sent = send(Arc::clone(shared), request, call);
+    let sent = send(Arc::clone(shared), request, options, measured, call);
     if !asked.stream {
         let answered = match departure {
             Departure::Cancel => sent.await,
@@ -60,8 +57,15 @@ pub(super) async fn infer(
     }
 }
 
-async fn send(shared: Arc<Shared>, request: Request<Bytes>, call: Call) -> Answered {
-    Answered::of(shared.client.send(request).await, call)
+async fn send(
+    shared: Arc<Shared>,
+    request: Request<Bytes>,
+    options: CallOptions,
+    measured: Option<MeasuredBody>,
+    call: Call,
+) -> Answered {
+    let sent = shared.client.send_for(request, options, measured);
+    Answered::of(sent.await, call)
 }
 
 /// Passes a body on while it comes.
@@ -83,13 +87,13 @@ pub(super) async fn upload(
     let body = Upload::new(body, limit, shared.settings().limits.idle_time);
     let fate = body.fate();
     let body = Body::new(body);
-    let mut request = inbound.upstream(shared, body)?;
-    request.extensions_mut().insert(CallOptions {
+    let request = inbound.upstream(shared, body)?;
+    let options = CallOptions {
         hold_json: true,
         ..inbound.options()
-    });
+    };
     let call = Call::new(shared, inbound, permit);
-    let sent = shared.client.send_streamed(request).await;
+    let sent = shared.client.send_streamed_for(request, options).await;
     let is_answered = sent.is_ok();
     let answered = Answered::of(sent, call);
     Ok(match fate.failure() {

@@ -52,10 +52,9 @@ pub(super) async fn create(
             .report
             .asks(named.as_ref(), false, body.len() as u64);
         let permit = inbound.permit(shared, &body, None)?;
-        let mut request = inbound.upstream(shared, body.clone())?;
-        request.extensions_mut().insert(inbound.options());
-        let sent = shared.client.send(request).await;
-        Answered::of(sent, Call::new(shared, &inbound, permit))
+        let request = inbound.upstream(shared, body.clone())?;
+        let sent = (shared.client).send_for(request, inbound.options(), None);
+        Answered::of(sent.await, Call::new(shared, &inbound, permit))
     } else {
         infer::upload(shared, &inbound, body).await?
     };

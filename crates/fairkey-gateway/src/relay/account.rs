@@ -20,7 +20,7 @@ use crate::{Departure, Operation, Permit, Used};
 #[non_exhaustive]
 pub struct Ended {
     /// The name of the request, as in `x-fairkey-request-id`.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// What was asked for.
     pub operation: Operation,
     /// The key that answered.

@@ -45,22 +45,31 @@ impl Connection {
             match tls {
                 None => self.serve(&server, stream).await,
                 #[cfg(feature = "tls")]
-                Some(config) => {
-                    let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
-                    let mut stage = self.stage.clone();
-                    let done = tokio::select! {
-                        done = tokio::time::timeout(self.limits.head_time, handshake) => done,
-                        _ = stage.wait_for(|stage| *stage == Stage::Closed) => return,
-                    };
-                    // How a handshake fails is its peer's business.
-                    if let Ok(Ok(stream)) = done {
-                        self.serve(&server, stream).await;
-                    }
-                }
+                // In a box: most connections need no room for it.
+                Some(config) => Box::pin(self.serve_tls(config, &server, stream)).await,
                 #[cfg(not(feature = "tls"))]
                 Some(never) => match *never {},
             }
         });
+    }
+
+    #[cfg(feature = "tls")]
+    async fn serve_tls(
+        self,
+        config: Arc<tokio_rustls::rustls::ServerConfig>,
+        server: &Server,
+        stream: Stream,
+    ) {
+        let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+        let mut stage = self.stage.clone();
+        let done = tokio::select! {
+            done = tokio::time::timeout(self.limits.head_time, handshake) => done,
+            _ = stage.wait_for(|stage| *stage == Stage::Closed) => return,
+        };
+        // How a handshake fails is its peer's business.
+        if let Ok(Ok(stream)) = done {
+            self.serve(server, stream).await;
+        }
     }
 
     async fn serve<S>(self, server: &Server, stream: S)

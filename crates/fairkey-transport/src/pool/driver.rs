@@ -111,7 +111,7 @@ impl Http1Ready {
         let (back, returned) = mpsc::unbounded_channel();
         let slot = Arc::new(Slot::new(connection));
         let driver = tokio::spawn(drive(Arc::clone(&slot), returned, open, id)).abort_handle();
-        let connection = Http1 {
+        let connection = Box::new(Http1 {
             id,
             sender,
             back,
@@ -119,7 +119,8 @@ impl Http1Ready {
             driver,
             written,
             reused: false,
-        };
+            connection: None,
+        });
         connection.settle(&pool);
         // Now that it counts as returning, the calls in line need no other in its place.
         pool.serve_after(|state| {

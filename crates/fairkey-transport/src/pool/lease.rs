@@ -40,6 +40,8 @@ pub(super) struct Http1 {
     pub(super) written: Arc<AtomicU64>,
     /// Whether it has carried an exchange before.
     pub(super) reused: bool,
+    /// The bytes' side, while a call has it and drives it.
+    pub(super) connection: Option<Box<Connection>>,
 }
 
 impl Http1 {
@@ -47,8 +49,21 @@ impl Http1 {
         self.sender.is_ready() && !self.sender.is_closed() && !self.driver.is_finished()
     }
 
+    /// Hands the connection to the pool where it takes another request already, as it mostly does.
+    fn give_back(mut self: Box<Self>, pool: &Arc<OriginPool>) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        self.slot.put(connection);
+        if self.is_usable() {
+            pool.put_idle(self);
+        } else {
+            self.settle(pool);
+        }
+    }
+
     /// Hands the connection to its driver, and that to the pool as soon as it takes a request.
-    pub(super) fn settle(self, pool: &Arc<OriginPool>) {
+    pub(super) fn settle(self: Box<Self>, pool: &Arc<OriginPool>) {
         let back = self.back.clone();
         // A driver that is gone has closed the connection; nothing is left to give back.
         drop(back.send(pool.returning(self)));
@@ -90,36 +105,6 @@ impl Slot {
     }
 }
 
-/// A connection that a call has, and drives.
-struct Leased {
-    // Before the other half, which says to its driver that all of it is gone.
-    connection: Option<Box<Connection>>,
-    http1: Http1,
-}
-
-impl Leased {
-    fn new(http1: Http1) -> Self {
-        Self {
-            connection: http1.slot.take(),
-            http1,
-        }
-    }
-
-    /// Hands it to the pool where it takes another request already, as it mostly does.
-    fn give_back(self, pool: &Arc<OriginPool>) {
-        let Self { connection, http1 } = self;
-        let Some(connection) = connection else {
-            return;
-        };
-        http1.slot.put(connection);
-        if http1.is_usable() {
-            pool.put_idle(http1);
-        } else {
-            http1.settle(pool);
-        }
-    }
-}
-
 /// Polls something that comes by a connection, and drives the connection for it.
 fn drive<T>(
     connection: &mut Option<Box<Connection>>,
@@ -157,7 +142,7 @@ pub(crate) struct Lease {
 }
 
 enum Hold {
-    Http1(Option<Box<Leased>>),
+    Http1(Option<Box<Http1>>),
     #[cfg(feature = "http2")]
     Http2 {
         id: u64,
@@ -176,11 +161,12 @@ pub(crate) struct Broken {
 }
 
 impl Lease {
-    pub(super) fn http1(origin: Arc<OriginPool>, connection: Http1) -> Self {
+    pub(super) fn http1(origin: Arc<OriginPool>, mut http1: Box<Http1>) -> Self {
         origin.counters.began();
+        http1.connection = http1.slot.take();
         Self {
             origin,
-            hold: Hold::Http1(Some(Box::new(Leased::new(connection)))),
+            hold: Hold::Http1(Some(http1)),
             touched: false,
             finished: false,
         }
@@ -219,16 +205,23 @@ impl Lease {
         self.touched = true;
         match &mut self.hold {
             Hold::Http1(None) => Err(Broken::unsent(failure::gone())),
-            Hold::Http1(Some(leased)) => {
-                let Leased { connection, http1 } = &mut **leased;
+            Hold::Http1(Some(http1)) => {
+                let Http1 {
+                    connection,
+                    sender,
+                    written,
+                    reused,
+                    ..
+                } = &mut **http1;
                 if connection.is_none() {
                     return Err(Broken::unsent(failure::gone()));
                 }
-                let before = http1.written.load(Ordering::Acquire);
-                let request = request.http1().map_err(Broken::unsent)?;
-                let stale = std::mem::replace(&mut http1.reused, true);
+                let before = written.load(Ordering::Acquire);
+                let request = request.http1(self.origin.host.as_ref());
+                let request = request.map_err(Broken::unsent)?;
+                let stale = std::mem::replace(reused, true);
                 // It is polled without a waker, so that nothing may put it off.
-                let sent = unconstrained(http1.sender.try_send_request(request));
+                let sent = unconstrained(sender.try_send_request(request));
                 let mut sent = pin!(sent);
                 let sent = poll_fn(|cx| drive(connection, cx, |cx| sent.as_mut().poll(cx))).await;
                 sent.map_err(|error| {
@@ -239,7 +232,7 @@ impl Lease {
                     }
                     // Acquire: pairs with the Release of the driver's writes. Not one byte more
                     // than before the exchange means that the peer never heard of it.
-                    let unwritten = http1.written.load(Ordering::Acquire) == before;
+                    let unwritten = written.load(Ordering::Acquire) == before;
                     Broken::head(error, unwritten, stale)
                 })
             }
@@ -286,10 +279,10 @@ impl Lease {
     /// Gives the connection back for the next exchange: this one was read to its end.
     pub(crate) fn finish(mut self) {
         self.finished = true;
-        if let Hold::Http1(leased) = &mut self.hold
-            && let Some(leased) = leased.take()
+        if let Hold::Http1(http1) = &mut self.hold
+            && let Some(http1) = http1.take()
         {
-            leased.give_back(&self.origin);
+            http1.give_back(&self.origin);
         }
     }
 }
@@ -297,14 +290,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         match &mut self.hold {
-            Hold::Http1(leased) => {
-                if let Some(leased) = leased.take() {
+            Hold::Http1(http1) => {
+                if let Some(http1) = http1.take() {
                     if self.touched {
                         // The connection closes as it is dropped; nothing is left to watch.
-                        leased.http1.driver.abort();
+                        http1.driver.abort();
                     } else {
                         // Granted to a call that had left the line: as good as before.
-                        leased.give_back(&self.origin);
+                        http1.give_back(&self.origin);
                     }
                 }
             }

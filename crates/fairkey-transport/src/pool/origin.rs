@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -22,19 +23,21 @@ use crate::{Phase, TransportError, TransportErrorKind};
 /// that finds nothing free would otherwise knock at a peer that has just said no.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a driver looks whether its connection is idle: until then, nobody may notice that an
+/// idle connection was closed but the call that is given it, which then takes another one.
+const LOOK: Duration = Duration::from_secs(5);
+
 pub(super) struct OriginPool {
     origin: Origin,
     pub(super) label: Arc<str>,
+    /// What the header `Host` says.
+    pub(super) host: Option<HeaderValue>,
     connector: Arc<Connector>,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
     state: Mutex<State>,
     next_id: AtomicU64,
 }
-
-/// How often a driver looks whether its connection is idle: until then, nobody may notice that an
-/// idle connection was closed but the call that is given it, which then takes another one.
-const LOOK: Duration = Duration::from_secs(5);
 
 type Grant = oneshot::Receiver<Result<Lease, TransportError>>;
 
@@ -48,6 +51,7 @@ impl OriginPool {
         let protocol = connector.known_protocol(&origin);
         Self {
             label: origin.label(),
+            host: origin.host_header(),
             origin,
             connector,
             limits,
@@ -157,7 +161,7 @@ impl OriginPool {
     }
 
     /// Takes a connection that is free.
-    pub(super) fn put_idle(self: &Arc<Self>, connection: Http1) {
+    pub(super) fn put_idle(self: &Arc<Self>, connection: Box<Http1>) {
         let since = Instant::now();
         let mut state = lock(&self.state);
         if state.closed {
@@ -188,7 +192,7 @@ impl OriginPool {
     }
 
     /// Announces a connection that will be free in a moment.
-    pub(super) fn returning(self: &Arc<Self>, connection: Http1) -> Returning {
+    pub(super) fn returning(self: &Arc<Self>, connection: Box<Http1>) -> Returning {
         lock(&self.state).returning += 1;
         Returning {
             connection,
@@ -371,7 +375,7 @@ async fn open(mut attempt: Attempt, connect: Duration) {
 /// An HTTP/1.1 connection on its way back to the pool: its driver waits until hyper says that it
 /// takes another request.
 pub(super) struct Returning {
-    pub(super) connection: Http1,
+    pub(super) connection: Box<Http1>,
     count: ReturnCount,
 }
 

@@ -42,7 +42,7 @@ pub(super) struct State {
 }
 
 pub(super) struct Idle {
-    pub(super) connection: Http1,
+    pub(super) connection: Box<Http1>,
     pub(super) since: Instant,
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Waiter {
 
 /// What is free for a call.
 pub(super) enum Free {
-    Http1(Http1),
+    Http1(Box<Http1>),
     #[cfg(feature = "http2")]
     Http2 {
         id: u64,
@@ -133,11 +133,12 @@ impl State {
 
     /// Takes a stream or a connection that is free. What turns out to be dead or too old goes to
     /// `dead`, to be dropped when the lock is released.
+    #[expect(clippy::vec_box, reason = "they are in boxes already")]
     pub(super) fn take(
         &mut self,
         now: Instant,
         idle_timeout: Duration,
-        dead: &mut Vec<Http1>,
+        dead: &mut Vec<Box<Http1>>,
     ) -> Option<Free> {
         #[cfg(feature = "http2")]
         {

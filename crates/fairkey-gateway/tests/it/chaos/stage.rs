@@ -81,7 +81,7 @@ struct Books(Mutex<Vec<String>>);
 
 impl Bookkeeper for Books {
     fn ended(&self, call: &Ended) {
-        self.0.lock().unwrap().push(call.request_id.clone());
+        self.0.lock().unwrap().push(call.request_id.to_string());
     }
 }
 
