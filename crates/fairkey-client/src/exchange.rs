@@ -82,6 +82,11 @@ impl Exchange {
         }
     }
 
+    /// Returns the model that is asked for.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.asked.model.as_deref()
+    }
+
     /// Says what is asked for.
     pub(crate) fn asking_for(mut self, asked: Asked) -> Self {
         self.asked = asked;

@@ -48,6 +48,7 @@ impl Exchange {
             wait,
             begun: held.lease.begun(),
             cost: held.lease.reserved(),
+            token_ratio: self.core.estimates.part_used(self.model()),
         };
         ceilings.refused(held.lease.key(), &refusal, now)?;
         self.core.knowledge.change();

@@ -75,6 +75,8 @@ struct Account {
     next_look: AtomicU64,
     /// The most requests, tokens and calls of accepted calls since somebody looked last.
     peak: [AtomicU64; 3],
+    /// What calls that begin before this time count may be calls that were refused.
+    blurred_until: AtomicU64,
 }
 
 impl Account {
@@ -82,6 +84,7 @@ impl Account {
         Self {
             next_look: AtomicU64::new(u64::MAX),
             peak: std::array::from_fn(|_| AtomicU64::new(0)),
+            blurred_until: AtomicU64::new(0),
         }
     }
 }
@@ -166,7 +169,16 @@ impl Ceilings {
             begun: refusal.begun.as_nanos(),
             now: now.as_nanos(),
             window,
+            ratio: if refusal.token_ratio.is_finite() {
+                refusal.token_ratio.clamp(0.125, 8.0)
+            } else {
+                1.0
+            },
         };
+        if refusal.group == LimitGroup::Account {
+            let until = seen.begun.saturating_add(window);
+            account.blurred_until.fetch_max(until, Ordering::Relaxed);
+        }
         let before = learner.ceilings;
         let hold = if used[REQUESTS] == 0 && refusal.told.is_none() {
             // It was not counted when it was refused: there is nothing to learn from but the time.
@@ -316,6 +328,7 @@ impl Ceilings {
         if let Some(account) = self.accounts.get(index) {
             account.next_look.store(u64::MAX, Ordering::Relaxed);
             account.take_peak();
+            account.blurred_until.store(0, Ordering::Relaxed);
         }
         self.holds.iter().for_each(|hold| hold.open(index));
     }
@@ -344,6 +357,18 @@ impl Ceilings {
                 (self.limits).learn(key, group, dimension, is, self.config.window);
             }
         }
+    }
+
+    /// Returns what was used when a call began, without calls that were refused by now.
+    #[cold]
+    fn without_refused(&self, key: Candidate<'_>, levels: [u64; 3], begun: Timestamp) -> [u64; 3] {
+        let table = lock(&self.table);
+        let groups = table.accounts.get(&key.account().index());
+        let mut groups = groups.into_iter().flatten();
+        let learner = groups.find(|(group, _)| *group == LearnedGroup::Account);
+        learner.map_or(levels, |(_, learner)| {
+            learner.without_refused(levels, begun.as_nanos())
+        })
     }
 
     /// Looks at the ceilings of an account, after a call that succeeded.
@@ -461,7 +486,11 @@ impl Gate for Ceilings {
             return;
         };
         // Relaxed: what was most is advisory, and who looks takes a lock.
-        for (most, level) in account.peak.iter().zip(levels_of(ticket)) {
+        let mut levels = levels_of(ticket);
+        if report.begun.as_nanos() < account.blurred_until.load(Ordering::Relaxed) {
+            levels = self.without_refused(key, levels, report.begun);
+        }
+        for (most, level) in account.peak.iter().zip(levels) {
             if level > most.load(Ordering::Relaxed) {
                 most.fetch_max(level, Ordering::Relaxed);
             }

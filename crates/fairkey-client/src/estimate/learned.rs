@@ -49,6 +49,9 @@ struct State {
     errors: Histogram,
     mean_ratio: Option<f64>,
     estimates: f64,
+    /// Means of what was used, and of what was estimated.
+    mean_used: f64,
+    mean_estimated: f64,
     /// When it was last told of, in seconds since 1970.
     at: u64,
     /// The ratio and the quantile that were news last.
@@ -93,6 +96,8 @@ impl Learned {
                 errors: Histogram::default(),
                 mean_ratio: None,
                 estimates: 0.0,
+                mean_used: 0.0,
+                mean_estimated: 0.0,
                 at: 0,
                 news: (TOKENS_PER_BYTE, PRIOR_OUTPUT as f64),
             }),
@@ -144,6 +149,17 @@ impl Learned {
     /// Returns the length that half of the answers did not exceed.
     pub(super) fn median(&self) -> u64 {
         self.state().output.quantile(0.5)
+    }
+
+    /// Returns how much of all that was estimated was used; 1 where nothing is known. Steadier than
+    /// the mean of ratios, since large calls count for more.
+    pub(super) fn part_used(&self) -> f64 {
+        let state = self.state();
+        if state.mean_estimated > 0.0 {
+            state.mean_used / state.mean_estimated
+        } else {
+            1.0
+        }
     }
 
     /// Returns all that is known.
@@ -246,5 +262,8 @@ impl State {
         let mean = self.mean_ratio.unwrap_or(0.0);
         let alpha = ALPHA.max(1.0 / self.estimates);
         self.mean_ratio = Some(mean + alpha * (used / estimated - mean));
+        let alpha = (ALPHA / 4.0).max(1.0 / self.estimates);
+        self.mean_used += alpha * (used - self.mean_used);
+        self.mean_estimated += alpha * (estimated - self.mean_estimated);
     }
 }

@@ -93,6 +93,13 @@ impl Estimates {
         prompt.saturating_add(demand.output_tokens(known.output_p90))
     }
 
+    /// Returns what calls of a model have used of the tokens that were estimated for them, of late;
+    /// 1 where nothing is known.
+    pub(crate) fn part_used(&self, model: Option<&str>) -> f64 {
+        let known = model.and_then(|model| self.find(model));
+        known.map_or(1.0, |known| known.part_used())
+    }
+
     fn find(&self, model: &str) -> Option<Arc<Learned>> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         let known = models.get(model)?;

@@ -83,6 +83,10 @@ pub struct Refusal<'a> {
     pub begun: Timestamp,
     /// What was reserved for it.
     pub cost: Cost,
+    /// How many tokens calls have really used of those that were reserved for them, of late: by it
+    /// the reservations of calls under way are read. 1 where that is not known; values beyond 1/8
+    /// and 8 count as these.
+    pub token_ratio: f64,
 }
 
 /// A ceiling as it was learned: for tables, and to be kept over a restart.

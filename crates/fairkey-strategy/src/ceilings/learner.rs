@@ -7,9 +7,12 @@
 //! is that a rate was too high. What the factor of other rules is for, probing, is a curve here:
 //! near the amount that was refused for long, then steeply up (the shape of CUBIC, RFC 9438).
 
-use std::collections::VecDeque;
+mod refused;
+
+use std::cmp::Ordering;
 use std::time::Duration;
 
+use self::refused::RefusedCalls;
 use super::config::{CeilingsConfig, Excess};
 
 /// How many dimensions are learned: requests, tokens, calls at a time, money at a time.
@@ -19,21 +22,29 @@ pub(super) const TOKENS: usize = 1;
 pub(super) const CALLS: usize = 2;
 pub(super) const MONEY: usize = 3;
 
-/// Refusals that are remembered, so that refused calls do not count as accepted ones.
-const REMEMBERED: usize = 128;
 /// No refusal takes a ceiling below this part of what it was: the factor of AWS's clients.
 const BACK: f64 = 0.7;
-/// Where a ceiling that did not grow is refused again, it was too high by more than was seen.
-const AGAIN: f64 = 0.95;
+/// Where a ceiling that did not grow is refused again, it was too high by more than was seen: of
+/// requests, which are counted, by little.
+const AGAIN: [f64; DIMENSIONS] = [0.985, 0.95, 0.95, 0.95];
 /// So near to the most that was ever accepted, calls at a time are suspect: what ended while the
 /// refusal was on its way is not known, a few calls or a few per cent.
 const NEAR: f64 = 0.85;
 const A_FEW: f64 = 2.0;
+/// How far an amount in a window may be off: the other side's window begins and ends a little
+/// elsewhere, and of tokens only estimates are known while calls are under way.
+const BLUR: [f64; 2] = [1.0 / 32.0, 1.0 / 8.0];
+/// A ceiling is doubted where another one alone was blamed so many times as often.
+const MORE_LIKELY: u32 = 4;
+/// More than so often need not be counted.
+const OFTEN: u32 = 32;
 /// So often in a row a ceiling on calls at a time is refused that did not grow before it is given
 /// up: then it was something else.
 const MISSES: u32 = 3;
 /// What no refusal explains was accepted when somebody else used less: it counts so much less.
 const FADE: f64 = 0.85;
+/// Requests and tokens, as bits.
+const BOTH: u8 = 1 << REQUESTS | 1 << TOKENS;
 /// Into so many parts of a window its looks are divided.
 pub(super) const LOOKS: u64 = 64;
 
@@ -50,8 +61,8 @@ pub(super) struct Ceiling {
     /// How many waves of refusals it explained.
     waves: u32,
     pub(super) is_told: bool,
-    /// Whether a wave was ever blamed on it alone.
-    is_sure: bool,
+    /// How often a wave was blamed on it alone, with good reason.
+    alone: u32,
 }
 
 /// What was used when a call was refused.
@@ -64,6 +75,8 @@ pub(super) struct Seen {
     pub(super) begun: u64,
     pub(super) now: u64,
     pub(super) window: u64,
+    /// What calls have used of the tokens that were reserved for them, of late.
+    pub(super) ratio: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -71,11 +84,14 @@ pub(super) struct Learner {
     pub(super) ceilings: [Option<Ceiling>; DIMENSIONS],
     /// The most of each that was used by calls that were accepted.
     pub(super) proven: [u64; DIMENSIONS],
-    /// When refused calls began, in the order in which they were refused.
-    refused: VecDeque<u64>,
+    refused: RefusedCalls,
     /// When the last wave of refusals was taken note of, and which ceilings it was blamed on.
     wave: u64,
     blamed: u8,
+    /// Whether nothing explained the wave, so that whom it was blamed on is a guess.
+    is_guess: bool,
+    /// Whether one of requests and tokens explained it, and the other did not.
+    is_clear: bool,
     /// What the ceilings were when the wave came.
     wave_base: [u64; DIMENSIONS],
     /// Waves without a success in between.
@@ -88,6 +104,8 @@ pub(super) struct Learner {
     misses: u32,
     /// With so many calls at a time and fewer, something else was refused.
     innocent: u64,
+    /// What calls used of the tokens that were reserved for them, when one was refused last.
+    ratio: f64,
 }
 
 impl Learner {
@@ -95,15 +113,18 @@ impl Learner {
         Self {
             ceilings: [None; DIMENSIONS],
             proven: [0; DIMENSIONS],
-            refused: VecDeque::new(),
+            refused: RefusedCalls::default(),
             wave: 0,
             blamed: 0,
+            is_guess: false,
+            is_clear: false,
             wave_base: [0; DIMENSIONS],
             in_a_row: 0,
             looked: 0,
             first: u64::MAX,
             misses: 0,
             innocent: 0,
+            ratio: 1.0,
         }
     }
 
@@ -120,8 +141,9 @@ impl Learner {
         wait: Option<Duration>,
         config: &CeilingsConfig,
     ) -> Duration {
+        self.ratio = seen.ratio;
         let accepted = self.accepted(seen);
-        self.remember(seen);
+        self.refused.add(seen);
         // Of a wave, each call that began before it was taken note of says that one fewer was
         // accepted.
         let is_straggler = self.wave > 0 && seen.begun < self.wave;
@@ -137,6 +159,7 @@ impl Learner {
         self.wave = seen.now.max(1);
         self.looked = seen.now;
         self.first = self.first.min(seen.now);
+        (self.is_guess, self.is_clear) = (false, false);
         self.blamed = match excess {
             Excess::Money if seen.need[MONEY] > 0 => 1 << MONEY,
             Excess::Money | Excess::Calls => 1 << CALLS,
@@ -150,16 +173,21 @@ impl Learner {
                 self.decrease(at, accepted, seen.now, config);
             }
         }
-        for (proven, accepted) in self.proven.iter_mut().zip(accepted) {
-            // Those calls were.
-            *proven = accepted.max(*proven);
+        for at in [CALLS, MONEY] {
+            // Those calls were. In a window that is known only once it was heard of all of them.
+            self.proven[at] = accepted[at].max(self.proven[at]);
         }
         for at in 0..DIMENSIONS {
-            if let Some(ceiling) = &self.ceilings[at]
-                && self.blamed & 1 << at != 0
-            {
+            let Some(ceiling) = &self.ceilings[at] else {
+                continue;
+            };
+            if self.blamed & 1 << at != 0 {
                 self.wave_base[at] = ceiling.base;
-                self.proven[at] = ceiling.base;
+                // What was accepted of calls at a time, and what was before a limit shrank, says
+                // no more.
+                if at >= CALLS || self.is_guess {
+                    self.proven[at] = ceiling.base;
+                }
             }
         }
         self.hold(seen, wait, config)
@@ -167,26 +195,13 @@ impl Learner {
 
     /// Returns what was used by accepted calls when the refused one came.
     fn accepted(&self, seen: &Seen) -> [u64; DIMENSIONS] {
-        let from = seen.now.saturating_sub(seen.window);
-        let refused = self.refused.iter().filter(|at| **at > from).count() as u64;
+        let refused = self.refused.within(seen.now, seen.window).0;
         let less = |at: usize, by: u64| seen.used[at].saturating_sub(by + seen.need[at]);
         // A refused request counts in its window all the same. Of calls that are under way some
         // will be refused: the last refusal of a wave says it best.
-        [
-            less(REQUESTS, refused),
-            less(TOKENS, 0),
-            less(CALLS, 0),
-            less(MONEY, 0),
-        ]
-    }
-
-    fn remember(&mut self, seen: &Seen) {
-        let from = seen.now.saturating_sub(seen.window);
-        self.refused.retain(|at| *at > from);
-        if self.refused.len() >= REMEMBERED {
-            self.refused.pop_front();
-        }
-        self.refused.push_back(seen.begun);
+        let (requests, calls) = (less(REQUESTS, refused), less(CALLS, 0));
+        let tokens = really(less(TOKENS, 0), requests, calls, self.ratio);
+        [requests, tokens, calls, less(MONEY, 0)]
     }
 
     /// Says what a refusal that does not say it is to be blamed on, as bits.
@@ -196,8 +211,13 @@ impl Learner {
     /// keeps refusals away, where to be wrong about a window costs a window.
     fn blame(&mut self, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
         let calls = self.suspects_calls(accepted[CALLS] + seen.need[CALLS]);
-        let proven = self.proven;
-        let explains = |at: usize| seen.need[at] > 0 && accepted[at] + seen.need[at] > proven[at];
+        let mut proven = self.proven;
+        // What was accepted before a refusal was, whether or not those calls have ended by now. Of
+        // tokens that is an estimate.
+        let base = self.ceilings[REQUESTS].map_or(0, |ceiling| ceiling.base);
+        proven[REQUESTS] = proven[REQUESTS].max(base);
+        let explains =
+            |at: usize| seen.need[at] > 0 && reaches(at, accepted[at] + seen.need[at], proven[at]);
         let windows = [REQUESTS, TOKENS].into_iter();
         let windows = windows.fold(0, |blamed, at| blamed | u8::from(explains(at)) << at);
         if calls {
@@ -205,15 +225,23 @@ impl Learner {
             let is_known = seen.now.saturating_sub(self.first) > seen.window;
             return 1 << CALLS | if is_known { windows } else { 0 };
         }
+        if windows == BOTH {
+            return self.settle(accepted, seen);
+        }
         if windows != 0 {
-            return self.settle(windows, accepted, seen);
+            self.is_clear = true;
+            return windows;
         }
         // As much was accepted before: the limit has shrunk, or somebody else uses it too.
-        let part = |at: usize| {
-            let of = self.ceilings[at].map_or(self.proven[at], |ceiling| ceiling.amount);
-            (accepted[at] + seen.need[at]) as f64 / of.max(1) as f64
+        self.is_guess = true;
+        let off = |at: usize| {
+            let of = self.ceilings[at].map_or(self.proven[at], |ceiling| ceiling.base);
+            ((accepted[at] + seen.need[at]) as f64 / of.max(1) as f64)
+                .ln()
+                .abs()
+                / BLUR[at]
         };
-        let nearest = if seen.need[TOKENS] > 0 && part(TOKENS) > part(REQUESTS) {
+        let nearest = if seen.need[TOKENS] > 0 && off(TOKENS) < off(REQUESTS) {
             TOKENS
         } else {
             REQUESTS
@@ -224,31 +252,31 @@ impl Learner {
         1 << nearest
     }
 
-    /// Of requests and tokens that both explain a refusal, returns the one of which about as much
-    /// was refused before. Else it is both, and one may show to have been no limit: see
+    /// Of requests and tokens that both explain a refusal, returns the one that was clearly to blame
+    /// more often; else requests, where as many were refused before, since they are counted and not
+    /// estimated. Else it is both, and one may show to have been no limit: see
     /// [`is_doubtful`](Self::is_doubtful).
-    fn settle(&self, windows: u8, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
-        const BOTH: u8 = 1 << REQUESTS | 1 << TOKENS;
+    fn settle(&self, accepted: &[u64; DIMENSIONS], seen: &Seen) -> u8 {
         let met = |at: usize| {
             let ceiling = self.ceilings[at].as_ref();
-            ceiling.filter(|it| (accepted[at] + seen.need[at]) as f64 >= it.base as f64 * AGAIN)
+            ceiling.is_some_and(|it| reaches(at, accepted[at] + seen.need[at], it.base))
         };
-        let is_sure = |ceiling: &&Ceiling| ceiling.is_sure;
-        match (met(REQUESTS), met(TOKENS)) {
-            _ if windows != BOTH => windows,
-            (Some(_), tokens) if tokens.filter(is_sure).is_none() => 1 << REQUESTS,
-            (requests, Some(_)) if requests.filter(is_sure).is_none() => 1 << TOKENS,
-            _ => windows,
+        let alone = |at: usize| self.ceilings[at].map_or(0, |ceiling| ceiling.alone);
+        match alone(REQUESTS).cmp(&alone(TOKENS)) {
+            Ordering::Greater if met(REQUESTS) => 1 << REQUESTS,
+            Ordering::Less if met(TOKENS) => 1 << TOKENS,
+            _ if met(REQUESTS) => 1 << REQUESTS,
+            _ => BOTH,
         }
     }
 
-    /// Returns whether a ceiling was only ever blamed together with another one that is more likely:
-    /// it is tried soon. Of two of which nothing else is known, those on requests are.
+    /// Returns whether a ceiling was blamed alone much more rarely than another one, or never: it
+    /// is tried soon. Of two of which nothing else is known, those on requests are likelier.
     fn is_doubtful(&self, at: usize) -> bool {
-        let is_sure = |at: usize| self.ceilings[at].map(|ceiling| ceiling.is_sure);
-        match at {
-            TOKENS => is_sure(TOKENS) == Some(false) && is_sure(REQUESTS).is_some(),
-            REQUESTS => is_sure(REQUESTS) == Some(false) && is_sure(TOKENS) == Some(true),
+        let alone = |at: usize| self.ceilings[at].map(|ceiling| ceiling.alone);
+        match (at, alone(REQUESTS), alone(TOKENS)) {
+            (TOKENS, Some(requests), Some(tokens)) => tokens * MORE_LIKELY <= requests,
+            (REQUESTS, Some(requests), Some(tokens)) => requests * MORE_LIKELY < tokens,
             _ => false,
         }
     }
@@ -292,7 +320,7 @@ impl Learner {
             used_up: 0,
             waves: 2,
             is_told: true,
-            is_sure: true,
+            alone: 1,
         });
         1 << at
     }
@@ -304,7 +332,7 @@ impl Learner {
         if let Some(before) = before {
             if before.amount <= before.base {
                 // It did not grow, and was refused again.
-                amount = amount.min((before.base as f64 * AGAIN) as u64);
+                amount = amount.min((before.base as f64 * AGAIN[at]) as u64);
             }
             amount = amount.max((before.amount as f64 * BACK) as u64);
         }
@@ -316,7 +344,7 @@ impl Learner {
             used_up: 0,
             waves: before.map_or(1, |before| before.waves.saturating_add(1)),
             is_told: false,
-            is_sure: before.is_some_and(|before| before.is_sure) || self.blamed == 1 << at,
+            alone: (before.map_or(0, |before| before.alone) + u32::from(self.is_clear)).min(OFTEN),
         });
     }
 
@@ -330,7 +358,9 @@ impl Learner {
                 .max((self.wave_base[at] as f64 * BACK) as u64)
                 .max(least(at, config));
             (ceiling.amount, ceiling.base) = (amount, amount);
-            self.proven[at] = amount;
+            if at >= CALLS {
+                self.proven[at] = amount;
+            }
         }
     }
 
@@ -339,7 +369,7 @@ impl Learner {
     fn hold(&self, seen: &Seen, wait: Option<Duration>, config: &CeilingsConfig) -> Duration {
         let doublings = self.in_a_row.saturating_sub(1).min(4);
         let ours = Duration::from_nanos((seen.window / LOOKS) << doublings);
-        let is_rate = self.blamed & (1 << REQUESTS | 1 << TOKENS) != 0;
+        let is_rate = self.blamed & BOTH != 0;
         match wait {
             Some(wait) if is_rate => {
                 wait.min(config.hint_cap)
@@ -359,8 +389,18 @@ impl Learner {
         self.in_a_row = 0;
     }
 
+    /// Returns what `levels`, which were reached when a call began that was accepted, were without
+    /// calls that were refused.
+    pub(super) fn without_refused(&self, mut levels: [u64; 3], begun: u64) -> [u64; 3] {
+        let (calls, tokens) = self.refused.within(begun, self.refused.window());
+        levels[REQUESTS] = levels[REQUESTS].saturating_sub(calls);
+        levels[TOKENS] = levels[TOKENS].saturating_sub(tokens);
+        levels
+    }
+
     /// Hears that so many requests, tokens and calls were accepted.
-    pub(super) fn prove(&mut self, levels: [u64; 3]) {
+    pub(super) fn prove(&mut self, mut levels: [u64; 3]) {
+        levels[TOKENS] = really(levels[TOKENS], levels[REQUESTS], levels[CALLS], self.ratio);
         for (proven, level) in self.proven.iter_mut().zip(levels) {
             *proven = level.max(*proven);
         }
@@ -431,10 +471,28 @@ impl Learner {
                 used_up: 0,
                 waves: 2,
                 is_told,
-                is_sure: true,
+                alone: 1,
             });
         }
     }
+}
+
+/// Returns how many tokens are used where `tokens` are counted: of calls under way, those that were
+/// reserved for them.
+fn really(tokens: u64, requests: u64, calls: u64, ratio: f64) -> u64 {
+    let (requests, calls) = (requests as f64, calls.min(requests) as f64);
+    let reserved = requests - calls + calls / ratio;
+    if reserved > 0.0 {
+        (tokens as f64 * requests / reserved) as u64
+    } else {
+        tokens
+    }
+}
+
+/// Returns whether an amount of requests or tokens may be as much as another one, as far as that can
+/// be told.
+fn reaches(at: usize, amount: u64, other: u64) -> bool {
+    amount as f64 + other as f64 * BLUR[at] + A_FEW >= other as f64
 }
 
 /// Returns the least that a ceiling can be.

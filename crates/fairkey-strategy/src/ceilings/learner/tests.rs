@@ -13,6 +13,7 @@ fn seen(requests: u64, tokens: u64, window: u64) -> Seen {
         begun: now - WINDOW / 60,
         now,
         window: WINDOW,
+        ratio: 1.0,
     }
 }
 
@@ -55,7 +56,7 @@ fn what_is_refused_at_fewer_requests_is_blamed_on_its_tokens() {
     let [requests, tokens] = amounts(&learner).map(Option::unwrap);
     assert_eq!(requests, 150);
     assert!((90_000..=101_000).contains(&tokens), "{tokens}");
-    assert!(learner.ceilings[TOKENS].unwrap().is_sure);
+    assert_eq!(learner.ceilings[TOKENS].unwrap().alone, 1);
 }
 
 #[test]
@@ -70,4 +71,61 @@ fn a_ceiling_that_is_tried_grows_a_step_at_a_time() {
         let after = learner.ceilings[TOKENS].unwrap().amount;
         assert!(after <= before + before / 4 + 1, "{before} {after}");
     }
+}
+
+/// Of an account that is refused at 600 requests, calls of 480,000 tokens on average: after a window
+/// in which they had more, no number of tokens below that is blamed.
+#[test]
+fn what_was_accepted_before_is_not_blamed() {
+    let mut learner = Learner::new();
+    refuse(&mut learner, 600, 480_000, 1);
+    learner.prove([600, 560_000, 1]);
+    for window in 3..9 {
+        refuse(&mut learner, 600, 470_000 + 1_000 * window, window);
+        let [requests, tokens] = amounts(&learner).map(Option::unwrap);
+        assert!((540..=600).contains(&requests), "{requests}");
+        assert_eq!(tokens, 480_000, "of window {window}");
+    }
+    let alone = [REQUESTS, TOKENS].map(|at| learner.ceilings[at].unwrap().alone);
+    assert_eq!(alone, [6, 0]);
+}
+
+#[test]
+fn what_nothing_explains_is_a_guess_and_no_evidence() {
+    let mut learner = Learner::new();
+    learner.prove([600, 900_000, 1]);
+    refuse(&mut learner, 300, 200_000, 1);
+    assert!(learner.is_guess);
+    let alone = learner.ceilings.iter().flatten().map(|it| it.alone);
+    assert_eq!(alone.sum::<u32>(), 0);
+}
+
+/// Ten calls in a burst, of which those that arrived last are refused: whoever was sent last and
+/// arrived in time has seen all ten.
+#[test]
+fn calls_that_were_refused_do_not_prove_that_so_many_fit() {
+    let mut learner = Learner::new();
+    let config = CeilingsConfig::default();
+    let begun = |n: u64| 5 * WINDOW + n * WINDOW / 100_000;
+    for n in [3, 5, 8] {
+        let seen = Seen {
+            begun: begun(n),
+            ..seen(10, 8_000, 5)
+        };
+        learner.refused(&seen, Excess::Unsaid, None, None, &config);
+    }
+    let levels = |n| learner.without_refused([n + 1, 800 * (n + 1), n + 1], begun(n));
+    assert_eq!(levels(9), [7, 5_600, 10]);
+    assert!(levels(2)[REQUESTS] <= 3);
+    let long_after = learner.without_refused([10, 8_000, 1], 7 * WINDOW);
+    assert_eq!(long_after, [10, 8_000, 1]);
+}
+
+/// Of 100 calls, 50 under way hold twice what they will use: 150 shares are counted where 100 are.
+#[test]
+fn reservations_of_calls_under_way_are_read_as_what_they_will_use() {
+    assert_eq!(really(150_000, 100, 50, 0.5), 100_000);
+    assert_eq!(really(150_000, 100, 0, 0.5), 150_000);
+    assert_eq!(really(75_000, 100, 50, 2.0), 100_000);
+    assert_eq!(really(700, 0, 0, 0.5), 700);
 }

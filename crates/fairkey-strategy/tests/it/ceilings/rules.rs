@@ -80,6 +80,7 @@ impl Rig {
             wait: None,
             begun: call.begun(),
             cost: call.reserved(),
+            token_ratio: 1.0,
         };
         change(&mut refusal);
         let held = self.ceilings.refused(call.key(), &refusal, self.pool.now());

@@ -473,6 +473,7 @@ impl<'a> Play<'a> {
                         wait: hint,
                         begun: lease.begun(),
                         cost: lease.reserved(),
+                        token_ratio: 1.0,
                     };
                     ceilings.refused(lease.key(), &refusal, now);
                 }
