@@ -9,10 +9,20 @@ mod sim;
 
 use std::time::Duration;
 
+use fairkey_core::Random;
 use fairkey_strategy::CeilingsConfig;
 use sim::{Came, Half, Hidden, Kind, Policy, Rule, Scene, name, play};
 
 const SEEDS: u64 = 4;
+const ALONE: u64 = 64;
+const KINDS: [(Kind, &str); 6] = [
+    (Kind::Rolling, "requests, any window"),
+    (Kind::Fixed, "requests, fixed windows"),
+    (Kind::Bucket, "requests, a bucket"),
+    (Kind::CountsRefused, "refused calls count"),
+    (Kind::Tokens, "tokens, any window"),
+    (Kind::InFlight, "calls at a time"),
+];
 
 fn main() {
     let learned = Policy::Learned(CeilingsConfig::default());
@@ -32,14 +42,7 @@ fn main() {
         "{:<28} {:<18} {:>8} {:>9}   {:>8} {:>9}",
         "limit", "policy", "goodput", "refusals", "2nd half", "refusals"
     );
-    for (kind, what) in [
-        (Kind::Rolling, "requests, any window"),
-        (Kind::Fixed, "requests, fixed windows"),
-        (Kind::Bucket, "requests, a bucket"),
-        (Kind::CountsRefused, "refused calls count"),
-        (Kind::Tokens, "tokens, any window"),
-        (Kind::InFlight, "calls at a time"),
-    ] {
+    for (kind, what) in KINDS {
         for hints in [false, true] {
             if hints && kind == Kind::InFlight {
                 continue;
@@ -63,6 +66,75 @@ fn main() {
             }
         }
     }
+    alone();
+    windows();
+}
+
+/// Single accounts by chance: what comes of all, and of the one with which chance was hardest.
+fn alone() {
+    println!(
+        "\nOne account of each kind by chance, {ALONE} times, for eight minutes; of the second half.\n"
+    );
+    println!(
+        "{:<28} {:>8} {:>9}   {:>8} {:>8} {:>8}",
+        "limit", "goodput", "refusals", "worst", "limit", "load"
+    );
+    for (kind, what) in KINDS {
+        let (mut chance, mut all, mut worst) = (Random::new(99), Half::default(), None);
+        for number in 0..ALONE {
+            let scene = Scene::by_chance(kind, number, &mut chance);
+            let half = play(&scene, &Policy::Learned(CeilingsConfig::default())).halves[1];
+            all = add(all, half);
+            let least = worst.as_ref().map_or(f64::INFINITY, |(least, _)| *least);
+            if half.goodput() < least {
+                worst = Some((half.goodput(), scene));
+            }
+        }
+        let (least, scene) = worst.expect("at least one was played");
+        println!(
+            "{what:<28} {:>8.1} {:>9.1}   {least:>8.1} {:>8} {:>8.2}",
+            all.goodput(),
+            all.refusals(),
+            scene.accounts[0].limit,
+            scene.load,
+        );
+    }
+}
+
+/// What is lost where the window is not the one that is taken for granted.
+fn windows() {
+    println!("\nRequests in any window of a minute, where it is taken for another one.\n");
+    println!(
+        "{:<28} {:>8} {:>9}   {:>8} {:>9}",
+        "taken for", "goodput", "refusals", "2nd half", "refusals"
+    );
+    for hints in [false, true] {
+        for secs in [15, 30, 60, 120, 240] {
+            let window = Duration::from_secs(secs);
+            let config = CeilingsConfig {
+                window,
+                ..CeilingsConfig::default()
+            };
+            let came = sum(Kind::Rolling, hints, &Policy::Learned(config));
+            let (all, second) = (came.all(), came.halves[1]);
+            let what = format!("{secs} s{}", if hints { ", hints" } else { "" });
+            println!(
+                "{what:<28} {:>8.1} {:>9.1}   {:>8.1} {:>9.1}",
+                all.goodput(),
+                all.refusals(),
+                second.goodput(),
+                second.refusals(),
+            );
+        }
+    }
+}
+
+fn add(sum: Half, half: Half) -> Half {
+    Half {
+        answered: sum.answered + half.answered,
+        refused: sum.refused + half.refused,
+        ideal: sum.ideal + half.ideal,
+    }
 }
 
 /// Plays a scene with each seed, and adds up.
@@ -83,11 +155,7 @@ fn sum(kind: Kind, hints: bool, policy: &Policy) -> Came {
         };
         let came = play(&scene, policy);
         for (sum, half) in sum.halves.iter_mut().zip(came.halves) {
-            *sum = Half {
-                answered: sum.answered + half.answered,
-                refused: sum.refused + half.refused,
-                ideal: sum.ideal + half.ideal,
-            };
+            *sum = add(*sum, half);
         }
     }
     sum

@@ -77,6 +77,26 @@ pub struct Scene {
     pub seed: u64,
 }
 
+impl Scene {
+    /// One account with a hidden limit of that kind, offered somewhat more for eight minutes; the
+    /// rest is chance.
+    pub fn by_chance(kind: Kind, number: u64, chance: &mut Random) -> Self {
+        let (at_a_time, limit) = (kind == Kind::InFlight, 20 + chance.below(380) as u64);
+        Self {
+            accounts: vec![Hidden {
+                kind,
+                limit: if at_a_time { 2 + limit / 10 } else { limit },
+                hints: number.is_multiple_of(2) && !at_a_time,
+            }],
+            load: 1.2 + 0.8 * chance.unit(),
+            window: Duration::from_secs(60),
+            windows: 8,
+            latency: Duration::from_secs(1),
+            seed: number,
+        }
+    }
+}
+
 /// What came of one half.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Half {
