@@ -3,6 +3,7 @@
 mod config;
 mod hold;
 mod learner;
+mod levels;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use fairkey_core::{
 use crate::limits::learned::LEARNED;
 use crate::{Group, LimitGroup, LimitOwner, LimitUse, Limits, is_free_model};
 use hold::Hold;
-use learner::{CALLS, DIMENSIONS, LOOKS, Learner, MONEY, REQUESTS, Seen, TOKENS};
+use learner::{CALLS, DIMENSIONS, LOOKS, Learner, MONEY, REQUESTS, Seen};
+use levels::{levels_of, ticket_of};
 
 pub use config::{CeilingsConfig, Excess, Learned, LearnedGroup, Refusal};
 
@@ -411,25 +413,6 @@ impl Ceilings {
         }
         account.next_look.store(next, Ordering::Relaxed);
     }
-}
-
-/// What a ticket remembers of the moment in which a call began: how much of the account was used,
-/// rounded down and cut off where there are no more bits.
-#[inline]
-fn ticket_of(levels: [u64; 3]) -> Ticket {
-    let requests = levels[REQUESTS].min((1 << 20) - 1);
-    let calls = levels[CALLS].min((1 << 16) - 1);
-    let tokens = (levels[TOKENS] >> 8).min((1 << 28) - 1);
-    Ticket(tokens << 36 | calls << 20 | requests)
-}
-
-#[inline]
-fn levels_of(Ticket(bits): Ticket) -> [u64; 3] {
-    let mut levels = [0; 3];
-    levels[REQUESTS] = bits & ((1 << 20) - 1);
-    levels[CALLS] = bits >> 20 & ((1 << 16) - 1);
-    levels[TOKENS] = bits >> 36 << 8;
-    levels
 }
 
 impl Gate for Ceilings {
