@@ -99,8 +99,9 @@ impl Content {
             providers: peek.pinned_providers().iter().map(base).collect(),
             demand: Some(Demand {
                 size: Size::of(measured.prompt),
+                // One that no model can reach is a limit all the same.
                 limit: (peek.completion_limit)
-                    .map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+                    .map_or(u32::MAX, |limit| limit.min(u64::from(u32::MAX) - 1) as u32),
                 choices: u16::try_from(measured.choices).unwrap_or(u16::MAX),
                 generates: generates(path),
             }),

@@ -323,6 +323,16 @@ fn money_is_the_most_that_is_billed_and_not_the_likeliest() {
 }
 
 #[test]
+fn a_limit_that_no_model_can_reach_is_one_all_the_same() {
+    let priced = json!({"id": "m/a", "pricing": {"prompt": "0.001", "completion": "0.001"}});
+    for limit in [u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
+        let (few, many) = (chat(1, Some(limit)), chat(5_000, Some(limit)));
+        assert!(few.limit().is_some(), "{limit}");
+        assert!(money(&priced, &few, "m/a") <= money(&priced, &many, "m/a"));
+    }
+}
+
+#[test]
 fn an_unknown_price_is_unknown_and_a_free_model_costs_nothing() {
     let demand = chat(100, Some(10));
     let priced = |id, usd| json!({"id": id, "pricing": {"prompt": usd, "completion": usd}});
