@@ -157,7 +157,9 @@ mod tests {
         let mut upload = Upload::new(Pieces(body), 100, second * 10);
         let fate = upload.fate();
         for _ in 0..3 {
-            tokio::time::advance(second * 9).await;
+            // Somebody waits for it meanwhile.
+            let early = tokio::time::timeout(second * 9, upload.frame()).await;
+            assert!(early.is_err());
             send.send(Bytes::from_static(b"piece")).unwrap();
             assert!(upload.frame().await.unwrap().is_ok());
         }
