@@ -44,6 +44,7 @@ pub struct Builder {
     answer_tokens: Length,
     comments: usize,
     log_capacity: usize,
+    generations: usize,
     max_body: usize,
     max_batch: Option<usize>,
     batches: Vec<BatchPlan>,
@@ -91,6 +92,7 @@ impl Builder {
             answer_tokens: Length::Even(16, 64),
             comments: 2,
             log_capacity: 65_536,
+            generations: 10_000,
             max_body: 32 << 20,
             max_batch: None,
             batches: Vec::new(),
@@ -263,6 +265,13 @@ impl Builder {
     #[must_use]
     pub fn log_capacity(mut self, events: usize) -> Self {
         self.log_capacity = events;
+        self
+    }
+
+    /// How many generations `GET /generation` knows; the oldest go first. Default: 10,000.
+    #[must_use]
+    pub fn generations(mut self, most: usize) -> Self {
+        self.generations = most;
         self
     }
 

@@ -202,7 +202,7 @@ impl World {
             schedule: Schedule::default(),
             latency: Latency::default(),
             rates: Arc::new(Rates::default()),
-            generations: Generations::default(),
+            generations: Generations::new(0),
             mint: Rng::new(&[]),
             capacity: Capacity::default(),
             batches: Batches::default(),

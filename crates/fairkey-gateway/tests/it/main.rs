@@ -2,7 +2,6 @@
 
 mod bodies;
 mod bounds;
-mod chaos;
 mod classes;
 mod coding_tools;
 mod endpoints;

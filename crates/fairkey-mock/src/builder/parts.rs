@@ -15,7 +15,7 @@ use crate::random::Rng;
 use crate::screen::Screen;
 use crate::script::ScriptBook;
 use crate::server::Parts;
-use crate::world::{AccountState, Capacity, Rules, World};
+use crate::world::{AccountState, Capacity, Generations, Rules, World};
 
 /// The account of keys that name none.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -66,6 +66,7 @@ impl Builder {
         world.schedule = schedule;
         world.plan_batches(self.batches);
         world.mint = Rng::new(&[self.seed, MINT]);
+        world.generations = Generations::new(self.generations);
         world.capacity = Capacity::new(&models);
         world.latency = self.latency;
         world.rates = Arc::new(self.rates);

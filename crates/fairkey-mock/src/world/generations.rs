@@ -6,9 +6,6 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::money::Money;
 
-/// How many are kept.
-const CAPACITY: usize = 10_000;
-
 /// What is known of one generation after its end.
 #[derive(Debug)]
 pub(crate) struct Generation {
@@ -27,15 +24,27 @@ pub(crate) struct Generation {
 }
 
 /// A bounded store; the oldest go first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Generations {
+    most: usize,
     by_id: HashMap<Arc<str>, Generation>,
     order: VecDeque<Arc<str>>,
 }
 
 impl Generations {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            by_id: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
     pub(crate) fn add(&mut self, generation: Generation) {
-        if self.order.len() >= CAPACITY
+        if self.most == 0 {
+            return;
+        }
+        if self.order.len() >= self.most
             && let Some(oldest) = self.order.pop_front()
         {
             self.by_id.remove(&oldest);

@@ -114,6 +114,19 @@ async fn a_generation_can_be_looked_up_by_its_account_only() {
 }
 
 #[tokio::test]
+async fn of_more_generations_than_are_kept_the_oldest_is_forgotten() {
+    let mock = MockOpenRouter::open().generations(2).start().await.unwrap();
+    let mut paths = Vec::new();
+    for _ in 0..3 {
+        let answer = post(&mock, "k", &chat("x")).await.json();
+        paths.push(format!("/generation?id={}", answer["id"].as_str().unwrap()));
+    }
+    for (path, status) in paths.iter().zip([404, 200, 200]) {
+        assert_eq!(get(&mock, path, "k").await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn models_are_listed_with_prices_per_token_as_text() {
     let model = Model::new("acme/large")
         .prompt_price(0.25)

@@ -1,5 +1,7 @@
 //! A mock that fails by chance, a gateway before it, and what changes meanwhile: [`Stage`].
 
+mod parts;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -7,30 +9,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairkey_client::{Client, HedgeConfig, RetryConfig};
+use fairkey_client::Client;
 use fairkey_core::{Class, Key, SystemWallClock};
 use fairkey_gateway::{
-    AccessLog, AdminConfig, Bookkeeper, Departure, Drained, Ended, Gateway, Rate, Serving,
-    Settings, SpendConfig, SpendStore, TenantConfig, Tenants, TokenHash,
+    AccessLog, AdminConfig, Bookkeeper, Departure, Drained, Ended, Gateway, MetricsConfig, Serving,
+    SpendConfig, SpendStore, Tenants, TokenHash,
 };
-use fairkey_mock::{Account, FaultKind, Latency, MockOpenRouter, On, Reply, Step};
-use fairkey_strategy::{BreakerConfig, CooldownConfig, Dimension, Limit, LimitSet, LimitsConfig};
-use fairkey_transport::{Deadlines, HttpTransport, ProxyOptions, Transport};
+use fairkey_mock::MockOpenRouter;
+use fairkey_strategy::Dimension;
+use fairkey_transport::{HttpTransport, ProxyOptions, Transport};
 use http::Request;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::Dice;
-use crate::world::until;
+pub(super) use self::parts::TOKENS;
+use self::parts::{
+    ACCOUNTS, KEYS, account, client, limits, millis, mock, secret, settings, tenants,
+};
+use super::{Dice, footprint, until};
 
 /// What every secret has in it.
 pub(super) const CANARY: &str = "canary";
-/// The tokens of the tenants.
-pub(super) const TOKENS: [&str; 3] = ["tok-canary-one", "tok-canary-two", "tok-canary-three"];
-const TENANTS: [&str; 3] = ["team-1", "team-2", "team-3"];
 const OPERATOR: &str = "tok-canary-of-operators";
-const ACCOUNTS: [&str; 3] = ["one", "two", "three"];
-const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Connections to the mock that may be open while nothing is under way: of calls under way, hedges
+/// and questions there are no more at a time.
+const MOST_IDLE: u64 = 200;
+/// Tasks of a gateway, a client, a mock and an operator while nothing is under way, and those of
+/// each connection between client and mock, at most.
+const TASKS: u64 = 20;
+const TASKS_EACH: u64 = 4;
 
 /// Everything that takes part.
 pub(super) struct Stage {
@@ -41,21 +48,24 @@ pub(super) struct Stage {
     admin: Option<Serving>,
     pub(super) addr: SocketAddr,
     operators: SocketAddr,
-    /// Of the callers: HTTP/1.1 and HTTP/2.
-    pub(super) transports: Vec<Arc<HttpTransport>>,
+    operator: HttpTransport,
     log: Written,
     books: Arc<Books>,
     dice: Dice,
     texts: Vec<String>,
+    /// How many requests were counted before this round.
+    counted: u64,
+    /// File descriptors before anybody called.
+    descriptors: u64,
 }
 
-/// What is left when all is over.
+/// What is left of a round.
 pub(super) struct Left {
     /// The lines of the access log.
     pub(super) log: Vec<Value>,
     /// The requests that were booked.
     pub(super) ended: Vec<String>,
-    /// How many requests the metrics have counted.
+    /// How many requests the metrics have counted, of this round.
     pub(super) counted: u64,
     /// How many models have a label of their own.
     pub(super) models: usize,
@@ -67,12 +77,26 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        (self.0.lock().unwrap_or_else(PoisonError::into_inner)).extend_from_slice(bytes);
+        self.bytes().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+impl Written {
+    fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lines(&self) -> u64 {
+        self.bytes().iter().filter(|byte| **byte == b'\n').count() as u64
+    }
+
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.bytes())).unwrap()
     }
 }
 
@@ -85,165 +109,6 @@ impl Bookkeeper for Books {
     }
 }
 
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn secret(key: &str, is_next: bool) -> String {
-    let next = if is_next { "-next" } else { "" };
-    format!("sk-or-v1-canary-{key}{next}")
-}
-
-fn account(key: usize) -> &'static str {
-    ACCOUNTS[key / 2]
-}
-
-/// A mock that fails in every way it can.
-async fn mock(seed: u64) -> MockOpenRouter {
-    let malformed = Reply::sse([
-        "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
-        "data: {\"id\":\"gen-1\",\"cho\n\n",
-        "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n",
-    ]);
-    let mut mock = MockOpenRouter::builder()
-        .seed(seed)
-        .any_model(true)
-        .latency(Latency::new(millis(2), millis(1)))
-        .answer_tokens(5..=40)
-        .settlement(Duration::ZERO)
-        .script(
-            On::model("chaos/malformed"),
-            [Step::reply(malformed).forever()],
-        )
-        .script(On::model("chaos/slow"), [Step::delay(millis(40)).forever()])
-        .script(
-            On::model("chaos/drip"),
-            [Step::drip(7, millis(1)).forever()],
-        )
-        .script(
-            On::model("chaos/refused"),
-            [
-                Step::reply(fairkey_mock::Fault::credits_exhausted()),
-                Step::pass(),
-            ],
-        );
-    for kind in FaultKind::ALL {
-        mock = mock.fault_rate(kind, 0.01);
-    }
-    for name in ACCOUNTS {
-        let account = Account::new(name)
-            .balance_usd(1e6)
-            .admission_control_above(12);
-        mock = mock.account(account.requests_per_window(400, millis(500)));
-    }
-    for (at, key) in KEYS.iter().enumerate() {
-        for is_next in [false, true] {
-            let known = fairkey_mock::Key::new(secret(key, is_next)).account(account(at));
-            mock = mock.key(known);
-        }
-    }
-    mock.start().await.unwrap()
-}
-
-fn client(mock: &MockOpenRouter, seed: u64) -> Client {
-    let cooldown = CooldownConfig {
-        throttled: millis(20),
-        throttled_longest: millis(100),
-        throttled_cap: millis(100),
-        exhausted: millis(20),
-        exhausted_longest: millis(100),
-        exhausted_cap: millis(100),
-        refused: Some(millis(50)),
-        failed_cap: millis(100),
-        probe_timeout: millis(200),
-        ..CooldownConfig::DEFAULT
-    };
-    let breaker = BreakerConfig {
-        window: millis(1_000),
-        open_for: millis(20),
-        open_cap: millis(100),
-        probe_timeout: millis(200),
-        ..BreakerConfig::default()
-    };
-    let deadlines = Deadlines {
-        head: millis(200),
-        first_content: millis(200),
-        idle: millis(200),
-        total: millis(2_000),
-        ..Deadlines::default()
-    };
-    let retry = RetryConfig {
-        base: millis(1),
-        cap: millis(10),
-        hint_cap: millis(50),
-        ..RetryConfig::default()
-    };
-    let hedge = HedgeConfig {
-        at_least: millis(5),
-        min_streams: 5,
-        max_share: 0.2,
-        max_micro_usd: u64::MAX,
-        any_provider: true,
-        ..HedgeConfig::default()
-    };
-    let keys = KEYS.iter().enumerate();
-    Client::builder()
-        .keys(keys.map(|(at, key)| Key::new(*key, secret(key, false)).account(account(at))))
-        .default_gates(true)
-        .cooldown(cooldown)
-        .breaker(breaker)
-        .deadlines(deadlines)
-        .retry(retry)
-        .hedge(hedge)
-        .limits(limits(8))
-        .max_in_flight(40)
-        .max_wait(millis(300))
-        .base_url(mock.base_url())
-        .seed(seed)
-        .build()
-        .unwrap()
-}
-
-fn limits(in_flight: u64) -> LimitsConfig {
-    let every_account = LimitSet {
-        requests: Some(Limit::per(300, millis(500))),
-        in_flight: Some(in_flight),
-        in_flight_micro_usd: Some(1_000_000),
-        ..LimitSet::NONE
-    };
-    LimitsConfig {
-        every_account,
-        ..LimitsConfig::default()
-    }
-}
-
-/// The tenants, each of which may have so many calls under way.
-fn tenants(in_flight: [u32; 3]) -> Vec<TenantConfig> {
-    let all = TENANTS.iter().zip(TOKENS).zip(in_flight);
-    all.map(|((id, token), in_flight)| {
-        let mut tenant = TenantConfig::new(*id);
-        tenant.tokens = vec![TokenHash::of(token)];
-        tenant.limits.in_flight = Some(in_flight);
-        tenant.limits.tokens = Some(Rate {
-            limit: 1_000_000,
-            per: millis(1_000),
-        });
-        tenant
-    })
-    .collect()
-}
-
-fn settings(comment_after: Duration, departure: Departure) -> Settings {
-    let mut settings = Settings::default();
-    settings.comment_after = comment_after;
-    settings.departure = departure;
-    settings.metrics = true;
-    settings.limits.head_time = millis(300);
-    settings.limits.body_time = millis(300);
-    settings.limits.idle_time = millis(2_000);
-    settings
-}
-
 impl Stage {
     pub(super) async fn start(seed: u64) -> Self {
         let mock = mock(seed).await;
@@ -251,27 +116,31 @@ impl Stage {
         let (log, books) = (Written::default(), Arc::new(Books::default()));
         let wall = Arc::new(SystemWallClock);
         let access_log = AccessLog::new(log.clone(), wall.clone()).unwrap();
-        let (spend, _) = SpendStore::open(None, SpendConfig::default(), wall);
+        let spending = SpendConfig {
+            max_rows: 100,
+            ..SpendConfig::default()
+        };
+        let (spend, _) = SpendStore::open(None, spending, wall);
         let gateway = Gateway::builder(client.clone())
             .settings(settings(millis(20), Departure::Cancel))
             .tenants(Tenants::new(tenants([8, 16, 32])).unwrap())
             .spend(Arc::new(spend))
             .access_log(access_log)
             .bookkeeper(Arc::clone(&books) as _)
+            .metrics(MetricsConfig {
+                max_series: 300,
+                ..MetricsConfig::default()
+            })
             .seed(seed)
             .build();
         let bind = || TcpListener::bind("127.0.0.1:0");
         let serving = gateway.serve(bind().await.unwrap()).unwrap();
-        let admin = AdminConfig::new().token(TokenHash::of(OPERATOR));
+        let admin = AdminConfig::new()
+            .token(TokenHash::of(OPERATOR))
+            .decisions(50);
         let listener = bind().await.unwrap().try_into().unwrap();
         let admin = gateway.serve_admin(listener, admin).unwrap();
-        let transport = |is_http2| {
-            let transport = HttpTransport::builder()
-                .proxy(ProxyOptions::none())
-                .http2_prior_knowledge(is_http2);
-            Arc::new(transport.build().unwrap())
-        };
-        Self {
+        let mut stage = Self {
             addr: serving.addr(),
             operators: admin.addr(),
             mock,
@@ -279,12 +148,18 @@ impl Stage {
             gateway,
             serving: Some(serving),
             admin: Some(admin),
-            transports: vec![transport(false), transport(true)],
+            operator: transport(false),
             log,
             books,
             dice: Dice::new(seed, 0),
             texts: Vec::new(),
-        }
+            counted: 0,
+            descriptors: 0,
+        };
+        // With the operator's connection.
+        stage.operate("GET /admin/v1/status").await;
+        stage.descriptors = footprint::descriptors();
+        stage
     }
 
     /// Changes something, after a moment.
@@ -362,7 +237,7 @@ impl Stage {
             .header("authorization", format!("Bearer {OPERATOR}"))
             .body(Bytes::new())
             .unwrap();
-        let (head, body) = self.transports[0].send(request).await.unwrap().into_parts();
+        let (head, body) = self.operator.send(request).await.unwrap().into_parts();
         let body = body.collect_bounded(16 << 20).await.unwrap();
         let text = String::from_utf8_lossy(&body);
         // A key that was taken away is 404.
@@ -422,43 +297,86 @@ impl Stage {
         assert!(stats.estimates.len() <= 512);
     }
 
-    /// Ends everything, and sees to it that no task is left.
-    pub(super) async fn end(self) -> Left {
-        let Self {
-            mock,
-            client,
-            gateway,
-            admin,
-            transports,
-            log,
-            books,
-            mut texts,
-            ..
-        } = self;
-        assert!(admin.unwrap().abort().await.is_whole());
+    /// Asserts that connections, and the tasks that serve them, are as few as when nobody had
+    /// called; connections to the mock are kept for the next calls.
+    pub(super) async fn is_small(&self) {
+        let counters = self.mock.log();
+        until("every caller's connection is closed", || {
+            let kept = counters.counters().open_connections;
+            assert!(kept <= MOST_IDLE, "{kept} connections to the mock");
+            footprint::descriptors() <= self.descriptors + 2 * kept
+        })
+        .await;
+        until("only what serves is left of tasks", || {
+            let kept = counters.counters().open_connections;
+            footprint::tasks() <= TASKS + TASKS_EACH * kept
+        })
+        .await;
+    }
+
+    /// Waits until everything about a round is known, and returns it.
+    pub(super) async fn settle(&mut self) -> Left {
+        let gateway = &self.gateway;
         // What calls that were left have used is asked for a moment later.
         until("everything is accounted for", || gateway.in_question() == 0).await;
+        let (log, before) = (&self.log, self.counted);
+        // A thread of its own writes it.
+        until("each request is counted and written down", || {
+            let counted = sum(&gateway.metrics_text(), COUNTED);
+            log.lines() == counted - before
+        })
+        .await;
         let metrics = gateway.metrics_text();
-        drop((client, gateway, transports));
-        mock.shutdown().await;
-        let tasks = tokio::runtime::Handle::current().metrics();
-        until("no task is left", || tasks.num_alive_tasks() == 0).await;
-        // Whoever was the last to let the log go has waited for its thread.
-        let log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = String::from_utf8(log.clone()).unwrap();
+        let left = self.take(metrics);
+        self.counted += left.counted;
+        left
+    }
+
+    fn take(&mut self, metrics: String) -> Left {
+        let log = self.log.take();
         let models: BTreeSet<&str> = (metrics.split("gen_ai_request_model=\"").skip(1))
             .filter_map(|rest| rest.split('"').next())
             .collect();
+        let mut texts = std::mem::take(&mut self.texts);
         let left = Left {
             log: (log.lines().map(|line| serde_json::from_str(line).unwrap())).collect(),
-            ended: std::mem::take(&mut *books.0.lock().unwrap()),
-            counted: sum(&metrics, "fairkey_requests_total{"),
+            ended: std::mem::take(&mut *self.books.0.lock().unwrap()),
+            counted: sum(&metrics, COUNTED) - self.counted,
             models: models.len(),
             texts: Vec::new(),
         };
         texts.extend([log, metrics]);
         Left { texts, ..left }
     }
+
+    /// Ends everything, and sees to it that no task is left.
+    pub(super) async fn end(mut self) {
+        assert!(self.admin.take().unwrap().abort().await.is_whole());
+        let Self {
+            mock,
+            client,
+            gateway,
+            operator,
+            log,
+            ..
+        } = self;
+        drop((client, gateway, operator));
+        mock.shutdown().await;
+        until("no task is left", || footprint::tasks() == 0).await;
+        // Whoever was the last to let the log go has waited for its thread.
+        assert_eq!(log.take(), "", "lines that are late");
+    }
+}
+
+/// The metric that counts every request.
+const COUNTED: &str = "fairkey_requests_total{";
+
+/// What a caller sends by: HTTP/1.1 or HTTP/2.
+pub(super) fn transport(is_http2: bool) -> HttpTransport {
+    let transport = HttpTransport::builder()
+        .proxy(ProxyOptions::none())
+        .http2_prior_knowledge(is_http2);
+    transport.build().unwrap()
 }
 
 /// Adds up the values of a metric.

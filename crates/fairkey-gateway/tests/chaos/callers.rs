@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Dice;
-use super::stage::{Stage, TOKENS};
+use super::stage::TOKENS;
 
 /// What callers have seen.
 #[derive(Debug, Default)]
@@ -65,12 +65,11 @@ enum Patience {
 }
 
 impl Caller {
-    pub(super) fn new(seed: u64, number: u64, stage: &Stage) -> Self {
-        let transport = &stage.transports[number as usize % stage.transports.len()];
+    pub(super) fn new(addr: SocketAddr, transport: Arc<HttpTransport>, dice: Dice) -> Self {
         Self {
-            addr: stage.addr,
-            transport: Arc::clone(transport),
-            dice: Dice::new(seed, number + 1),
+            addr,
+            transport,
+            dice,
             seen: Seen::default(),
         }
     }
@@ -81,6 +80,7 @@ impl Caller {
             let goes_on = match self.dice.below(20) {
                 0 => self.half().await,
                 1 => self.look().await,
+                2 => self.upload().await,
                 _ => self.call().await,
             };
             if !goes_on {
@@ -107,9 +107,17 @@ impl Caller {
 
     /// Sends part of a request, and leaves.
     async fn half(&mut self) -> bool {
+        let (path, media, body) = self.dice.pick(&[
+            ("chat/completions", "application/json", "{\"model\":\"a/b\""),
+            (
+                "audio/transcriptions",
+                "multipart/form-data; boundary=x",
+                "--x\r\ncontent-disposition: form-data; name=\"file\"",
+            ),
+        ]);
         let text = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
-             content-type: application/json\r\ncontent-length: 200\r\n\r\n{{\"model\":\"a/b\"",
+            "POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+             content-type: {media}\r\ncontent-length: 200\r\n\r\n{body}",
             self.dice.pick(&TOKENS)
         );
         let part = self.dice.below(text.len() as u64) as usize;
@@ -143,8 +151,26 @@ impl Caller {
         self.send(request, false, Patience::Whole).await
     }
 
+    /// Sends a form, whole or not.
+    async fn upload(&mut self) -> bool {
+        let form = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n\
+                    sound\r\n--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\n\
+                    openai/whisper-1\r\n--x--\r\n";
+        let path = self
+            .dice
+            .pick(&["audio/transcriptions", "files", "images/edits"]);
+        let mut request = self.request(&format!("POST /v1/{path}"), form.to_owned());
+        let media = "multipart/form-data; boundary=x".parse().unwrap();
+        request.headers_mut().insert("content-type", media);
+        let patience = match self.dice.below(4) {
+            0 => Patience::Leaves(Duration::from_micros(self.dice.below(5_000))),
+            _ => Patience::Whole,
+        };
+        self.send(request, false, patience).await
+    }
+
     async fn call(&mut self) -> bool {
-        let model = match self.dice.percent(25) {
+        let model = match self.dice.percent(40) {
             true => format!("chaos/model-{}", self.dice.below(1_000_000)),
             false => self.dice.pick(&MODELS).to_owned(),
         };
