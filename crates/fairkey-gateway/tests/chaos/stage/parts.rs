@@ -172,6 +172,8 @@ pub(super) fn settings(comment_after: Duration, departure: Departure) -> Setting
     settings.departure = departure;
     settings.metrics = true;
     settings.remembered = 100;
+    // All callers of HTTP/2 share a connection, and many leave.
+    settings.limits.cancels = 10_000;
     settings.limits.head_time = millis(300);
     settings.limits.body_time = millis(300);
     settings.limits.idle_time = millis(2_000);
