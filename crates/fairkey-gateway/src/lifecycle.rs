@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fairkey_transport::BoxError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::relay::Outbound;
 use crate::server::Activity;
@@ -82,9 +83,9 @@ impl Lifecycle {
     pub(crate) fn enter(self: &Arc<Self>, number: u64, activity: &Arc<Activity>) -> Live {
         self.count.fetch_add(1, Ordering::AcqRel);
         self.shard(number).insert(number);
-        activity.begin();
         Live {
             lifecycle: Arc::clone(self),
+            began: activity.begin(),
             activity: Arc::clone(activity),
             number,
         }
@@ -129,11 +130,16 @@ impl Lifecycle {
 pub(crate) struct Live {
     lifecycle: Arc<Lifecycle>,
     activity: Arc<Activity>,
+    /// When it began, where it counts if its caller leaves; `None` when it came to its end.
+    began: Option<Instant>,
     number: u64,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
+        if let Some(began) = self.began {
+            self.activity.left(began);
+        }
         self.activity.end();
         self.lifecycle.shard(self.number).remove(&self.number);
         if self.lifecycle.count.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -145,8 +151,22 @@ impl Drop for Live {
 /// An answer that is a call under way until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LiveBody {
-    pub(crate) body: Outbound,
-    pub(crate) _live: Live,
+    body: Outbound,
+    live: Live,
+}
+
+impl LiveBody {
+    pub(crate) fn new(body: Outbound, live: Live) -> Self {
+        Self { body, live }
+    }
+}
+
+impl Drop for LiveBody {
+    fn drop(&mut self) {
+        if self.body.is_over() {
+            self.live.began = None;
+        }
+    }
 }
 
 impl HttpBody for LiveBody {
@@ -176,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_the_last_call_hears_of_its_end() {
         let lifecycle = Arc::new(Lifecycle::new());
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new(9));
         lifecycle.idle().await;
         let calls: Vec<Live> = (0..20).map(|n| lifecycle.enter(n, &activity)).collect();
         assert_eq!(lifecycle.numbers(100).len(), 20);

@@ -34,6 +34,10 @@ pub struct ServerLimits {
     /// How many streams of one connection of HTTP/2 may be reset before they are looked at; beyond
     /// it the connection is closed. Default 32.
     pub resets: usize,
+    /// How many calls of one connection of HTTP/2 may be left by their caller within a second of
+    /// their beginning, at once and again in each 10 s; beyond it the connection is closed. Default
+    /// 256.
+    pub cancels: u32,
 }
 
 impl Default for ServerLimits {
@@ -48,6 +52,7 @@ impl Default for ServerLimits {
             idle_time: Duration::from_secs(75),
             streams: 128,
             resets: 32,
+            cancels: 256,
         }
     }
 }
@@ -74,6 +79,8 @@ impl ServerLimits {
             Err(("streams", "must be at least 1"))
         } else if self.resets == 0 {
             Err(("resets", "must be at least 1"))
+        } else if self.cancels == 0 {
+            Err(("cancels", "must be at least 1"))
         } else if [self.head_time, self.body_time, self.idle_time].contains(&Duration::ZERO) {
             Err((
                 "head_time",

@@ -48,6 +48,16 @@ impl Outbound {
     pub(crate) fn full(bytes: Bytes) -> Self {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
+
+    /// Returns whether nothing more is done for it: a caller that leaves now saves nobody anything.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Full(_) => true,
+            Self::Relay(relay) => relay.body.as_ref().is_none_or(LeasedBody::is_whole),
+            Self::Waiting(waiting) => waiting.is_over(),
+            Self::Plain(plain) => plain.end.is_some() || plain.body.is_end_stream(),
+        }
+    }
 }
 
 impl HttpBody for Outbound {

@@ -5,15 +5,21 @@
 //! | `address` | where to listen: [`ListenAddr`] |
 //! | `listener` | what listens: TCP or a Unix socket, with TLS or without |
 //! | `connection` | one connection: bounds in time, and its end |
+//! | `activity` | what goes on in a connection |
+//! | `patience` | how many calls of a connection may be left |
+//! | `watched` | a stream that notes what goes through it |
 //! | `refusal` | connections for which there is no room |
 //! | `tls` | certificates, and how they are read again |
 
+mod activity;
 mod address;
 mod connection;
 mod listener;
+mod patience;
 mod refusal;
 #[cfg(feature = "tls")]
 mod tls;
+mod watched;
 
 use std::fmt;
 use std::io;
@@ -28,8 +34,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(crate) use self::activity::Activity;
 pub use self::address::{ListenAddr, ParseListenAddrError};
-pub(crate) use self::connection::Activity;
 use self::connection::Connection;
 pub use self::listener::Listener;
 use self::refusal::Refusal;

@@ -42,6 +42,7 @@ pub(super) struct Limits {
     idle_time: Option<Time>,
     streams: Option<u32>,
     resets: Option<usize>,
+    cancels: Option<u32>,
 }
 
 impl Limits {
@@ -63,6 +64,7 @@ impl Limits {
             limits.idle_time = time;
         }
         limits.streams = self.streams.unwrap_or(limits.streams);
+        limits.cancels = self.cancels.unwrap_or(limits.cancels);
         let checked = limits.check();
         checked.map_err(|(name, what)| format!("{name} {what}"))
     }
@@ -77,6 +79,7 @@ impl Limits {
             "idle_time": duration::text(limits.idle_time),
             "streams": limits.streams,
             "resets": limits.resets,
+            "cancels": limits.cancels,
         })
     }
 }

@@ -41,6 +41,14 @@ impl Waiting {
         }
     }
 
+    /// As [`Outbound::is_over`].
+    pub(super) fn is_over(&self) -> bool {
+        match &self.state {
+            State::Waits(_) => false,
+            State::Flows(outbound) => outbound.is_over(),
+        }
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! Floods of HTTP/2, frame by frame.
 
 use fairkey_mock::{Event, On, Step};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::world::*;
@@ -77,10 +77,13 @@ fn call(stream: u32) -> Vec<u8> {
     call
 }
 
+/// What [`told`] says of a frame that ends its stream, whatever its kind.
+const END: u8 = 255;
+
 /// Reads frames until `is_last`, or until the gateway closes; returns kinds with their codes, where
 /// they have one.
 async fn told(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + Unpin),
     mut is_last: impl FnMut(&(u8, u32)) -> bool,
 ) -> Vec<(u8, u32)> {
     let (mut told, mut read) = (Vec::new(), Vec::new());
@@ -96,7 +99,11 @@ async fn told(
                 GOAWAY => &read[13..17],
                 _ => &[0; 4],
             };
-            told.push((read[3], u32::from_be_bytes(code.try_into().unwrap())));
+            let kind = match read[3] {
+                DATA | HEADERS if read[4] & END_STREAM != 0 => END,
+                kind => kind,
+            };
+            told.push((kind, u32::from_be_bytes(code.try_into().unwrap())));
             read.drain(..9 + length);
             if is_last(told.last().unwrap()) {
                 return told;
@@ -143,6 +150,84 @@ async fn streams_that_are_reset_at_once_end_their_connection_and_hold_no_key() {
             world.call("POST /v1/chat/completions", CHAT).await.status,
             200
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_that_are_left_as_soon_as_they_are_under_way_end_their_connection() {
+    within(async {
+        let stalled = mock().script(On::any(), [Step::stall_before_head().forever()]);
+        let world = start_with(stalled, |it| it.limits.cancels = 10).await;
+        let mut stream = connect(&world).await;
+        let (mut reading, mut writing) = stream.split();
+        let write = async {
+            for n in 0..1_000 {
+                let id = 2 * n + 1;
+                writing.write_all(&call(id)).await.unwrap();
+                let at_the_mock = n as usize + 1;
+                (world.mock.log())
+                    .wait_for_nth(at_the_mock, Event::is_received)
+                    .await;
+                let reset = frame(RST_STREAM, 0, id, &CANCEL.to_be_bytes());
+                writing.write_all(&reset).await.unwrap();
+                (world.mock.log())
+                    .wait_for_nth(at_the_mock, Event::is_cancelled)
+                    .await;
+            }
+        };
+        let read = told(&mut reading, |it| *it == (GOAWAY, ENHANCE_YOUR_CALM));
+        let told = tokio::select! {
+            told = read => told,
+            () = write => panic!("nobody minds"),
+        };
+        assert!(told.contains(&(GOAWAY, ENHANCE_YOUR_CALM)), "{told:?}");
+        // One in each second is forgotten.
+        let sent = world.keys_at("/chat").len();
+        assert!(
+            (11..100).contains(&sent),
+            "{sent} calls reached the upstream"
+        );
+        // Nothing is heard any more of who goes on, and it is not waited for.
+        let _ = writing.write_all(&call(9_999)).await;
+        assert!(self::told(&mut reading, |_| false).await.is_empty());
+        world.is_idle().await;
+        assert_eq!(world.keys_at("/chat").len(), sent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_that_come_to_their_end_are_no_flood() {
+    within(async {
+        let world = start_with(mock(), |it| it.limits.cancels = 1).await;
+        let mut stream = connect(&world).await;
+        for n in 0..20 {
+            let id = 2 * n + 1;
+            let call = match n % 3 {
+                0 => call(id),
+                1 => [
+                    frame(HEADERS, END_HEADERS, id, &head()),
+                    frame(DATA, END_STREAM, id, CHAT.as_bytes()),
+                ]
+                .concat(),
+                _ => frame(HEADERS, END_HEADERS | END_STREAM, id, &head()),
+            };
+            stream.write_all(&call).await.unwrap();
+            let mut ends = 0;
+            let told = told(&mut stream, |it| {
+                ends += u32::from(it.0 == END);
+                ends > 0
+            });
+            let told = told.await;
+            assert_eq!(ends, 1, "{told:?}");
+            // One that knows the end already says that it is gone.
+            let reset = frame(RST_STREAM, 0, id, &CANCEL.to_be_bytes());
+            stream.write_all(&reset).await.unwrap();
+        }
+        drop(stream);
+        world.is_idle().await;
+        assert_eq!(world.keys_at("/chat").len(), 14);
     })
     .await;
 }

@@ -1,0 +1,207 @@
+//! What goes on in a connection: [`Activity`].
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::patience::Patience;
+use crate::ServerLimits;
+
+/// How every connection of HTTP/2 begins. No method of HTTP/1.1 begins so.
+const HTTP2: &[u8] = b"PRI";
+
+/// What goes on in a connection. Relaxed everywhere: it is looked at from time to time, and
+/// publishes nothing.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    in_flight: AtomicU32,
+    /// Heads that came whole.
+    heads: AtomicU32,
+    /// Whether bytes came after the last head that are no body.
+    is_reading: AtomicBool,
+    is_http2: AtomicBool,
+    written: AtomicU64,
+    /// Whether the peer takes nothing.
+    is_stalled: AtomicBool,
+    patience: Patience,
+    /// Whether the patience is at its end, and whom to tell.
+    is_exhausted: AtomicBool,
+    exhausted: Notify,
+}
+
+/// An activity at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    state: State,
+    heads: u32,
+    written: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is asked for.
+    Idle,
+    /// A head is on its way, or is still to come at all.
+    Head,
+    /// There are calls under way.
+    Busy,
+    /// There are, and the peer takes nothing of their answers.
+    Stalled,
+}
+
+impl Look {
+    /// Returns how long it may stay like this.
+    pub(super) fn limit(self, limits: &ServerLimits) -> Option<Duration> {
+        match self.state {
+            State::Idle | State::Stalled => Some(limits.idle_time),
+            State::Head => Some(limits.head_time),
+            State::Busy => None,
+        }
+    }
+}
+
+impl Activity {
+    /// Of a connection of which so many calls may be left soon after they began.
+    pub(crate) fn new(cancels: u32) -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            heads: AtomicU32::new(0),
+            is_reading: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            is_stalled: AtomicBool::new(false),
+            patience: Patience::new(cancels),
+            is_exhausted: AtomicBool::new(false),
+            exhausted: Notify::new(),
+        }
+    }
+
+    /// Notes a call; returns when it began, where others may follow in its connection before it ends.
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        self.is_reading.store(false, Ordering::Relaxed);
+        let is_http2 = self.is_http2.load(Ordering::Relaxed);
+        is_http2.then(Instant::now)
+    }
+
+    /// Notes that a call was left before its end that had begun at `began`.
+    pub(crate) fn left(&self, began: Instant) {
+        if !self.patience.bears(began, Instant::now()) {
+            self.is_exhausted.store(true, Ordering::Relaxed);
+            self.exhausted.notify_one();
+        }
+    }
+
+    /// Waits until too many calls were left. Can be dropped at any point.
+    pub(super) async fn exhausted(&self) {
+        self.exhausted.notified().await;
+    }
+
+    /// Whether too many calls were left.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.is_exhausted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn look(&self) -> Look {
+        let heads = self.heads.load(Ordering::Relaxed);
+        let is_http1 = !self.is_http2.load(Ordering::Relaxed);
+        let state = if self.is_stalled.load(Ordering::Relaxed) {
+            State::Stalled
+        } else if self.in_flight.load(Ordering::Relaxed) > 0 {
+            State::Busy
+        } else if is_http1 && (heads == 0 || self.is_reading.load(Ordering::Relaxed)) {
+            State::Head
+        } else {
+            State::Idle
+        };
+        Look {
+            state,
+            heads,
+            written: self.written.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn read(&self, bytes: &[u8], is_first: bool) {
+        if is_first
+            && !bytes.is_empty()
+            && HTTP2.starts_with(&bytes[..bytes.len().min(HTTP2.len())])
+        {
+            self.is_http2.store(true, Ordering::Relaxed);
+        }
+        if self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.is_reading.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Ready(Ok(bytes)) => {
+                self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+                self.is_stalled.store(false, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.is_stalled.store(true, Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(activity: &Activity) -> State {
+        activity.look().state
+    }
+
+    #[test]
+    fn a_connection_is_idle_only_after_its_first_call() {
+        let activity = Activity::new(9);
+        assert_eq!(state(&activity), State::Head);
+        activity.read(b"GET / HT", true);
+        assert_eq!(state(&activity), State::Head);
+        activity.begin();
+        assert_eq!(state(&activity), State::Busy);
+        activity.read(b"a body", false);
+        activity.end();
+        assert_eq!(state(&activity), State::Idle);
+        activity.read(b"G", false);
+        assert_eq!(state(&activity), State::Head);
+    }
+
+    #[test]
+    fn http2_is_known_by_its_first_bytes_and_may_be_idle_from_the_start() {
+        for (bytes, is_http2) in [
+            (&b"PRI * HTTP/2.0"[..], true),
+            (b"P", true),
+            (b"POST", false),
+        ] {
+            let activity = Activity::new(9);
+            activity.read(bytes, true);
+            assert_eq!(state(&activity) == State::Idle, is_http2, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_stalled_until_it_takes_something() {
+        let activity = Activity::new(9);
+        activity.begin();
+        activity.wrote(&Poll::Ready(Ok(7)));
+        activity.wrote(&Poll::Pending);
+        assert_eq!(state(&activity), State::Stalled);
+        assert_eq!(
+            activity.look().limit(&ServerLimits::default()),
+            Some(ServerLimits::default().idle_time)
+        );
+        activity.wrote(&Poll::Ready(Ok(1)));
+        assert_eq!(state(&activity), State::Busy);
+    }
+}

@@ -1,0 +1,122 @@
+//! A stream that notes what goes through it: [`Watched`].
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Activity;
+
+/// The last frame of a connection of HTTP/2 of which too many calls were left: GOAWAY on stream 0,
+/// which names no last stream, with the code ENHANCE_YOUR_CALM (RFC 9113, 6.8).
+const FAREWELL: [u8; 17] = [
+    0, 0, 8, 7, 0, 0, 0, 0, 0, // length, type, flags, stream
+    0x7f, 0xff, 0xff, 0xff, // last stream
+    0, 0, 0, 11, // code
+];
+
+/// A stream that notes what goes through it. When its patience is exhausted it says so, and from
+/// then on nothing comes in any more.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    has_begun: bool,
+    /// How much of [`FAREWELL`] was written.
+    said: usize,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            activity,
+            has_begun: false,
+            said: 0,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads, and forgets, until the peer has ended.
+    fn poll_unheard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0; 4 << 10];
+        loop {
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.activity.is_exhausted() {
+            return this.poll_unheard(cx);
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let bytes = &buf.filled()[before..];
+        if !bytes.is_empty() {
+            let is_first = !std::mem::replace(&mut this.has_begun, true);
+            this.activity.read(bytes, is_first);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.activity.wrote(&polled);
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.activity.is_exhausted() {
+            // h2 flushes when all of its frames are written, so that none is cut in two here.
+            while this.said < FAREWELL.len() {
+                let rest = &FAREWELL[this.said..];
+                match ready!(Pin::new(&mut this.stream).poll_write(cx, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    written => this.said += written,
+                }
+            }
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.activity.wrote(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
