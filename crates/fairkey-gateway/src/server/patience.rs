@@ -44,9 +44,10 @@ impl Patience {
         let (before, at) = left.0.unwrap_or((most, now));
         let passed = now.saturating_duration_since(at).as_secs_f64();
         let more = most * passed / FORGETS.as_secs_f64();
-        let rest = (before + more).min(most) - 1.0;
-        left.0 = Some((rest.max(0.0), at.max(now)));
-        rest >= 0.0
+        let there = (before + more).min(most);
+        let is_borne = there >= 1.0;
+        left.0 = Some((if is_borne { there - 1.0 } else { there }, at.max(now)));
+        is_borne
     }
 }
 
