@@ -4,7 +4,6 @@ use fairkey_core::Cost;
 use fairkey_openrouter::{AnswerTold, EventFormat, Usage, micro_usd};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::answer::Bill;
 
@@ -36,11 +35,18 @@ impl Summary {
 
     /// The same of an answer that was looked into already, and has `told` that of itself.
     pub(crate) fn of_told(told: &AnswerTold<'_>, path: &str, body: &[u8]) -> Self {
-        fn read<T: DeserializeOwned>(value: Option<&RawValue>) -> serde_json::Result<Option<T>> {
-            value.map_or(Ok(None), |value| serde_json::from_str(value.get()))
+        fn read<T: DeserializeOwned>(json: Option<&str>) -> serde_json::Result<Option<T>> {
+            json.map_or(Ok(None), serde_json::from_str)
         }
-        let (id, provider) = (read(told.id), read(told.provider));
-        match (id, provider, read(told.usage)) {
+        fn text(json: Option<&str>) -> serde_json::Result<Option<String>> {
+            let inside = json.and_then(|json| json.strip_prefix('"')?.strip_suffix('"'));
+            match inside {
+                // It is JSON, so that without escapes it says what stands there.
+                Some(inside) if !inside.contains('\\') => Ok(Some(inside.to_owned())),
+                _ => read(json),
+            }
+        }
+        match (text(told.id), text(told.provider), read(told.usage)) {
             (Ok(id), Ok(provider), Ok(usage)) => {
                 let probe = Probe {
                     id,

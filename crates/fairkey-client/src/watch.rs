@@ -1,11 +1,12 @@
 //! A side reader: sees what passes, changes nothing: [`Watch`].
 
 use bytes::{Bytes, BytesMut};
+use fairkey_openrouter::media::{is_event_stream, is_json};
 use fairkey_openrouter::{
     ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, Usage, endpoint,
 };
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 
 use crate::summary::Summary;
 
@@ -261,23 +262,6 @@ pub(crate) fn is_chat(path: &str) -> bool {
     path.ends_with(fairkey_openrouter::endpoint::CHAT_COMPLETIONS)
 }
 
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"))
-}
-
-/// Tells whether an answer is JSON, as one without a type is taken to be.
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_none_or(|media| {
-        let mut words = media.as_bytes().windows(4);
-        words.any(|word| word.eq_ignore_ascii_case(b"json"))
-    })
-}
-
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let media = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(media.split(';').next().unwrap_or_default().trim())
-}
-
 fn is_identity(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_ENCODING)
@@ -287,6 +271,7 @@ fn is_identity(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
 
     use super::*;
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_core::{Class, Cost};
+use fairkey_openrouter::media;
 use fairkey_transport::collect_bounded;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -99,12 +100,7 @@ impl Inbound {
 
     /// Returns whether the body is one that is read before it is sent.
     fn is_json(&self) -> bool {
-        let media = self.parts.headers.get(header::CONTENT_TYPE);
-        media.is_none_or(|media| {
-            let media = media.as_bytes().split(|byte| *byte == b';').next();
-            let mut words = media.unwrap_or_default().windows(4);
-            words.any(|word| word.eq_ignore_ascii_case(b"json"))
-        })
+        media::is_json(&self.parts.headers)
     }
 
     /// Returns whether the body can be looked into.

@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod key_info;
 mod lenient;
 pub mod management;
+pub mod media;
 mod messages;
 mod money;
 mod open_enum;
@@ -29,6 +30,7 @@ mod slug;
 pub mod splice;
 mod sse;
 mod stream;
+mod strict;
 
 pub use attribution::{
     AppAttribution, AttributionError, HTTP_REFERER, MAX_CATEGORIES, MAX_CATEGORY_CHARS,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fairkey_core::KeyId;
+use fairkey_openrouter::media::{is_event_stream, is_json};
 use fairkey_openrouter::{Fault, Phase};
 use fairkey_transport::Body;
 use http::Response;
@@ -17,7 +18,7 @@ use crate::exchange::{Exchange, Failure};
 use crate::leased_body::{First, LeasedBody};
 use crate::network;
 use crate::summary::Summary;
-use crate::watch::{JSON_BYTES, Watch, body_fault, is_event_stream, is_json};
+use crate::watch::{JSON_BYTES, Watch, body_fault};
 
 /// How much of a refusal is read to understand it.
 const REFUSAL_BYTES: usize = 256 << 10;

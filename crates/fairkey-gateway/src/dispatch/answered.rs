@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Served};
-use fairkey_openrouter::Fault;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use fairkey_openrouter::{Fault, media};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, Collected, Limited};
 
@@ -324,10 +324,5 @@ fn tell_retry(headers: &mut HeaderMap, error: &CallError) {
 
 /// Tells whether an answer is a stream of events that can be read on its way.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    let is_events = media.is_some_and(|media| {
-        let media = media.split(';').next().unwrap_or_default().trim();
-        media.eq_ignore_ascii_case("text/event-stream")
-    });
-    is_events && !headers.contains_key(CONTENT_ENCODING)
+    media::is_event_stream(headers) && !headers.contains_key(CONTENT_ENCODING)
 }

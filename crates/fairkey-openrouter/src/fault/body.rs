@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::endpoint;
 use crate::fault::classify::Place;
 use crate::fault::envelope::{Envelope, generation_id};
+use crate::fault::glance::glance;
 use crate::fault::{Cause, Evidence, Fault};
 use crate::redaction::{NAME_CHARS, clean};
 use crate::response::ResponseMessage;
@@ -30,16 +31,28 @@ struct Probe<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// What an answer tells of itself: members of its object, as they stand there.
-#[derive(Clone, Copy, Debug)]
+/// What an answer tells of itself: members of its object, in JSON, as they stand there; one that is
+/// `null` is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AnswerTold<'a> {
     /// `id`: the identifier of the generation, in a chat completion.
-    pub id: Option<&'a RawValue>,
+    pub id: Option<&'a str>,
     /// `provider`: who served it.
-    pub provider: Option<&'a RawValue>,
+    pub provider: Option<&'a str>,
     /// `usage`: what it used.
-    pub usage: Option<&'a RawValue>,
+    pub usage: Option<&'a str>,
+}
+
+impl AnswerTold<'_> {
+    pub(super) fn without_nulls(self) -> Self {
+        let is_some = |value: &&str| *value != "null";
+        Self {
+            id: self.id.filter(is_some),
+            provider: self.provider.filter(is_some),
+            usage: self.usage.filter(is_some),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,6 +106,9 @@ pub(super) fn in_body(body: &[u8]) -> Option<Fault> {
 /// See [`Fault::in_chat_body`].
 pub(super) fn in_chat_body(body: &[u8]) -> Option<Fault> {
     let body = trim(body);
+    if glance(body).is_some() {
+        return None;
+    }
     in_chat(body, serde_json::from_slice(body))
 }
 
@@ -105,11 +121,19 @@ pub(super) fn in_answer_told<'a>(
         return (in_answer(path, body), None);
     }
     let body = trim(body);
+    match glance(body) {
+        Some(told) => (None, Some(told)),
+        None => read_whole(body),
+    }
+}
+
+/// Reads a chat completion whole, for a failure in it, and for what it tells of itself.
+pub(super) fn read_whole(body: &[u8]) -> (Option<Fault>, Option<AnswerTold<'_>>) {
     let probe = serde_json::from_slice::<Probe<'_>>(body);
     let told = probe.as_ref().ok().map(|probe| AnswerTold {
-        id: probe.id,
-        provider: probe.provider,
-        usage: probe.usage,
+        id: probe.id.map(RawValue::get),
+        provider: probe.provider.map(RawValue::get),
+        usage: probe.usage.map(RawValue::get),
     });
     (in_chat(body, probe), told)
 }

@@ -26,6 +26,7 @@ pub fn answer(input: &[u8]) {
         found.iter().for_each(check);
         let _ = EventFormat::of_path(path);
     }
+    assert!(crate::fault::is_glance_right(body));
     for name in [
         None,
         Some("error"),
