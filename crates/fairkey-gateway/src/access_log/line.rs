@@ -19,19 +19,24 @@ pub(super) fn write(line: &mut Vec<u8>, call: &CallRecord<'_>, now: Duration) {
     line.text(",\"request_id\":", cut(call.request_id));
     line.text(",\"tenant\":", call.tenant);
     line.text(",\"method\":", cut(call.method));
-    line.text(",\"operation\":", call.operation);
+    line.word(",\"operation\":", call.operation);
     line.text_if(",\"model\":", call.model.map(cut));
     let stream = if call.is_stream { "true" } else { "false" };
     line.plain(",\"stream\":", stream);
     line.number(",\"status\":", call.status.into());
-    let reason = call.reason.map(crate::reply::Reason::as_str);
-    line.text_if(",\"reason\":", reason);
-    line.text_if(",\"end\":", call.end.map(end));
+    if let Some(reason) = call.reason {
+        line.word(",\"reason\":", reason.as_str());
+    }
+    if let Some(how) = call.end {
+        line.word(",\"end\":", end(how));
+    }
     line.text_if(",\"key\":", call.key_label());
     line.text_if(",\"account\":", account.map(|account| account.as_str()));
     line.number(",\"attempts\":", call.attempts.len() as u64);
     // Whom the last attempt that failed was charged to.
-    line.text_if(",\"fault\":", fault.map(|fault| fault.scope.as_str()));
+    if let Some(fault) = fault {
+        line.word(",\"fault\":", fault.scope.as_str());
+    }
     line.ms(",\"queued_ms\":", call.queued);
     if let Some(first_content) = call.first_content {
         line.ms(",\"first_content_ms\":", first_content);
@@ -71,6 +76,18 @@ impl Line<'_> {
         self.0.extend_from_slice(value.as_bytes());
     }
 
+    /// A word of ours, of which it is known that it can stand in a text as it is.
+    fn word(&mut self, name: &str, word: &'static str) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.quoted(word);
+    }
+
+    fn quoted(&mut self, text: &str) {
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+    }
+
     fn text_if(&mut self, name: &str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
@@ -83,9 +100,7 @@ impl Line<'_> {
         // All of them without a look at the outcome: that is done for many at once.
         let has_odd = (text.bytes()).fold(false, |has_odd, byte| has_odd | is_odd(byte));
         if !has_odd {
-            self.0.push(b'"');
-            self.0.extend_from_slice(text.as_bytes());
-            self.0.push(b'"');
+            self.quoted(text);
         } else {
             // Every text can be a string of JSON, and a vector takes all of it.
             let _ = serde_json::to_writer(&mut *self.0, text);
