@@ -114,24 +114,29 @@ pub fn chat_stream(input: &[u8]) {
     assert_eq!(items(&bytes).0, whole, "byte by byte");
     let (left, right) = input.split_at(input.len() / 2);
     assert_eq!(items(&[left, right]).0, whole, "in halves");
-    let full = told(input, false);
+    let full = told(input, false, false);
     // What a look over a chunk does not find wrong, such as a number too large for any type.
     let is_odd =
         |item: &StreamItem| matches!(item, StreamItem::Fault(it) if it.cause() == Cause::Malformed);
     if !full.0.as_ref().is_some_and(is_odd) {
-        assert_eq!(told(input, true), full, "skimmed");
+        assert_eq!(told(input, true, false), full, "skimmed by line");
+        assert_eq!(told(input, true, true), full, "skimmed in one");
     }
 }
 
 /// What is known of a stream at its end.
-fn told(input: &[u8], skims: bool) -> (Option<StreamItem>, impl PartialEq + std::fmt::Debug) {
+fn told(
+    input: &[u8],
+    skims: bool,
+    in_one: bool,
+) -> (Option<StreamItem>, impl PartialEq + std::fmt::Debug) {
     let mut reader = ChatStreamReader::with_limit(4096);
     let mut last = None;
     let next = |reader: &mut ChatStreamReader| match skims {
         true => reader.skim(),
         false => reader.next(),
     };
-    for part in input.split_inclusive(|byte| *byte == b'\n') {
+    for part in input.split_inclusive(|byte| *byte == b'\n' && !in_one) {
         reader.push_bytes(Bytes::copy_from_slice(part));
         while let Some(item) = next(&mut reader) {
             last = Some(item);

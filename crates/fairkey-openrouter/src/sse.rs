@@ -265,6 +265,35 @@ impl SseParser {
         event
     }
 
+    /// Passes over the next event without making one of it, where `is_known` tells that nothing of
+    /// its data matters. Returns whether it did so; the event is untouched otherwise.
+    ///
+    /// Only events in the form of nearly all are looked at: one line of data that is here whole,
+    /// and nothing else.
+    pub(crate) fn skip(&mut self, is_known: impl FnOnce(&[u8]) -> bool) -> bool {
+        let is_between = !self.failed
+            && !self.at_start
+            && !self.after_cr
+            && self.scanned == 0
+            && self.event.is_none()
+            && matches!(self.data, Data::None);
+        if !is_between {
+            return false;
+        }
+        let Some(line) = self.unread().strip_prefix(b"data: ") else {
+            return false;
+        };
+        let Some(end) = memchr::memchr(b'\n', line) else {
+            return false;
+        };
+        let is_one = line.get(end + 1) == Some(&b'\n') && end <= self.limit;
+        if !is_one || line[..end].contains(&b'\r') || !is_known(&line[..end]) {
+            return false;
+        }
+        self.advance(b"data: ".len() + end + 2);
+        true
+    }
+
     fn fail(&mut self, error: SseError) -> SseError {
         self.failed = true;
         self.chunk = Bytes::new();

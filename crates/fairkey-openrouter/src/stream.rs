@@ -108,6 +108,9 @@ impl ChatStreamReader {
 
     fn step(&mut self, skims: bool) -> Option<StreamItem> {
         loop {
+            if skims && self.told.has_content && self.has_choices {
+                self.frames.skip_while(|data| self.pattern.fits(data));
+            }
             let item = match self.frames.next()? {
                 Frame::Comment => Some(StreamItem::Comment),
                 Frame::Message(message) if skims && self.is_more(&message) => None,

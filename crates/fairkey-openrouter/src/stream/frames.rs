@@ -74,6 +74,11 @@ impl Frames {
         self.state == State::Over
     }
 
+    /// Passes over events for as long as `is_known` tells that nothing of their data matters.
+    pub(super) fn skip_while(&mut self, is_known: impl Fn(&[u8]) -> bool) {
+        while self.state != State::Over && self.parser.skip(&is_known) {}
+    }
+
     /// Returns the next frame; `None`: more must be pushed, or nothing comes.
     pub(super) fn next(&mut self) -> Option<Frame> {
         if self.state == State::Over {

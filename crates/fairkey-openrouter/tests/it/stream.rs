@@ -1,7 +1,9 @@
 //! Streamed chat completions.
 
+use bytes::Bytes;
 use fairkey_core::{Cost, Scope};
 use fairkey_openrouter::{Cause, ChatStreamReader, Fault, FinishReason, StreamItem};
+use proptest::prelude::*;
 
 const ROLE: &str = concat!(
     r#"{"id":"gen-1","model":"acme/large","provider":"Acme","choices":[{"index":0,"#,
@@ -270,5 +272,48 @@ fn who_skims_hears_of_everything_but_more_content() {
             matches!(items[..], [_, _, StreamItem::Fault(_)]),
             "{items:?}"
         );
+    }
+}
+
+proptest! {
+    /// Whatever forms the events have, and however they are cut, who skims knows the same at the
+    /// end as who reads everything.
+    #[test]
+    fn who_skims_knows_what_who_reads_knows(
+        chosen in proptest::collection::vec((0_usize..12, 0_usize..4), 0..24),
+        cuts in proptest::collection::vec(1_usize..400, 1..8),
+    ) {
+        let other = TEXT.replace("Hi", "a\\nword");
+        let id = TEXT.replace("gen-1", "gen-2");
+        let datas = [
+            ROLE, TEXT, TEXT, TEXT, TEXT, &other, &id, STOP, USAGE, DONE, "nothing", "",
+        ];
+        let text: String = (chosen.iter())
+            .map(|(data, form)| match (datas[*data], form) {
+                (data, 0 | 1) => format!("data: {data}\n\n"),
+                (data, 2) => format!("data:{data}\r\n\r\n"),
+                (data, _) => format!(": hold\nevent: x\ndata: {data}\r\r"),
+            })
+            .collect();
+        let told = |skims: bool| {
+            let mut reader = ChatStreamReader::new();
+            let (mut last, mut rest) = (None, Bytes::from(text.clone()));
+            let mut cuts = cuts.iter().cycle();
+            while !reader.is_over() {
+                match cuts.next() {
+                    Some(cut) if !rest.is_empty() => {
+                        reader.push_bytes(rest.split_to(rest.len().min(*cut)));
+                    }
+                    _ => reader.finish(),
+                }
+                while let Some(item) = if skims { reader.skim() } else { reader.next() } {
+                    last = Some(item);
+                }
+            }
+            let finish = reader.finish_reason().cloned();
+            let id = reader.id().map(str::to_owned);
+            (last, finish, id, reader.usage().cloned(), reader.has_content())
+        };
+        prop_assert_eq!(told(true), told(false));
     }
 }
