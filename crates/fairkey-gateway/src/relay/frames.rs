@@ -23,6 +23,12 @@ pub(crate) struct Frames {
 impl Frames {
     /// Takes a chunk; returns what passes now.
     pub(crate) fn push(&mut self, mut chunk: Bytes) -> Option<Bytes> {
+        if self.held.is_empty() && chunk.ends_with(b"\n\n") {
+            // Nearly every chunk.
+            self.is_within = false;
+            self.last = Some(b'\n');
+            return Some(chunk);
+        }
         let passed = match self.end_of_last_event(&chunk) {
             Some(end) => {
                 let rest = chunk.split_off(end);
