@@ -139,6 +139,7 @@ impl Connected {
             io: CountedIo {
                 inner: io,
                 written: Arc::default(),
+                heard: Arc::default(),
             },
             protocol,
         }
@@ -146,14 +147,21 @@ impl Connected {
 }
 
 /// Counts the bytes that were written: a request of which not one byte went out can be sent
-/// again, whatever it asks for.
+/// again, whatever it asks for. And how often something was read: a peer that is heard is there.
 pub(crate) struct CountedIo {
     inner: BoxIo,
     written: Arc<AtomicU64>,
+    heard: Arc<AtomicU64>,
 }
 
 impl CountedIo {
-    /// Returns the counter.
+    /// Returns the counter of reads.
+    #[cfg(feature = "http2")]
+    pub(crate) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
+    }
+
+    /// Returns the counter of bytes.
     pub(crate) fn written(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.written)
     }
@@ -174,7 +182,12 @@ impl AsyncRead for CountedIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if polled.is_ready() {
+            // Relaxed: it is looked at from time to time, and publishes nothing.
+            self.heard.fetch_add(1, Ordering::Relaxed);
+        }
+        polled
     }
 }
 

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use crate::body::too_large;
 use crate::deadlines::after;
-use crate::failure;
-use crate::pool::Lease;
+use crate::pool::{Arriving, Lease};
 use crate::{Phase, TransportError, TransportErrorKind};
 
 /// A body that comes from a connection, with everything that must not outlive it.
@@ -21,7 +19,7 @@ use crate::{Phase, TransportError, TransportErrorKind};
 /// The caller's polls read the connection (HTTP/1.1); there is no task between the two.
 pub(crate) struct Wire {
     // Before the lease: dropping it resets the stream, and only then is the stream's place free.
-    incoming: Incoming,
+    incoming: Arriving,
     lease: Option<Lease>,
     origin: Arc<str>,
     received_bytes: u64,
@@ -37,7 +35,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(
-        incoming: Incoming,
+        incoming: Arriving,
         lease: Lease,
         limit_bytes: u64,
         first_content: Duration,
@@ -67,14 +65,14 @@ impl Wire {
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let polled = match &mut self.lease {
             Some(lease) => lease.poll_body(cx, &mut self.incoming),
-            None => Pin::new(&mut self.incoming).poll_frame(cx),
+            // Given back at its end.
+            None => Poll::Ready(None),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.received(frame))),
             Poll::Ready(Some(Err(error))) => {
-                let error = failure::in_body(error).at(&self.origin);
                 self.lease = None;
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(Err(error.at(&self.origin))))
             }
             Poll::Ready(None) => {
                 self.finish();

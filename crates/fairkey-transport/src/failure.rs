@@ -1,4 +1,4 @@
-//! Reads hyper's errors: what kind of trouble it is, and whether the server did anything.
+//! Reads the errors of hyper and h2: what kind of trouble it is, and whether the server did anything.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,6 +6,7 @@ use std::io;
 use crate::{TransportError, TransportErrorKind};
 
 /// A failed exchange before its head.
+#[cfg(feature = "http2")]
 pub(crate) struct Failure {
     pub(crate) error: TransportError,
     /// The peer told that it did nothing with the request (RFC 9113 8.7).
@@ -13,12 +14,8 @@ pub(crate) struct Failure {
 }
 
 /// Reads an error that came instead of a head.
-pub(crate) fn before_head(error: hyper::Error) -> Failure {
-    let untouched = is_untouched(&error);
-    Failure {
-        error: read(error, "before the answer began"),
-        untouched,
-    }
+pub(crate) fn before_head(error: hyper::Error) -> TransportError {
+    read(error, "before the answer began")
 }
 
 /// Reads an error that came instead of a chunk.
@@ -34,47 +31,67 @@ pub(crate) fn gone() -> TransportError {
     )
 }
 
+/// Reads an error of HTTP/2 that came instead of a head.
+#[cfg(feature = "http2")]
+pub(crate) fn before_http2_head(error: &h2::Error) -> Failure {
+    // h2 hands a peer's GOAWAY to those streams only that lie beyond the last one which the peer
+    // says it may have looked at; the others go on.
+    let untouched = is_refused(error) || (error.is_go_away() && error.is_remote());
+    Failure {
+        error: read_http2(error, "before the answer began"),
+        untouched,
+    }
+}
+
+/// Reads why a connection takes no more streams.
+#[cfg(feature = "http2")]
+pub(crate) fn closed_http2(error: &h2::Error) -> TransportError {
+    let read = read_http2(error, "before it began");
+    // A mistake of h2's user: it has no numbers left for further streams.
+    if read.is_request() { gone() } else { read }
+}
+
+/// Reads an error of HTTP/2 that came instead of a chunk.
+#[cfg(feature = "http2")]
+pub(crate) fn in_http2_body(error: &h2::Error) -> TransportError {
+    read_http2(error, "before the answer was whole")
+}
+
 /// Returns true when the peer refused this one stream (RFC 9113 8.7).
 #[cfg(feature = "http2")]
-pub(crate) fn is_refused(error: &hyper::Error) -> bool {
-    find::<h2::Error>(error).is_some_and(|e| {
-        e.is_reset() && e.is_remote() && e.reason() == Some(h2::Reason::REFUSED_STREAM)
-    })
+pub(crate) fn is_refused(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
 /// Returns true when hyper let the request fall without a word about the connection.
-pub(crate) fn is_gone(error: &hyper::Error) -> bool {
+fn is_gone(error: &hyper::Error) -> bool {
     // hyper counts it among the mistakes of its users, and has no question of its own for it.
     error.is_user() && error.to_string().contains("dispatch task is gone")
 }
 
 #[cfg(feature = "http2")]
-fn is_untouched(error: &hyper::Error) -> bool {
-    // h2 hands a peer's GOAWAY to those streams only that lie beyond the last one which the peer
-    // says it may have looked at; the others go on.
-    is_refused(error) || find::<h2::Error>(error).is_some_and(|e| e.is_go_away() && e.is_remote())
-}
+fn read_http2(error: &h2::Error, when: &'static str) -> TransportError {
+    use TransportErrorKind as Kind;
 
-#[cfg(not(feature = "http2"))]
-fn is_untouched(_error: &hyper::Error) -> bool {
-    false
+    if !error.is_reset() && !error.is_go_away() && !error.is_io() {
+        // What is left are mistakes of h2's user: a head that HTTP/2 has no form for.
+        return TransportError::new(Kind::Request, "the request cannot be written")
+            .with_source(Cause::of_http2(error));
+    }
+    let kind = if error.is_library() {
+        Kind::Protocol
+    } else {
+        Kind::Reset
+    };
+    // Not the error itself: it prints the debug data of a GOAWAY, and a peer may write there what
+    // we sent it.
+    TransportError::new(kind, format!("the stream ended {when}"))
+        .with_source(Cause::of_http2(error))
 }
 
 fn read(error: hyper::Error, when: &'static str) -> TransportError {
     use TransportErrorKind as Kind;
 
-    #[cfg(feature = "http2")]
-    if let Some(inner) = find::<h2::Error>(&error) {
-        let kind = if inner.is_library() {
-            Kind::Protocol
-        } else {
-            Kind::Reset
-        };
-        // Not the error itself: it prints the debug data of a GOAWAY, and a peer may write there
-        // what we sent it.
-        return TransportError::new(kind, format!("the stream ended {when}"))
-            .with_source(Cause::of_http2(inner));
-    }
     if is_gone(&error) {
         let message = format!("the connection's task ended {when}");
         return TransportError::new(Kind::Reset, message).with_source(error);
@@ -138,7 +155,7 @@ impl Cause {
         Self(match (error.reason(), error.get_io()) {
             (Some(reason), _) => format!("HTTP/2 {what} error, found {whose}: {reason:?}"),
             (None, Some(io)) => format!("HTTP/2 connection lost: {io}"),
-            (None, None) => "HTTP/2 error".to_owned(),
+            (None, None) => format!("HTTP/2: {error}"),
         })
     }
 }

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::HttpTransportBuilder;
 use crate::body::too_large;
 use crate::deadlines::after;
 use crate::exchange::{Wire, timeout};
-use crate::pool::{Broken, Lease, Pool};
+use crate::pool::{Arriving, Broken, Lease, Pool};
 use crate::request_body::Payload;
 use crate::target::Outgoing;
 use crate::{Body, Deadlines, Phase, Stats, StreamedBody, Transport, TransportError};
@@ -150,7 +148,7 @@ impl Inner {
 
     fn answer(
         &self,
-        response: Response<Incoming>,
+        response: Response<Arriving>,
         lease: Lease,
         deadlines: Deadlines,
         total_at: Instant,

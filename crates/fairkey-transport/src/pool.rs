@@ -7,19 +7,23 @@
 //!
 //! One [`OriginPool`] holds the state of one origin behind one short lock. Calls take a [`Lease`]
 //! and give it back by dropping it; a call that finds nothing free waits in line. One task per
-//! connection (see [`driver`]) ends with it; there is no other task. With HTTP/1.1 it is the call
+//! connection (see [`driver`]) ends with it; there is no other task, and none for a call. With HTTP/1.1 it is the call
 //! that drives its connection, and the task only watches it while it is idle.
 
+mod arriving;
 mod driver;
 mod lease;
 mod origin;
 mod state;
+#[cfg(feature = "http2")]
+mod upload;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use self::arriving::Arriving;
 pub(crate) use self::lease::{Broken, Lease};
 use self::origin::OriginPool;
 use crate::connect::Connector;

@@ -91,6 +91,24 @@ impl Payload {
         }
     }
 
+    /// Returns whether it has not one byte, as far as that is known.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(body) => body.shared.is_empty,
+        }
+    }
+
+    /// Returns how many bytes it has, where that is known beforehand.
+    #[cfg(feature = "http2")]
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Streamed(body) => body.shared.hint.exact(),
+        }
+    }
+
     /// Returns the body of one exchange.
     pub(crate) fn body(&self) -> RequestBody {
         match self {
@@ -117,11 +135,6 @@ enum Kind {
     Flowing(Body),
 }
 
-/// Whether a request's body went to its connection; outlives the body.
-#[cfg(feature = "http2")]
-#[derive(Clone)]
-pub(crate) struct Begun(Arc<AtomicBool>);
-
 impl RequestBody {
     pub(crate) fn new(bytes: Bytes) -> Self {
         // A request without a body is whole as soon as its head is written.
@@ -130,23 +143,6 @@ impl RequestBody {
             kind: Kind::Whole(bytes),
             begun,
         }
-    }
-
-    /// Returns what tells whether the body went out.
-    #[cfg(feature = "http2")]
-    pub(crate) fn begun(&self) -> Begun {
-        Begun(Arc::clone(&self.begun))
-    }
-}
-
-#[cfg(feature = "http2")]
-impl Begun {
-    /// Returns false when the request has a body of which surely not one byte was sent: whatever
-    /// the server has seen is no whole request.
-    pub(crate) fn is_true(&self) -> bool {
-        // Acquire: pairs with the Release below; whoever hears of the failure of an exchange hears
-        // of what went before it.
-        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -158,7 +154,7 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        // Release: pairs with the Acquires above.
+        // Release: pairs with the Acquire above.
         self.begun.store(true, Ordering::Release);
         if let Kind::Waiting(body) = &self.kind {
             let Some(body) = body.take() else {

@@ -56,6 +56,13 @@ impl Origin {
         HeaderValue::from_maybe_shared(bytes::Bytes::from(self.authority())).ok()
     }
 
+    /// Returns what HTTP/2 calls the server; `None` where that would be no authority.
+    #[cfg(feature = "http2")]
+    pub(crate) fn http2_authority(&self) -> Option<Authority> {
+        // Shared by all requests.
+        Authority::from_maybe_shared(bytes::Bytes::from(self.authority())).ok()
+    }
+
     fn authority(&self) -> String {
         let default_port = if self.tls { 443 } else { 80 };
         if self.port == default_port {
@@ -165,26 +172,39 @@ impl Outgoing {
         Ok(request)
     }
 
-    /// Returns the request in the form of HTTP/2.
+    /// Returns the head of the request in the form of HTTP/2.
     #[cfg(feature = "http2")]
-    pub(crate) fn http2(&self) -> Result<Request<RequestBody>, TransportError> {
-        let scheme = if self.origin.tls {
+    pub(crate) fn http2(&self, to: Option<&Authority>) -> Result<Request<()>, TransportError> {
+        let to = to.ok_or_else(|| refused("the host is no authority"))?;
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.origin.tls {
             Scheme::HTTPS
         } else {
             Scheme::HTTP
-        };
-        let uri = Uri::builder()
-            .scheme(scheme)
-            .authority(self.origin.authority())
-            .path_and_query(self.path_and_query.clone())
-            .build()
+        });
+        parts.authority = Some(to.clone());
+        parts.path_and_query = Some(self.path_and_query.clone());
+        let uri = Uri::from_parts(parts)
             .map_err(|error| refused("the URI is not valid").with_source(error))?;
-        let mut request = Request::new(self.body.body());
+        let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = http::Version::HTTP_2;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
+        let has_meaning = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
+        if let Some(length) = self.body.length()
+            && (length > 0 || has_meaning)
+        {
+            let headers = request.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Ok(request)
+    }
+
+    /// Returns the body, to be sent with what [`http2`](Self::http2) returns.
+    #[cfg(feature = "http2")]
+    pub(crate) fn payload(&self) -> &Payload {
+        &self.body
     }
 }
 

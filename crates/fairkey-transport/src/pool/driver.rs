@@ -1,12 +1,15 @@
 //! The one task behind each connection. It ends when the connection ends.
 //!
-//! With HTTP/2 it moves the bytes, and tells the pool how many streams the peer allows. With
+//! With HTTP/2 it moves the bytes, and tells the pool how many streams the peer allows: calls queue
+//! their requests and take what has come for their streams without another task between. With
 //! HTTP/1.1 whoever has the connection drives it: between a caller and its answer there is no task,
 //! and of what has come in everything is passed on at once, in one turn of the caller's. Here it is
 //! watched while it is idle, so that its end is noticed, and closed when it has been idle too long.
 
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(feature = "http2")]
+mod pings;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,6 +20,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
+#[cfg(feature = "http2")]
+pub(super) use self::http2::STREAM_WINDOW;
 use super::Limits;
 use super::lease::{Connection, Http1, Http1Sender, Slot};
 use super::origin::{Open, Returning};

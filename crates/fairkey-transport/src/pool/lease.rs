@@ -7,26 +7,34 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, unconstrained};
 
+use super::arriving::Arriving;
+#[cfg(feature = "http2")]
+use super::arriving::Http2Body;
 use super::lock;
 use super::origin::{OriginPool, Returning};
+#[cfg(feature = "http2")]
+use super::upload::Upload;
 use crate::TransportError;
 use crate::connect::CountedIo;
-use crate::failure::{self, Failure};
+use crate::failure;
+#[cfg(feature = "http2")]
+use crate::failure::Failure;
+#[cfg(feature = "http2")]
+use crate::request_body::Payload;
 use crate::request_body::RequestBody;
 use crate::target::Outgoing;
 
 pub(super) type Http1Sender = http1::SendRequest<RequestBody>;
 pub(super) type Connection = http1::Connection<TokioIo<CountedIo>, RequestBody>;
 #[cfg(feature = "http2")]
-pub(super) type Http2Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
+pub(super) type Http2Sender = h2::client::SendRequest<Bytes>;
 
 /// An HTTP/1.1 connection that is one call's, or idle. Dropped, it is closed.
 pub(super) struct Http1 {
@@ -146,8 +154,11 @@ enum Hold {
     #[cfg(feature = "http2")]
     Http2 {
         id: u64,
-        sender: Http2Sender,
+        /// Gone when the request is sent.
+        sender: Option<Http2Sender>,
         reused: bool,
+        /// What is left to send of a body that comes while it is sent.
+        upload: Option<Box<Upload>>,
     },
 }
 
@@ -182,7 +193,12 @@ impl Lease {
         origin.counters.began();
         Self {
             origin,
-            hold: Hold::Http2 { id, sender, reused },
+            hold: Hold::Http2 {
+                id,
+                sender: Some(sender),
+                reused,
+                upload: None,
+            },
             touched: false,
             finished: false,
         }
@@ -201,7 +217,7 @@ impl Lease {
     pub(crate) async fn exchange(
         &mut self,
         request: &Outgoing,
-    ) -> Result<Response<Incoming>, Broken> {
+    ) -> Result<Response<Arriving>, Broken> {
         self.touched = true;
         match &mut self.hold {
             Hold::Http1(None) => Err(Broken::unsent(failure::gone())),
@@ -224,6 +240,7 @@ impl Lease {
                 let sent = unconstrained(sender.try_send_request(request));
                 let mut sent = pin!(sent);
                 let sent = poll_fn(|cx| drive(connection, cx, |cx| sent.as_mut().poll(cx))).await;
+                let sent = sent.map(|response| response.map(Arriving::Http1));
                 sent.map_err(|error| {
                     if stale {
                         // The peer has probably closed its other idle connections, too; without
@@ -233,30 +250,52 @@ impl Lease {
                     // Acquire: pairs with the Release of the driver's writes. Not one byte more
                     // than before the exchange means that the peer never heard of it.
                     let unwritten = written.load(Ordering::Acquire) == before;
-                    Broken::head(error, unwritten, stale)
+                    // hyper returns the request itself when it never began to write it.
+                    let untouched = unwritten || error.message().is_some();
+                    let error = failure::before_head(error.into_error());
+                    Broken {
+                        error: error.with_before_sent(untouched),
+                        untouched,
+                        stale,
+                    }
                 })
             }
             #[cfg(feature = "http2")]
-            Hold::Http2 { id, sender, reused } => {
-                let request = request.http2().map_err(Broken::unsent)?;
-                let begun = request.body().begun();
+            Hold::Http2 {
+                id,
+                sender,
+                reused,
+                upload,
+            } => {
                 let (id, stale) = (*id, *reused);
-                match sender.try_send_request(request).await {
-                    Ok(response) => {
-                        self.origin.answered(id);
-                        Ok(response)
-                    }
-                    Err(error) => {
-                        if failure::is_refused(error.error()) {
+                let Some(mut sender) = sender.take() else {
+                    return Err(Broken::unsent(failure::gone()));
+                };
+                let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(Err(error)) = ready {
+                    // It takes no more streams; its driver may not have said so yet.
+                    self.origin.retire(id);
+                    return Err(Broken::unsent(failure::closed_http2(&error)));
+                }
+                let sent = send(sender, request, self.origin.authority.as_ref());
+                let (mut response, rest) = sent?;
+                *upload = rest.map(Box::new);
+                let answered = poll_fn(|cx| {
+                    poll_upload(upload, cx)?;
+                    Pin::new(&mut response).poll(cx).map_err(|error| {
+                        if failure::is_refused(&error) {
                             self.origin.refused(id);
                         }
-                        // hyper lets a request fall that waits for the last free stream when a
-                        // GOAWAY comes. Its head may be out by then, its body is not: the server
-                        // saw no whole request.
-                        let fell = failure::is_gone(error.error());
-                        Err(Broken::head(error, fell && !begun.is_true(), stale || fell))
-                    }
+                        Broken::http2(&error, stale)
+                    })
+                });
+                let answer = answered.await?;
+                if !stale {
+                    self.origin.answered(id);
                 }
+                let (parts, stream) = answer.into_parts();
+                let body = Arriving::Http2(Http2Body::new(stream, &parts.headers));
+                Ok(Response::from_parts(parts, body))
             }
         }
     }
@@ -265,14 +304,25 @@ impl Lease {
     pub(crate) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-        body: &mut Incoming,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut body = Pin::new(body);
-        match &mut self.hold {
-            Hold::Http1(Some(leased)) => drive(&mut leased.connection, cx, |cx| {
-                body.as_mut().poll_frame(cx)
-            }),
-            _ => body.poll_frame(cx),
+        body: &mut Arriving,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        match (&mut self.hold, body) {
+            (Hold::Http1(Some(leased)), Arriving::Http1(body)) => {
+                let mut body = Pin::new(body);
+                drive(&mut leased.connection, cx, |cx| {
+                    body.as_mut().poll_frame(cx)
+                })
+                .map_err(failure::in_body)
+            }
+            #[cfg(feature = "http2")]
+            (Hold::Http2 { upload, .. }, Arriving::Http2(body)) => {
+                if let Err(broken) = poll_upload(upload, cx) {
+                    return Poll::Ready(Some(Err(broken.error)));
+                }
+                (body.poll_frame(cx)).map_err(|error| failure::in_http2_body(&error))
+            }
+            // What was given back has nothing left.
+            _ => Poll::Ready(None),
         }
     }
 
@@ -302,7 +352,11 @@ impl Drop for Lease {
                 }
             }
             #[cfg(feature = "http2")]
-            Hold::Http2 { id, .. } => self.origin.release(*id, self.finished),
+            Hold::Http2 { id, upload, .. } => {
+                // First the stream ends, and then its place is free.
+                *upload = None;
+                self.origin.release(*id, self.finished);
+            }
         }
         self.origin.counters.ended();
     }
@@ -317,15 +371,57 @@ impl Broken {
         }
     }
 
-    fn head(error: TrySendError<Request<RequestBody>>, unwritten: bool, stale: bool) -> Self {
-        // hyper returns the request itself when it never began to write it.
-        let unwritten = unwritten || error.message().is_some();
-        let Failure { error, untouched } = failure::before_head(error.into_error());
-        let untouched = untouched || unwritten;
+    #[cfg(feature = "http2")]
+    fn http2(error: &h2::Error, stale: bool) -> Self {
+        let Failure { error, untouched } = failure::before_http2_head(error);
         Self {
             error: error.with_before_sent(untouched),
             untouched,
             stale,
+        }
+    }
+}
+
+/// Queues a request with its body, or with what is to be asked for its body.
+#[cfg(feature = "http2")]
+fn send(
+    mut sender: Http2Sender,
+    request: &Outgoing,
+    to: Option<&http::uri::Authority>,
+) -> Result<(h2::client::ResponseFuture, Option<Upload>), Broken> {
+    let head = request.http2(to).map_err(Broken::unsent)?;
+    let body = request.payload();
+    let is_empty = body.is_empty();
+    let queued = sender.send_request(head, is_empty);
+    let (response, mut stream) =
+        queued.map_err(|error| Broken::unsent(failure::before_http2_head(&error).error))?;
+    let upload = match body {
+        _ if is_empty => None,
+        Payload::Whole(bytes) => {
+            // It is in memory, and waits there for the peer's window. Should the stream have ended
+            // meanwhile, that is told in place of the answer.
+            let _ = stream.send_data(bytes.clone(), true);
+            None
+        }
+        Payload::Streamed(_) => Some(Upload::new(body.body(), stream)),
+    };
+    Ok((response, upload))
+}
+
+/// Sends what has come of a body, as far as the peer takes it.
+#[cfg(feature = "http2")]
+fn poll_upload(upload: &mut Option<Box<Upload>>, cx: &mut Context<'_>) -> Result<(), Broken> {
+    let Some(sending) = upload else { return Ok(()) };
+    match sending.poll(cx) {
+        Poll::Pending => Ok(()),
+        Poll::Ready(sent) => {
+            *upload = None;
+            sent.map_err(|error| Broken {
+                // The head is queued, and so may be pieces.
+                error: error.with_before_sent(false),
+                untouched: false,
+                stale: false,
+            })
         }
     }
 }

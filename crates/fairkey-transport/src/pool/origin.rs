@@ -32,6 +32,9 @@ pub(super) struct OriginPool {
     pub(super) label: Arc<str>,
     /// What the header `Host` says.
     pub(super) host: Option<HeaderValue>,
+    /// What HTTP/2 calls it.
+    #[cfg(feature = "http2")]
+    pub(super) authority: Option<http::uri::Authority>,
     connector: Arc<Connector>,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
@@ -52,6 +55,8 @@ impl OriginPool {
         Self {
             label: origin.label(),
             host: origin.host_header(),
+            #[cfg(feature = "http2")]
+            authority: origin.http2_authority(),
             origin,
             connector,
             limits,

@@ -62,8 +62,16 @@ pub(super) struct Shared {
     pub(super) served: usize,
     /// When the last stream ended, while there is none.
     pub(super) idle_since: Option<Instant>,
-    /// Tells the driver that `idle_since` was set.
-    pub(super) idle: std::sync::Arc<tokio::sync::Notify>,
+    /// Tells the driver that `idle_since` was set, or that this is gone.
+    pub(super) changed: std::sync::Arc<tokio::sync::Notify>,
+}
+
+#[cfg(feature = "http2")]
+impl Drop for Shared {
+    /// Tells the driver that no further stream begins.
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
 }
 
 #[cfg(feature = "http2")]
@@ -142,7 +150,6 @@ impl State {
     ) -> Option<Free> {
         #[cfg(feature = "http2")]
         {
-            self.shared.retain(|shared| !shared.sender.is_closed());
             // The oldest first: under less load the younger ones fall idle and close.
             if let Some(shared) = self.shared.iter_mut().find(|shared| shared.room() > 0) {
                 shared.in_use += 1;

@@ -1,26 +1,25 @@
-//! HTTP/2: one task for bytes and requests, so that the peer's SETTINGS are seen when they come.
+//! HTTP/2: one task that moves the bytes, and sees the peer's SETTINGS when they come.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client;
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep_until};
 
+use super::super::Limits;
 use super::super::lease::Http2Sender;
 use super::super::origin::{Open, OriginPool};
 use super::super::state::Shared;
-use super::super::{Limits, lock};
-use super::{broken, sleep_until_some};
-use crate::TransportError;
+use super::pings::Pings;
 use crate::connect::{CountedIo, Protocol};
 use crate::deadlines::after;
-use crate::request_body::RequestBody;
+use crate::{TransportError, TransportErrorKind};
 
-/// What hyper reports as the peer's stream limit until its SETTINGS are here. No peer asks for
+/// What h2 reports as the peer's stream limit until its SETTINGS are here. No peer asks for
 /// exactly this; how many streams are opened before the SETTINGS is the pool's business.
 const UNKNOWN_LIMIT: usize = 0x7fff_ff9d;
 
@@ -34,44 +33,78 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// in line no longer wait to hear the limit, and get a connection each.
 const SETTINGS_WAIT: Duration = Duration::from_secs(2);
 
-type Connection = http2::Connection<TokioIo<CountedIo>, RequestBody, Executor>;
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// How many bytes of one stream the peer may send that nobody has taken: the bound on what a caller
+/// that does not read makes us hold.
+pub(in crate::pool) const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// The largest window that there is (RFC 9113 6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
+/// The largest frame that the peer may send.
+const FRAME: u32 = 16 * 1024;
+
+/// What of a streamed request may wait for the connection.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// What h2 counts for each frame that waits to be taken and is smaller than 256 bytes: what is
+/// missing there, of a budget beyond which it closes the connection with all of its streams. So
+/// much for each byte of window pays for frames of 64 bytes, smaller than any event of a stream.
+const FRAMES_BUDGET: usize = 3;
+
+pub(super) type Connection = client::Connection<CountedIo, Bytes>;
 
 pub(in crate::pool) struct Http2Ready {
     sender: Http2Sender,
-    requests: Connection,
-    bytes: Option<Task>,
+    connection: Connection,
+    pings: Option<Pings>,
 }
 
 impl Http2Ready {
     pub(super) async fn handshake(io: CountedIo, limits: &Limits) -> Result<Self, TransportError> {
-        let executor = Executor::default();
-        let mut builder = http2::Builder::new(executor.clone());
-        builder
-            .timer(TokioTimer::new())
+        let heard = io.heard();
+        // What all streams together may have: were it less, a few callers that do not read would
+        // take the room of all others.
+        let streams = u32::try_from(limits.streams_per_connection).unwrap_or(u32::MAX);
+        let window = STREAM_WINDOW.saturating_mul(streams).min(LARGEST_WINDOW);
+        let (sender, connection) = client::Builder::new()
             .initial_max_send_streams(UNKNOWN_LIMIT)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(window)
+            .data_frame_budget(FRAMES_BUDGET.saturating_mul(window as usize))
+            .max_frame_size(FRAME)
+            .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
             .reset_stream_duration(REMEMBERED_FOR)
-            // A ping that nobody answers tells that a peer is gone, long before a deadline does.
-            .keep_alive_interval(limits.ping_interval);
-        let (sender, requests) = builder.handshake(TokioIo::new(io)).await.map_err(broken)?;
+            .enable_push(false)
+            .handshake(io)
+            .await
+            .map_err(broken)?;
+        // A ping that nobody answers tells that a peer is gone, long before a deadline does.
+        let pings = (limits.ping_interval).map(|interval| Pings::new(interval, heard));
         Ok(Self {
             sender,
-            requests,
-            bytes: executor.take(),
+            connection,
+            pings,
         })
     }
 
     pub(super) fn register(self, open: Open) {
         let Self {
             sender,
-            requests,
-            bytes,
+            connection,
+            pings,
         } = self;
         let pool = Arc::clone(&open.pool);
         let id = pool.id();
-        let idle = Arc::new(Notify::new());
+        let changed = Arc::new(Notify::new());
+        let driver = Driver {
+            connection,
+            probe: Some(sender.clone()),
+            known_limit: UNKNOWN_LIMIT,
+            pool: Arc::clone(&pool),
+            id,
+        };
         let shared = Shared {
             id,
             sender,
@@ -81,14 +114,7 @@ impl Http2Ready {
             taken: usize::MAX,
             served: 0,
             idle_since: Some(Instant::now()),
-            idle: Arc::clone(&idle),
-        };
-        let driver = Driver {
-            requests: Some(requests),
-            bytes,
-            known_limit: UNKNOWN_LIMIT,
-            pool: Arc::clone(&pool),
-            id,
+            changed: Arc::clone(&changed),
         };
         pool.serve_after(|state| {
             state.connecting -= 1;
@@ -99,40 +125,83 @@ impl Http2Ready {
             }
         });
         // After the connection is known: a driver that ends at once finds it and takes it out.
-        tokio::spawn(drive(driver, idle, open));
+        tokio::spawn(drive(driver, pings, changed, open));
     }
 }
 
+fn broken(error: h2::Error) -> TransportError {
+    let message = "the connection broke during the HTTP handshake";
+    TransportError::new(TransportErrorKind::Connect, message).with_source(error)
+}
+
 /// Drives one HTTP/2 connection to its end.
-async fn drive(mut driver: Driver, idle: Arc<Notify>, open: Open) {
+async fn drive(mut driver: Driver, mut pings: Option<Pings>, changed: Arc<Notify>, open: Open) {
     let idle_timeout = open.pool.limits.idle_timeout;
-    let mut settings_until = Some(Instant::now() + SETTINGS_WAIT);
+    let mut settings_until = Some(after(Instant::now(), SETTINGS_WAIT));
+    // One for all that has a time: each turn of the connection looks at it.
+    let mut look = pin!(sleep_until(Instant::now()));
     loop {
-        let idle_since = open.pool.idle_since(driver.id);
-        let close_at = idle_since.map(|since| after(since, idle_timeout));
+        let close_at = match open.pool.look(driver.id) {
+            Seen::Retired => {
+                // The connection closes when its last stream has ended.
+                driver.probe = None;
+                None
+            }
+            Seen::Idle(since) => Some(after(since, idle_timeout)),
+            Seen::Busy => None,
+        };
+        let ping_at = pings.as_ref().map(Pings::look_at);
+        let next = [settings_until, close_at, ping_at]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(next) = next {
+            look.as_mut().reset(next);
+        }
         tokio::select! {
             biased;
             () = poll_fn(|cx| driver.poll(cx)) => return,
-            // A stream began or ended on an idle connection: look again.
-            () = idle.notified() => {}
-            () = sleep_until_some(settings_until) => {
-                settings_until = None;
-                if driver.known_limit == UNKNOWN_LIMIT {
-                    open.pool.learned(driver.id, 1);
+            // A stream began or ended on an idle connection, or it is to close: look again.
+            () = changed.notified() => {}
+            () = look.as_mut(), if next.is_some() => {
+                let now = Instant::now();
+                if settings_until.is_some_and(|until| until <= now) {
+                    settings_until = None;
+                    if driver.known_limit == UNKNOWN_LIMIT {
+                        open.pool.learned(driver.id, 1);
+                    }
                 }
-            }
-            () = sleep_until_some(close_at) => {
-                open.pool.expire_shared(driver.id, idle_timeout);
+                if close_at.is_some_and(|at| at <= now) {
+                    open.pool.expire_shared(driver.id, idle_timeout);
+                }
+                let is_idle = matches!(open.pool.look(driver.id), Seen::Idle(_));
+                if let Some(pings) = &mut pings
+                    && pings.look(&mut driver.connection, now, is_idle).is_err()
+                {
+                    // The streams hear that their connection is lost.
+                    return;
+                }
             }
         }
     }
 }
 
+/// What the pool knows of a connection.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// It has streams.
+    Busy,
+    /// It has had none since then.
+    Idle(Instant),
+    /// It begins no further streams.
+    Retired,
+}
+
 struct Driver {
-    /// Takes requests; gone when the connection takes no more of them.
-    requests: Option<Connection>,
     /// Reads and writes frames; its end is the connection's.
-    bytes: Option<Task>,
+    connection: Connection,
+    /// Tells when the connection takes no more streams; gone from then on.
+    probe: Option<Http2Sender>,
     known_limit: usize,
     pool: Arc<OriginPool>,
     id: u64,
@@ -140,33 +209,32 @@ struct Driver {
 
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_requests(cx);
-        let ended = match &mut self.bytes {
-            Some(bytes) => bytes.as_mut().poll(cx).is_ready(),
-            None => self.requests.is_none(),
-        };
-        if ended {
-            self.pool.retire(self.id);
+        // How a connection ends is no matter: its streams hear it.
+        if Pin::new(&mut self.connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if let Some(requests) = &self.requests {
-            let limit = requests.current_max_send_streams();
-            if limit != self.known_limit {
-                self.known_limit = limit;
-                self.pool.learned(self.id, limit);
-            }
+        let Some(probe) = &mut self.probe else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(Err(_)) = probe.poll_ready(cx) {
+            // A GOAWAY: streams under way go on.
+            self.probe = None;
+            self.pool.retire(self.id);
+            return Poll::Pending;
+        }
+        let limit = probe.current_max_send_streams();
+        if limit != self.known_limit {
+            self.known_limit = limit;
+            self.pool.learned(self.id, limit);
         }
         Poll::Pending
     }
+}
 
-    fn poll_requests(&mut self, cx: &mut Context<'_>) {
-        if let Some(requests) = &mut self.requests
-            && Pin::new(requests).poll(cx).is_ready()
-        {
-            // A GOAWAY, or nobody is left who could send: streams under way go on.
-            self.requests = None;
-            self.pool.retire(self.id);
-        }
+impl Drop for Driver {
+    /// However it ends, with its runtime too: nobody is to be given this connection any more.
+    fn drop(&mut self) {
+        self.pool.retire(self.id);
     }
 }
 
@@ -182,8 +250,8 @@ impl OriginPool {
         });
     }
 
-    /// Takes the connection out of use; its streams go on.
-    fn retire(self: &Arc<Self>, id: u64) {
+    /// Takes the connection out of use, if it is not; its streams go on.
+    pub(in crate::pool) fn retire(self: &Arc<Self>, id: u64) {
         let mut retired = None;
         self.serve_after(|state| {
             if let Some(at) = state.shared.iter().position(|shared| shared.id == id) {
@@ -233,70 +301,28 @@ impl OriginPool {
                 }
                 if shared.in_use == 0 {
                     shared.idle_since = Some(Instant::now());
-                    shared.idle.notify_one();
+                    shared.changed.notify_one();
                 }
             }
         });
     }
 
-    fn idle_since(&self, id: u64) -> Option<Instant> {
-        self.state()
-            .shared
-            .iter()
-            .find(|shared| shared.id == id)?
-            .idle_since
+    /// Returns what the pool knows of the connection.
+    fn look(&self, id: u64) -> Seen {
+        let state = self.state();
+        match state.shared.iter().find(|shared| shared.id == id) {
+            None => Seen::Retired,
+            Some(shared) => shared.idle_since.map_or(Seen::Busy, Seen::Idle),
+        }
     }
 
     /// Closes the connection if it has been idle for so long.
     fn expire_shared(self: &Arc<Self>, id: u64, idle_timeout: Duration) {
         let now = Instant::now();
-        let idle = self
-            .idle_since(id)
-            .is_some_and(|since| now.saturating_duration_since(since) >= idle_timeout);
-        if idle {
+        if let Seen::Idle(since) = self.look(id)
+            && now.saturating_duration_since(since) >= idle_timeout
+        {
             self.retire(id);
         }
-    }
-}
-
-/// Where hyper puts its tasks: the first, which reads and writes the frames, is kept for the
-/// connection's own driver; the others (one per request, until its head is here) are spawned.
-///
-/// Were hyper to begin with another task one day, that one would be driven here and the frames
-/// elsewhere: everything would still run.
-#[derive(Clone, Default)]
-struct Executor {
-    first: Arc<Mutex<First>>,
-}
-
-#[derive(Default)]
-enum First {
-    #[default]
-    Expected,
-    Here(Task),
-    Taken,
-}
-
-impl Executor {
-    fn take(&self) -> Option<Task> {
-        match std::mem::replace(&mut *lock(&self.first), First::Taken) {
-            First::Here(task) => Some(task),
-            First::Expected | First::Taken => None,
-        }
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let mut first = lock(&self.first);
-        if matches!(*first, First::Expected) {
-            *first = First::Here(Box::pin(task));
-            return;
-        }
-        drop(first);
-        tokio::spawn(task);
     }
 }
