@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
@@ -14,6 +14,13 @@ use crate::deadlines::after;
 use crate::pool::{Arriving, Lease};
 use crate::{Phase, TransportError, TransportErrorKind};
 
+/// Small chunks that are here at once are passed on as one, up to so many bytes: whoever takes them
+/// has something to do for each, and with them goes one write instead of many.
+const JOINED: usize = 16 * 1024;
+
+/// From this size on a chunk is worth being passed on as it is, without a copy.
+const LARGE: usize = 4 * 1024;
+
 /// A body that comes from a connection, with everything that must not outlive it.
 ///
 /// The caller's polls read the connection (HTTP/1.1); there is no task between the two.
@@ -21,6 +28,8 @@ pub(crate) struct Wire {
     // Before the lease: dropping it resets the stream, and only then is the stream's place free.
     incoming: Arriving,
     lease: Option<Lease>,
+    /// What was found behind chunks that were joined, and is no chunk.
+    behind: Option<Result<Frame<Bytes>, TransportError>>,
     origin: Arc<str>,
     received_bytes: u64,
     limit_bytes: u64,
@@ -47,6 +56,7 @@ impl Wire {
             incoming,
             origin: Arc::clone(lease.label()),
             lease: Some(lease),
+            behind: None,
             received_bytes: 0,
             limit_bytes,
             timer: None,
@@ -63,31 +73,83 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        if let Some(behind) = self.behind.take() {
+            return Poll::Ready(Some(behind));
+        }
+        let Poll::Ready(next) = self.poll_next(cx) else {
+            // A chunk that is here is never refused for being late.
+            std::task::ready!(self.poll_late(cx));
+            return Poll::Ready(Some(Err(self.timeout())));
+        };
+        Poll::Ready(next.map(|frame| {
+            let frame = frame?;
+            let is_whole = self.finish_if_ended();
+            Ok(match frame.into_data() {
+                Ok(chunk) if chunk.len() < LARGE && !is_whole => {
+                    let joined = self.join(chunk, cx);
+                    self.finish_if_ended();
+                    Frame::data(joined)
+                }
+                Ok(chunk) => Frame::data(chunk),
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    /// Returns a chunk with those behind it that are here. Nothing is waited for.
+    fn join(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
+        let mut joined = BytesMut::new();
+        while first.len().max(joined.len()) < JOINED {
+            match self.poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(chunk) => {
+                        if joined.is_empty() {
+                            joined.reserve(LARGE.min(4 * (first.len() + chunk.len())));
+                            joined.extend_from_slice(&first);
+                        }
+                        joined.extend_from_slice(&chunk);
+                        continue;
+                    }
+                    Err(trailers) => self.behind = Some(Ok(trailers)),
+                },
+                Poll::Ready(Some(Err(error))) => self.behind = Some(Err(error)),
+                // Whoever asks next hears it.
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            break;
+        }
+        if joined.is_empty() {
+            first
+        } else {
+            joined.freeze()
+        }
+    }
+
+    /// Polls for what comes next, which is counted.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let polled = match &mut self.lease {
             Some(lease) => lease.poll_body(cx, &mut self.incoming),
             // Given back at its end.
             None => Poll::Ready(None),
         };
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.received(frame))),
-            Poll::Ready(Some(Err(error))) => {
+        polled.map(|next| match next {
+            Some(Ok(frame)) => Some(self.received(frame)),
+            Some(Err(error)) => {
                 self.lease = None;
-                Poll::Ready(Some(Err(error.at(&self.origin))))
+                Some(Err(error.at(&self.origin)))
             }
-            Poll::Ready(None) => {
+            None => {
                 self.finish();
-                Poll::Ready(None)
+                None
             }
-            Poll::Pending => {
-                // A chunk that is here is never refused for being late.
-                std::task::ready!(self.poll_late(cx));
-                Poll::Ready(Some(Err(self.timeout())))
-            }
-        }
+        })
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.behind.is_none() && self.incoming.is_end_stream()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
@@ -103,7 +165,6 @@ impl Wire {
         }
         self.waiting_for = Phase::Idle;
         self.next_at = None;
-        self.finish_if_ended();
         Ok(frame)
     }
 
@@ -129,10 +190,12 @@ impl Wire {
 
     /// Gives the connection back as soon as the end is known, even to a caller that does not ask
     /// for what comes after the last chunk.
-    fn finish_if_ended(&mut self) {
-        if self.incoming.is_end_stream() {
+    fn finish_if_ended(&mut self) -> bool {
+        let has_ended = self.incoming.is_end_stream();
+        if has_ended {
             self.finish();
         }
+        has_ended
     }
 
     fn finish(&mut self) {

@@ -10,6 +10,7 @@ mod http2_cancel;
 mod http2_flow;
 #[cfg(feature = "http2")]
 mod http2_goaway;
+mod joined;
 mod limits;
 mod proxy;
 mod secrets;
