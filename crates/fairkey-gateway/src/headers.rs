@@ -33,6 +33,9 @@ pub(crate) const X_FAIRKEY_CLASS: HeaderName = HeaderName::from_static("x-fairke
 /// Whether an SDK shall try again by itself.
 pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// How many of these an answer has.
+const OURS: usize = 4;
+
 /// Of the caller's way to us.
 const NOT_UPSTREAM: [HeaderName; 14] = [
     header::AUTHORIZATION,
@@ -115,6 +118,8 @@ pub(crate) fn class(headers: &HeaderMap, tenants: Class) -> Result<Class, Failur
 
 /// Takes off an answer what does not travel.
 pub(crate) fn to_caller(headers: &mut HeaderMap) {
+    // For what is added, so that the map grows once.
+    headers.reserve(OURS);
     strip_hop_by_hop(headers);
     strip(headers, |name| {
         NOT_TO_CALLERS.contains(name) || starts_with(name, &["access-control-", "x-fairkey-"])
