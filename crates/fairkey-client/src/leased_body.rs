@@ -271,6 +271,10 @@ impl HttpBody for LeasedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         if let Some(bytes) = self.read.pop_front() {
+            if self.read.is_empty() {
+                // Nothing is put there any more.
+                self.read = VecDeque::new();
+            }
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if self.over {

@@ -201,6 +201,11 @@ impl SseParser {
     fn advance(&mut self, bytes: usize) {
         if self.buffer.is_empty() {
             self.chunk.advance(bytes);
+            if self.chunk.is_empty() {
+                // An empty slice would keep the block alive that it came in, as long as the stream
+                // has nothing more to say.
+                self.chunk = Bytes::new();
+            }
         } else {
             self.buffer.advance(bytes);
         }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fairkey_client::CallError;
+use memchr::memmem;
 
 use super::frames::Frames;
 use crate::{BrokenStream, Failure, Format};
@@ -11,8 +12,7 @@ use crate::{BrokenStream, Failure, Format};
 pub(crate) struct Stream {
     format: Format,
     frames: Frames,
-    /// What passed last: the end of a stream looks like what came before.
-    last: Bytes,
+    last: Last,
 }
 
 impl Stream {
@@ -20,7 +20,7 @@ impl Stream {
         Self {
             format,
             frames: Frames::default(),
-            last: Bytes::new(),
+            last: Last::default(),
         }
     }
 
@@ -28,8 +28,7 @@ impl Stream {
     pub(super) fn push(&mut self, chunk: Bytes) -> Option<Bytes> {
         let passed = self.frames.push(chunk);
         if let Some(passed) = &passed {
-            // Shares the bytes.
-            self.last = passed.clone();
+            self.last.keep(passed);
         }
         passed
     }
@@ -42,7 +41,7 @@ impl Stream {
     /// Returns the event that ends a stream that broke. Nothing follows it.
     pub(super) fn broken(&mut self, error: &CallError) -> Bytes {
         let failure = Failure::of_call(error);
-        let told = Told::of(&self.last);
+        let told = Told::of(self.last.bytes());
         let stream = BrokenStream {
             id: told.id.as_deref(),
             model: told.model.as_deref(),
@@ -52,6 +51,49 @@ impl Stream {
         };
         failure.to_event(self.format, &stream)
     }
+}
+
+/// What passed last: the end of a stream looks like what came before.
+///
+/// A stream may say nothing for long, and a slice of what came would keep all of the 8 kB alive
+/// that it was read into. So little is copied, which costs no more than to share it.
+#[derive(Debug, Default)]
+struct Last {
+    copy: Vec<u8>,
+    /// What is too large for that, in place of it.
+    shared: Bytes,
+}
+
+/// The most that is copied of what passes.
+const MAX_COPY_BYTES: usize = 1 << 10;
+
+impl Last {
+    fn keep(&mut self, passed: &Bytes) {
+        self.copy.clear();
+        self.shared = Bytes::new();
+        if passed.len() <= MAX_COPY_BYTES {
+            self.copy.extend_from_slice(passed);
+        } else if let Some(events) = last_events(passed) {
+            self.copy.extend_from_slice(events);
+        } else {
+            self.shared = passed.clone();
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.copy.is_empty() {
+            &self.shared
+        } else {
+            &self.copy
+        }
+    }
+}
+
+/// Returns the last few events with JSON in them of much that passed, where they are not large.
+fn last_events(passed: &[u8]) -> Option<&[u8]> {
+    let end = &passed[passed.len().saturating_sub(MAX_COPY_BYTES)..];
+    let mut lines = memmem::find_iter(end, b"\ndata:").map(|at| &end[at + 1..]);
+    lines.find(|line| line[b"data:".len()..].trim_ascii_start().starts_with(b"{"))
 }
 
 /// What the last event that passed says of its stream.
@@ -77,6 +119,32 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passed_last_is_known_and_no_more_is_kept_alive_than_that() {
+        let event = |id: usize, text: usize| {
+            let text = "x".repeat(text);
+            format!("data: {{\"id\":\"gen-{id}\",\"text\":\"{text}\"}}\n\n")
+        };
+        let small: String = (0..100).map(|id| event(id, 100)).collect();
+        let large = event(100, MAX_COPY_BYTES);
+        let comments = event(101, 9) + &": hold\n\n".repeat(MAX_COPY_BYTES);
+        let mut last = Last::default();
+        for (passed, id, is_shared) in [
+            (event(7, 9), "gen-7", false),
+            (small, "gen-99", false),
+            (large.clone(), "gen-100", true),
+            (event(8, 9), "gen-8", false),
+            (event(9, 9) + &large, "gen-100", true),
+            (comments, "gen-101", true),
+        ] {
+            let passed = Bytes::from(passed);
+            last.keep(&passed);
+            assert_eq!(Told::of(last.bytes()).id.as_deref(), Some(id));
+            assert_eq!(!passed.is_unique(), is_shared, "{id}");
+            assert!(last.bytes().len() <= MAX_COPY_BYTES || is_shared, "{id}");
+        }
+    }
 
     #[test]
     fn the_last_event_that_can_be_read_tells_of_its_stream() {

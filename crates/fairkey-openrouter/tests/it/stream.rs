@@ -317,3 +317,16 @@ proptest! {
         prop_assert_eq!(told(true), told(false));
     }
 }
+
+#[test]
+fn a_reader_that_waits_keeps_nothing_alive_of_what_it_has_read() {
+    let (mut skimming, mut reading) = (ChatStreamReader::new(), ChatStreamReader::new());
+    for chunk in [&[ROLE][..], &[TEXT, TEXT], &[TEXT]] {
+        let chunk = Bytes::from(stream(chunk));
+        skimming.push_bytes(chunk.clone());
+        while skimming.skim().is_some() {}
+        reading.push_bytes(chunk.clone());
+        while reading.next().is_some() {}
+        assert!(chunk.is_unique(), "{chunk:?}");
+    }
+}
