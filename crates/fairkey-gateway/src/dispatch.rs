@@ -165,7 +165,12 @@ pub(crate) async fn answer(
             Ok(Admitted::Preflight(response)) => response.map(Outbound::full),
             Ok(Admitted::Request(allowed)) => {
                 cors = allowed;
-                pass(shared, endpoint, parts, body, &id, &report).await
+                let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
+                let answered = match enter(shared, endpoint, parts, &id, &report) {
+                    Ok(inbound) => treat(shared, &inbound, body).await,
+                    Err(failure) => Err(failure),
+                };
+                answered.unwrap_or_else(|failure| failed(&failure, format, &id))
             }
         }
     };
@@ -219,87 +224,78 @@ fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
         .map_err(|failure| (failure, false))
 }
 
-/// Passes a request on, if its path is one and its caller may use it.
-async fn pass(
-    shared: &Arc<Shared>,
+/// Looks at who asks, and for what: whether the path is one, and its caller may use it. Apart from
+/// what follows, so that nothing of it is kept while the call is served.
+fn enter(
+    shared: &Shared,
     endpoint: Option<Endpoint>,
     parts: Parts,
-    body: Incoming,
     id: &Arc<str>,
     report: &Report,
-) -> Response<Outbound> {
-    let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
+) -> Result<Inbound, Failure> {
     // Who is unknown does not hear which paths there are.
-    let tenants = shared.tenants();
-    let tenant = match tenants.authenticate(&parts.headers) {
-        Ok(tenant) => Arc::clone(tenant),
-        Err(failure) => return failed(&failure, format, id),
-    };
+    let tenant = Arc::clone(shared.tenants().authenticate(&parts.headers)?);
     let operation = endpoint
         .as_ref()
         .map_or(Operation::Other, |it| it.operation);
     report.of(operation, &tenant);
     let Some(endpoint) = endpoint else {
-        return failed(&no_such_path(&parts), format, id);
+        return Err(no_such_path(&parts));
     };
-    if let Err(failure) = tenant.check_route(endpoint.operation.as_str()) {
-        return failed(&failure, format, id);
-    }
-    let class = match headers::class(&parts.headers, tenant.class()) {
-        Ok(class) => class,
-        Err(failure) => return failed(&failure, format, id),
-    };
-    let inbound = Inbound {
+    tenant.check_route(endpoint.operation.as_str())?;
+    let class = headers::class(&parts.headers, tenant.class())?;
+    Ok(Inbound {
         id: Arc::clone(id),
         endpoint,
         parts,
         tenant,
         class,
         report: report.clone(),
-    };
-    match treat(shared, inbound, body).await {
-        Ok(response) => response,
-        Err(failure) => failed(&failure, format, id),
-    }
+    })
 }
 
+/// Passes a request on. What few requests need is in boxes, so that the others need no room for it.
 async fn treat(
     shared: &Arc<Shared>,
-    inbound: Inbound,
+    inbound: &Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     if let Some(allow) = inbound.endpoint.allow {
-        let message = format!(
-            "{} takes {allow}, not {}",
-            inbound.endpoint.target.path(),
-            inbound.parts.method
-        );
-        let failure = Failure::new(Reason::BadMethod, message);
-        let mut response = failed(&failure, inbound.format(), &inbound.id);
-        let headers = response.headers_mut();
-        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        return Ok(response);
+        return Ok(bad_method(inbound, allow));
     }
-    match inbound.endpoint.treatment.clone() {
-        Treatment::Pool => infer::infer(shared, inbound, body).await,
-        Treatment::Create => owned::create(shared, inbound, body).await,
-        Treatment::Owned(name) => owned::owned(shared, inbound, body, &name).await,
-        Treatment::Cached => {
-            shared
-                .catalogue
-                .answer(shared, &inbound.parts, &inbound.endpoint)
-                .await
+    match &inbound.endpoint.treatment {
+        Treatment::Pool => {}
+        Treatment::Create => return Box::pin(owned::create(shared, inbound, body)).await,
+        Treatment::Owned(name) => {
+            return Box::pin(owned::owned(shared, inbound, body, name)).await;
         }
-        Treatment::Manage => manage::manage(shared, inbound, body).await,
-        Treatment::Unknown if shared.settings().pass_unknown_paths => {
-            if inbound.endpoint.target.is_plain() {
-                infer::infer(shared, inbound, body).await
-            } else {
-                Err(no_such_path(&inbound.parts))
+        Treatment::Cached => {
+            let catalogue = &shared.catalogue;
+            let answer = catalogue.answer(shared, &inbound.parts, &inbound.endpoint);
+            return Box::pin(answer).await;
+        }
+        Treatment::Manage => return Box::pin(manage::manage(shared, inbound, body)).await,
+        Treatment::Unknown => {
+            let passes = shared.settings().pass_unknown_paths;
+            if !passes || !inbound.endpoint.target.is_plain() {
+                return Err(no_such_path(&inbound.parts));
             }
         }
-        Treatment::Unknown => Err(no_such_path(&inbound.parts)),
     }
+    infer::infer(shared, inbound, body).await
+}
+
+fn bad_method(inbound: &Inbound, allow: &'static str) -> Response<Outbound> {
+    let message = format!(
+        "{} takes {allow}, not {}",
+        inbound.endpoint.target.path(),
+        inbound.parts.method
+    );
+    let failure = Failure::new(Reason::BadMethod, message);
+    let mut response = failed(&failure, inbound.format(), &inbound.id);
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 /// Says that all is well: the server answers.

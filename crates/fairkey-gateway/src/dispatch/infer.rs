@@ -21,20 +21,20 @@ use crate::{Departure, Failure};
 /// Passes a call to the pool.
 pub(super) async fn infer(
     shared: &Arc<Shared>,
-    inbound: Inbound,
+    inbound: &Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     if !inbound.is_json() {
-        return Ok(upload(shared, &inbound, body).await?.into_response());
+        return Ok(upload(shared, inbound, body).await?.into_response());
     }
     let body = read(shared, body).await?;
-    let asked = Asked::of(shared, &inbound, body)?;
+    let asked = Asked::of(shared, inbound, body)?;
     let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
     inbound.report.asks(model, asked.stream, bytes);
     let permit = inbound.permit(shared, &asked.body, asked.measured.as_ref())?;
     let request = inbound.upstream(shared, asked.body)?;
     let (options, measured) = (asked.options, asked.measured);
-    let call = Call::new(shared, &inbound, permit);
+    let call = Call::new(shared, inbound, permit);
     let departure = call.departure();
     let sent = send(Arc::clone(shared), request, options, measured, call);
     if !asked.stream {

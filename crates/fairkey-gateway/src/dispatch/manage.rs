@@ -15,7 +15,7 @@ use crate::{Failure, Reason};
 /// never serves it.
 pub(super) async fn manage(
     shared: &Arc<Shared>,
-    inbound: Inbound,
+    inbound: &Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     let Some(key) = shared.settings().management_key.clone() else {

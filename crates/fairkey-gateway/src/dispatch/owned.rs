@@ -38,7 +38,7 @@ struct Made {
 /// Passes on what makes something, and remembers whose it is.
 pub(super) async fn create(
     shared: &Arc<Shared>,
-    inbound: Inbound,
+    inbound: &Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     let answered = if inbound.is_json() {
@@ -54,9 +54,9 @@ pub(super) async fn create(
         let permit = inbound.permit(shared, &body, None)?;
         let request = inbound.upstream(shared, body.clone())?;
         let sent = (shared.client).send_for(request, inbound.options(), None);
-        Answered::of(sent.await, Call::new(shared, &inbound, permit))
+        Answered::of(sent.await, Call::new(shared, inbound, permit))
     } else {
-        infer::upload(shared, &inbound, body).await?
+        infer::upload(shared, inbound, body).await?
     };
     let passing = match answered {
         Answered::Passes(passing) if passing.response.status().is_success() => passing,
@@ -79,7 +79,7 @@ pub(super) async fn create(
 /// Passes on what only the key can serve that has made the thing `name`.
 pub(super) async fn owned(
     shared: &Arc<Shared>,
-    inbound: Inbound,
+    inbound: &Inbound,
     body: Incoming,
     name: &str,
 ) -> Result<Response<Outbound>, Failure> {
