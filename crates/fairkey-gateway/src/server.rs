@@ -5,6 +5,7 @@
 //! | `address` | where to listen: [`ListenAddr`] |
 //! | `listener` | what listens: TCP or a Unix socket, with TLS or without |
 //! | `connection` | one connection: bounds in time, and its end |
+//! | `opening` | the first bytes of a connection, which tell its protocol |
 //! | `activity` | what goes on in a connection |
 //! | `patience` | how many calls of a connection may be left |
 //! | `watched` | a stream that notes what goes through it |
@@ -15,6 +16,7 @@ mod activity;
 mod address;
 mod connection;
 mod listener;
+mod opening;
 mod patience;
 mod refusal;
 #[cfg(feature = "tls")]
@@ -28,8 +30,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -359,7 +361,11 @@ impl Accepting {
 /// Connections for administration at a time.
 const MOST_ADMINS: usize = 64;
 
-type Server = auto::Builder<TokioExecutor>;
+/// How each protocol is spoken.
+struct Server {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
 
 /// HTTP as it is spoken under the settings.
 struct Protocol {
@@ -387,21 +393,20 @@ impl Protocol {
 }
 
 fn server(limits: &ServerLimits, keep_alive: bool) -> Server {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
+    let mut http1 = http1::Builder::new();
+    http1
         .timer(TokioTimer::new())
         // Its time runs while a connection is idle, too; `connection` has one for each.
         .header_read_timeout(None)
         .keep_alive(keep_alive)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes.max(8 << 10));
-    server
-        .http2()
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(limits.resets)
         .max_local_error_reset_streams(limits.resets);
-    server
+    Server { http1, http2 }
 }

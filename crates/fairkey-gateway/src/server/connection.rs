@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::listener::{CurrentTls, Stream};
+use super::opening::Opening;
 use super::watched::Watched;
 use super::{Activity, Face, Peer, Place, Server};
 use crate::ServerLimits;
@@ -54,7 +55,7 @@ impl Connection {
 
     #[cfg(feature = "tls")]
     async fn serve_tls(
-        self,
+        &self,
         config: Arc<tokio_rustls::rustls::ServerConfig>,
         server: &Server,
         stream: Stream,
@@ -71,7 +72,7 @@ impl Connection {
         }
     }
 
-    async fn serve<S>(self, server: &Server, stream: S)
+    async fn serve<S>(&self, server: &Server, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -81,18 +82,53 @@ impl Connection {
             // From here on, so that a call counts whose answer has not begun.
             let number = shared.number();
             let live = face.lifecycle(&shared).enter(number, &activity);
-            async move {
+            // In a box, which goes with the head of the answer. The connection keeps the room for
+            // what is here as long as it lives, and a stream may be open for long.
+            Box::pin(async move {
                 let id = shared.request_id(number);
                 let response = match face {
                     Face::Calls => crate::dispatch::answer(&shared, request, peer, id).await,
                     Face::Admin => crate::admin::answer(&shared, request, id).await,
                 };
                 Ok::<_, Infallible>(response.map(|body| LiveBody::new(body, live)))
-            }
+            })
         });
-        let stream = Watched::new(stream, Arc::clone(&activity));
-        let connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-        attend(connection, &activity, &self.limits, self.stage).await;
+        let began = Instant::now();
+        let Some((stream, is_http2)) = self.open(stream, &activity).await else {
+            return;
+        };
+        let (io, stage) = (TokioIo::new(stream), self.stage.clone());
+        if is_http2 {
+            // In a box: most connections need no room for it.
+            let serve = async {
+                let connection = pin!(server.http2.serve_connection(io, service));
+                attend(connection, &activity, true, &self.limits, stage, began).await;
+            };
+            Box::pin(serve).await;
+        } else {
+            let connection = pin!(server.http1.serve_connection(io, service));
+            attend(connection, &activity, false, &self.limits, stage, began).await;
+        }
+    }
+
+    /// Reads until it is known whether HTTP/2 is spoken. `None`: the connection is over.
+    async fn open<S: AsyncRead + Unpin>(
+        &self,
+        mut stream: S,
+        activity: &Arc<Activity>,
+    ) -> Option<(Watched<S>, bool)> {
+        let mut stage = self.stage.clone();
+        // One that is made while the server drains is answered no.
+        let at_first = *stage.borrow();
+        let mut opening = Opening::default();
+        let is_http2 = tokio::select! {
+            biased;
+            is_http2 = opening.read(&mut stream, activity) => is_http2.ok()?,
+            _ = stage.wait_for(|stage| *stage > at_first) => return None,
+            () = sleep(self.limits.head_time) => return None,
+        };
+        let stream = Watched::new(stream, Arc::clone(activity), opening);
+        Some((stream, is_http2))
     }
 }
 
@@ -100,21 +136,24 @@ impl Connection {
 async fn attend<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
+    is_http2: bool,
     limits: &ServerLimits,
     mut stage: watch::Receiver<Stage>,
+    began: Instant,
 ) {
     // One that is made while the server drains is answered no, and needs no more.
     let mut is_told = *stage.borrow() > Stage::Open;
     let mut looks = interval(limits.head_time.min(limits.idle_time) / LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut last, mut since) = (activity.look(), Instant::now());
+    let (mut last, mut since) = (activity.look(), began);
     let mut end = None;
     loop {
         tokio::select! {
             biased;
             // How a connection ends is its peer's business.
             _ = connection.as_mut() => return,
-            () = activity.exhausted(), if end.is_none() => {
+            // With HTTP/1.1 no call is left but with its connection.
+            () = activity.exhausted(), if is_http2 && end.is_none() => {
                 end = Some(Instant::now() + LINGER);
                 // What it says of the end is followed by why: see `Watched`.
                 connection.as_mut().graceful_shutdown();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Activity;
+use super::opening::Opening;
 
 /// The last frame of a connection of HTTP/2 of which too many calls were left: GOAWAY on stream 0,
 /// which names no last stream, with the code ENHANCE_YOUR_CALM (RFC 9113, 6.8).
@@ -23,17 +24,18 @@ const FAREWELL: [u8; 17] = [
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
-    has_begun: bool,
+    opening: Opening,
     /// How much of [`FAREWELL`] was written.
     said: usize,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+    /// Of a connection of which something was read before.
+    pub(super) fn new(stream: S, activity: Arc<Activity>, opening: Opening) -> Self {
         Self {
             stream,
             activity,
-            has_begun: false,
+            opening,
             said: 0,
         }
     }
@@ -63,12 +65,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if this.activity.is_exhausted() {
             return this.poll_unheard(cx);
         }
+        if !this.opening.is_over() {
+            this.opening.give(buf);
+            if buf.remaining() > 0 {
+                // With what is there besides. That there is no more is told by the next read.
+                let _ = Pin::new(&mut this.stream).poll_read(cx, buf);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         let bytes = &buf.filled()[before..];
         if !bytes.is_empty() {
-            let is_first = !std::mem::replace(&mut this.has_begun, true);
-            this.activity.read(bytes, is_first);
+            this.activity.read(bytes, false);
         }
         polled
     }
