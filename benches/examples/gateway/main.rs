@@ -26,12 +26,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use load::{Load, Shape, Told};
+use mimalloc::MiMalloc;
 use process::{Role, Server, Wire};
 use secured::Certificate;
 use settings::Settings;
 use table::{Row, Table};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+// The gateway's: what is compared are the two programs, not their allocators.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
