@@ -288,11 +288,11 @@ impl SseParser {
         let Some(line) = self.unread().strip_prefix(b"data: ") else {
             return false;
         };
-        let Some(end) = memchr::memchr(b'\n', line) else {
+        let Some(end) = memchr::memchr2(b'\n', b'\r', line) else {
             return false;
         };
-        let is_one = line.get(end + 1) == Some(&b'\n') && end <= self.limit;
-        if !is_one || line[..end].contains(&b'\r') || !is_known(&line[..end]) {
+        let is_one = line[end..].starts_with(b"\n\n") && end <= self.limit;
+        if !is_one || !is_known(&line[..end]) {
             return false;
         }
         self.advance(b"data: ".len() + end + 2);

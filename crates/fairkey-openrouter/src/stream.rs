@@ -15,6 +15,7 @@ mod told;
 use bytes::Bytes;
 
 use crate::fault::Fault;
+use crate::lenient::object;
 use crate::response::{ChatChunk, FinishReason};
 use crate::sse::{DEFAULT_LIMIT_BYTES, SseMessage};
 use crate::stream::alike::Pattern;
@@ -160,7 +161,10 @@ impl ChatStreamReader {
         if message.data.is_empty() {
             return None;
         }
-        let chunk = match ChatChunk::from_slice(&message.data) {
+        // Where it reads as it is, nothing in it was left out.
+        let strict = object(&message.data);
+        let is_strict = strict.is_ok();
+        let chunk = match strict.or_else(|_| ChatChunk::from_slice(&message.data)) {
             Ok(chunk) if chunk.is_failure() || message.name() == Some("error") => {
                 let fault = Fault::from_event(message.name(), &message.data);
                 let fault = fault.unwrap_or_else(|| Fault::malformed("an error without content"));
@@ -174,7 +178,22 @@ impl ChatStreamReader {
             }
         };
         self.note(&chunk);
+        if is_strict && message.event.is_none() && self.is_plain(&chunk) {
+            self.pattern.keep(&message.data);
+        }
         Some(StreamItem::Chunk(Box::new(chunk), message.data))
+    }
+
+    /// Tells whether a chunk that was noted brings content, and nothing that would be noted in
+    /// another one like it.
+    fn is_plain(&self, chunk: &ChatChunk) -> bool {
+        let told = &self.told;
+        chunk.has_content()
+            && chunk.usage.is_none()
+            && chunk.finish_reason().is_none()
+            && told.id.is_some()
+            && told.model.is_some()
+            && (told.provider.is_some() || chunk.provider.is_none())
     }
 
     fn note(&mut self, chunk: &ChatChunk) {
