@@ -12,12 +12,16 @@ const MAX_BYTES: usize = 1 << 10;
 pub(super) struct Pattern {
     /// JSON in UTF-8, without escapes: so each quote in it begins or ends a text. Empty: none.
     data: Vec<u8>,
+    /// Where the inside of the text is that another chunk differed in, from and to: it is most
+    /// often that one again.
+    text: Option<(usize, usize)>,
 }
 
 impl Pattern {
     /// Keeps a chunk, which must be an object of JSON in UTF-8.
     pub(super) fn keep(&mut self, data: &[u8]) {
         self.data.clear();
+        self.text = None;
         if data.len() <= MAX_BYTES && memchr::memchr(b'\\', data).is_none() {
             self.data.extend_from_slice(data);
         }
@@ -25,11 +29,26 @@ impl Pattern {
 
     /// Tells whether `data` is the chunk that was kept, but for the inside of one text that is the
     /// value of a member. Where it does not look alike, that says nothing.
-    pub(super) fn fits(&self, data: &[u8]) -> bool {
+    pub(super) fn fits(&mut self, data: &[u8]) -> bool {
         let kept = self.data.as_slice();
         if kept.is_empty() || kept == data {
             return !kept.is_empty();
         }
+        if let Some((from, to)) = self.text
+            && let Some(rest) = data.strip_prefix(&kept[..from])
+            && let Some(new) = rest.strip_suffix(&kept[to..])
+            && is_inside_of_text(new)
+        {
+            return true;
+        }
+        let found = self.compare(data);
+        self.text = found.or(self.text);
+        found.is_some()
+    }
+
+    /// Returns where the inside of the one text is that `data` differs in, if that is all.
+    fn compare(&self, data: &[u8]) -> Option<(usize, usize)> {
+        let kept = self.data.as_slice();
         let mut begin = common_begin(kept, data);
         let mut end = common_end(&kept[begin..], &data[begin..]);
         // Whole characters only.
@@ -43,10 +62,13 @@ impl Pattern {
         let (was, is) = (kept.len() - end, data.len() - end);
         let (old, new) = (&kept[begin..was], &data[begin..is]);
         let is_in_text = memchr::memchr_iter(b'"', &kept[..begin]).count() % 2 == 1;
-        is_in_text
+        let fits = is_in_text
             && memchr::memchr(b'"', old).is_none()
             && is_value(&kept[was..])
-            && is_inside_of_text(new)
+            && is_inside_of_text(new);
+        let from = memchr::memrchr(b'"', &kept[..begin])? + 1;
+        let to = was + memchr::memchr(b'"', &kept[was..])?;
+        fits.then_some((from, to))
     }
 }
 
@@ -148,6 +170,33 @@ mod tests {
         assert!(!Pattern::default().fits(KEPT.as_bytes()));
         // The name of a member is a text, too.
         assert!(!fits(r#"{"a":"b"}"#, r#"{"error":"b"}"#));
+    }
+
+    #[test]
+    fn what_fits_does_not_depend_on_what_was_compared_before() {
+        let mut pattern = Pattern::default();
+        pattern.keep(KEPT.as_bytes());
+        for (text, fits) in [
+            ("x", true),
+            ("wörds", true),
+            ("", true),
+            (r#"\""#, true),
+            (r#"""#, false),
+            ("\n", false),
+            (r"\", false),
+            (" \"},\"error\":{\"a\":\"", false),
+            ("x", true),
+        ] {
+            let data = KEPT.replace(" wörd", text);
+            assert_eq!(pattern.fits(data.as_bytes()), fits, "{text:?}");
+            assert_eq!(self::fits(KEPT, data), fits, "{text:?}");
+        }
+        assert!(pattern.fits(KEPT.replace("gen-1", "gen-2").as_bytes()));
+        assert!(pattern.fits(KEPT.replace(" wörd", "x").as_bytes()));
+        let both = KEPT.replace("gen-1", "gen-2").replace(" wörd", "x");
+        assert!(!pattern.fits(both.as_bytes()));
+        let cut = KEPT.replace(" wörd", "x");
+        assert!(!pattern.fits(&cut.as_bytes()[..cut.len() - 1]));
     }
 
     #[test]

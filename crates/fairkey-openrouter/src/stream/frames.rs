@@ -75,8 +75,8 @@ impl Frames {
     }
 
     /// Passes over events for as long as `is_known` tells that nothing of their data matters.
-    pub(super) fn skip_while(&mut self, is_known: impl Fn(&[u8]) -> bool) {
-        while self.state != State::Over && self.parser.skip(&is_known) {}
+    pub(super) fn skip_while(&mut self, mut is_known: impl FnMut(&[u8]) -> bool) {
+        while self.state != State::Over && self.parser.skip(&mut is_known) {}
     }
 
     /// Returns the next frame; `None`: more must be pushed, or nothing comes.
