@@ -125,6 +125,9 @@ impl OriginPool {
     /// Gives what is free to those in line, and opens what is missing. Every change to the state
     /// that can free something ends here.
     fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.waiters.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let mut dead = Vec::new();
         let mut granted = Vec::new();
