@@ -37,7 +37,6 @@ use fairkey_openrouter::profile::Profiles;
 use fairkey_strategy::{BreakerConfig, CooldownConfig, LimitSet, LimitsConfig};
 use fairkey_transport::Deadlines;
 
-use self::ca::Ca;
 use self::clients::TokenSecrets;
 use self::file::File;
 use self::gateway::Gateway;
@@ -46,6 +45,7 @@ use self::places::Places;
 use self::position::Position;
 use self::secret::Secret;
 
+pub(crate) use self::ca::Ca;
 pub(crate) use self::clients::Client;
 pub(crate) use self::duration::{duration, text as duration_text};
 pub(crate) use self::file::{Retry, StrategyName};

@@ -133,6 +133,13 @@ impl Guard {
         if self.is_open {
             self.check_host(head)?;
         }
+        if head.headers.get_all(ORIGIN).iter().nth(1).is_some() {
+            // No browser does; which of them counts is anybody's guess.
+            return Err(Failure::new(
+                Reason::BadRequest,
+                "the request names two origins",
+            ));
+        }
         let Some(origin) = origin else {
             return if self.is_open {
                 check_site(&head.headers).map(|()| Admitted::Request(None))

@@ -228,7 +228,7 @@ fn upload(world: &mut World, key: usize, head: &Parts, body: &Bytes) -> Result<F
     let file = StoredFile::new(
         name.unwrap_or_else(|| "file".to_owned()),
         kind.unwrap_or_else(|| "application/octet-stream".to_owned()),
-        part.content.clone(),
+        &part.content,
     );
     Ok(Found::json(200, &world.add_file(key, file)))
 }

@@ -64,4 +64,8 @@ pub(crate) struct WayArgs {
     /// The file that holds the token for the gateway.
     #[arg(long, value_name = "FILE", requires = "via")]
     pub(crate) via_token: Option<PathBuf>,
+    /// Certificates in PEM that are trusted besides those of well-known authorities: of a gateway at
+    /// https:// that has one of your own.
+    #[arg(long, value_name = "FILE", requires = "via")]
+    pub(crate) ca: Option<PathBuf>,
 }

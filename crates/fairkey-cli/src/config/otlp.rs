@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairkey_core::ApiKey;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::bounds::Time;
+use super::ca::Ca;
 use super::secret::Secret;
 use super::{Config, SecretFrom, Sources, Wrong};
 
@@ -24,6 +25,7 @@ const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Table {
     endpoint: Option<Spanned<String>>,
+    ca: Option<Spanned<PathBuf>>,
     headers: BTreeMap<Spanned<String>, Spanned<Secret>>,
     service: Option<String>,
     traces: Option<bool>,
@@ -40,6 +42,8 @@ pub(super) struct Table {
 )]
 pub(crate) struct Otlp {
     pub(crate) endpoint: Uri,
+    /// Whose certificates are trusted besides the well-known ones.
+    pub(crate) ca: Option<Ca>,
     /// Names that may be shown, and values that may not.
     pub(crate) headers: HeaderMap,
     /// Where each of these is, by name.
@@ -85,6 +89,9 @@ impl Config {
             }
         };
         let endpoint = read_endpoint(&endpoint).map_err(|message| Wrong { at, message })?;
+        let ca = (table.ca)
+            .map(|path| Ca::read(path, dir, sources))
+            .transpose()?;
         let (mut headers, mut from) = (HeaderMap::new(), BTreeMap::new());
         for (name, secret) in table.headers {
             let at = name.span().start;
@@ -114,6 +121,7 @@ impl Config {
         };
         self.otlp = Some(Otlp {
             endpoint,
+            ca,
             headers,
             from,
             service: table.service.unwrap_or_else(|| "fairkey".to_owned()),

@@ -157,6 +157,7 @@ mod tests {
             ("gateway.access_log", false),
             ("gateway.spend", false),
             ("upstream.ca", false),
+            ("otlp.ca", false),
             ("gateway.limits.connections", true),
             ("admin.token", false),
             ("state.path", false),

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::clients::{self, TokenFrom};
 use super::queue::{shown as classes, wait};
-use super::{Admin, Client, Config, Otlp, SecretFrom, duration, gateway, limits, service, size};
+use super::{
+    Admin, Ca, Client, Config, Otlp, SecretFrom, duration, gateway, limits, service, size,
+};
 
 use crate::keyring::Keyring;
 
@@ -432,8 +434,7 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     if base_url.is_some() {
         upstream.settings[0].from = From::Flag("--base-url");
     }
-    let ca = config.ca.as_ref().map(|ca| ca.path.display().to_string());
-    let upstream = upstream.maybe("ca", ca.map(Into::into), "well-known authorities only");
+    let upstream = upstream.maybe("ca", ca(config.ca.as_ref()), NO_CA);
     let app = config
         .app
         .as_ref()
@@ -553,11 +554,18 @@ fn sections(config: &Config, base_url: Option<&str>, attempts_of_run: u32) -> Ve
     ]
 }
 
+/// What is said where no certificates are configured.
+const NO_CA: &str = "well-known authorities only";
+
+fn ca(own: Option<&Ca>) -> Option<Value> {
+    own.map(|ca| ca.path.display().to_string().into())
+}
+
 fn otlp(section: Collect<'_>, own: Option<&Otlp>) -> Section {
     const OFF: &str = "no collector is told";
     let Some(own) = own else {
         let names = [
-            "endpoint", "headers", "service", "traces", "metrics", "sample", "interval",
+            "endpoint", "ca", "headers", "service", "traces", "metrics", "sample", "interval",
         ];
         let section = names
             .into_iter()
@@ -573,6 +581,7 @@ fn otlp(section: Collect<'_>, own: Option<&Otlp>) -> Section {
         .collect();
     section
         .value("endpoint", own.endpoint.to_string())
+        .maybe("ca", ca(own.ca.as_ref()), NO_CA)
         .value("headers", headers)
         .value("service", own.service.clone())
         .value("traces", own.traces)

@@ -14,7 +14,7 @@ use fairkey_transport::{Deadlines, HttpTransport};
 
 use super::{CONNECTIONS, Upstream};
 use crate::args::{UpstreamArgs, WayArgs};
-use crate::config::{self, Config, base_url, tidy};
+use crate::config::{self, Ca, Config, base_url, tidy};
 use crate::{redaction, terminal};
 
 /// What the gateway is called where a key would be named.
@@ -29,7 +29,7 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the address or the token.
+    /// Says what is wrong with the address, the token or the certificates.
     pub(crate) fn via(
         url: &str,
         way: &WayArgs,
@@ -54,6 +54,14 @@ impl Upstream {
             }
             None => base_of(url)?,
         };
+        if let Some(path) = &way.ca {
+            if !base.starts_with("https:") {
+                return Err(format!(
+                    "--ca is for a gateway at https://, and {url} has no certificate"
+                ));
+            }
+            transport = transport.tls(Ca::open(path)?.tls);
+        }
         let transport = transport.build().map_err(|error| error.to_string())?;
         let key = Key::new(KEY, token);
         let mut builder = Client::builder()

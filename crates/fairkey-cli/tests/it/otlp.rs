@@ -24,13 +24,17 @@ fn a_program_that_cannot_tell_a_collector_says_so() {
 mod built {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
     use fairkey_mock::MockOpenRouter;
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls;
 
     use super::*;
     use crate::program::{Mock, Running};
+    use crate::tls::issue;
 
     /// Takes one message after the other: its path, its `authorization`, and its body as text.
     fn collector() -> (String, mpsc::Receiver<(String, String, String)>) {
@@ -46,8 +50,34 @@ mod built {
         (url, told)
     }
 
-    fn serve(mut stream: TcpStream, tell: &mpsc::Sender<(String, String, String)>) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap());
+    /// The same behind TLS, with the certificate of a stage.
+    fn tls_collector(stage: &Stage) -> (String, mpsc::Receiver<(String, String, String)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let chain = CertificateDer::from_pem_slice(stage.read("cert.pem").as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(stage.read("key.pem").as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let tell = tell.clone();
+                let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let stream = rustls::StreamOwned::new(tls, stream.unwrap());
+                std::thread::spawn(move || serve(stream, &tell));
+            }
+        });
+        (url, told)
+    }
+
+    fn serve(stream: impl Read + Write, tell: &mpsc::Sender<(String, String, String)>) {
+        let mut lines = BufReader::new(stream);
         loop {
             let (mut head, mut length) = (String::new(), 0);
             loop {
@@ -71,7 +101,8 @@ mod built {
                 .find_map(|line| line.strip_prefix("authorization: "));
             let body = String::from_utf8_lossy(&body).into_owned();
             let _ = tell.send((path, token.unwrap_or("").to_owned(), body));
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            let _ = lines.get_mut().write_all(answer);
         }
     }
 
@@ -144,6 +175,39 @@ mod built {
     }
 
     #[test]
+    fn a_collector_whose_authority_is_private_is_told_when_that_is_trusted() {
+        let mock = Mock::start(MockOpenRouter::open());
+        for (ca, is_told) in [("", false), ("ca = \"ca.pem\"\n", true)] {
+            let stage = stage("");
+            issue(&stage);
+            let (url, told) = tls_collector(&stage);
+            let config = format!(
+                "{KEY}[upstream]\nbase_url = \"{}\"\n[otlp]\nendpoint = \"{url}\"\n{ca}\
+                 interval = \"10ms\"\n",
+                mock.url()
+            );
+            stage.write("fairkey.toml", config);
+            let serving = Running::start(&mut stage.command(["serve", "--listen", "127.0.0.1:0"]));
+            serving.wait_for("listening on http://");
+            if is_told {
+                let (path, _, counts) = told.recv_timeout(Duration::from_secs(60)).unwrap();
+                assert_eq!(path, "/v1/metrics");
+                assert!(counts.contains("fairkey.requests"), "{counts:?}");
+                let shown = stage.run(["config", "show"]);
+                assert!(shown.stdout.contains("ca = \"ca.pem\""), "{}", shown.stdout);
+            }
+            serving.signal("TERM");
+            let said = serving.end();
+            said.ends_with(0);
+            match is_told {
+                true => said.does_not_say("telemetry is lost"),
+                false => said.says("telemetry is lost"),
+            };
+            assert_eq!(told.try_recv().is_ok(), is_told);
+        }
+    }
+
+    #[test]
     fn what_is_no_collector_is_refused_where_it_stands() {
         for (otlp, line, why) in [
             (
@@ -159,6 +223,7 @@ mod built {
             ("[otlp]\nsample = 1.5\n", 5, "a share from 0 to 1, not 1.5"),
             ("[otlp]\nheaders.\"a b\" = \"x\"\n", 5, "no header can have"),
             ("[otlp]\ninterval = \"0s\"\n", 5, "at least 1ms"),
+            ("[otlp]\nca = \"no.pem\"\n", 5, "no.pem cannot be used"),
             ("[otlp]\nprotocol = \"grpc\"\n", 5, "protocol"),
         ] {
             let said = stage(otlp).run(["config", "check"]);

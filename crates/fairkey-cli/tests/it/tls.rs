@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::program::{Running, Stage};
 
 /// Writes a certificate for this machine, its key, and who has signed it.
-fn issue(stage: &Stage) {
+pub(crate) fn issue(stage: &Stage) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -80,6 +80,43 @@ fn an_upstream_with_a_private_authority_is_reached_and_certificates_change_under
     );
     ask("with.toml").ends_with(0);
     assert_ne!(key, stage.read("key.pem"));
+    serve.signal("TERM");
+    serve.end().ends_with(0);
+}
+
+#[test]
+fn rows_go_through_a_gateway_whose_authority_is_private() {
+    let stage = Stage::new();
+    issue(&stage);
+    stage.write(
+        "fairkey.toml",
+        "[gateway]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n",
+    );
+    let serve = Running::start(&mut stage.command(["serve", "--mock"]));
+    let line = serve.wait_for("listening on https://");
+    let url = line.trim().strip_prefix("listening on ").unwrap();
+    stage.prompts("in.jsonl", 5);
+    let run = |url: &str, out: &str, more: &[&str]| {
+        let args = ["run", "in.jsonl", "-o", out, "--via", url];
+        let args = args.iter().chain(&["--model", "acme/small", "--json"]);
+        stage.run(args.chain(more).copied())
+    };
+    run(url, "a.jsonl", &["--patience", "300ms"])
+        .ends_with(3)
+        .says("certificate");
+    let said = run(url, "b.jsonl", &["--ca", "ca.pem"]);
+    said.ends_with(0);
+    assert!(said.stdout.contains("\"rows\":{\"answered\":5"));
+    for (url, ca, what) in [
+        (url, "missing.pem", "No such file"),
+        (url, "key.pem", "has no certificate"),
+        ("http://127.0.0.1:9", "ca.pem", "has no certificate"),
+    ] {
+        let said = run(url, "c.jsonl", &["--ca", ca]);
+        said.ends_with(2).says(what);
+    }
+    let said = stage.run(["run", "in.jsonl", "-o", "d.jsonl", "--ca", "ca.pem"]);
+    said.ends_with(2).says("--via");
     serve.signal("TERM");
     serve.end().ends_with(0);
 }

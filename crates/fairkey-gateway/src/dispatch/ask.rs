@@ -12,6 +12,10 @@ use super::Inbound;
 use crate::gateway::Shared;
 use crate::{Failure, Operation, Reason};
 
+/// The longest name of a model; real ones have some tens of bytes. The upstream repeats it in what it
+/// refuses, and a refusal that is too long to be read is nobody's fault that could be told.
+const MAX_MODEL_BYTES: usize = 1_024;
+
 /// A body, and what it asks for.
 pub(super) struct Asked {
     /// As it came, but for what a route adds.
@@ -62,6 +66,10 @@ impl Asked {
         // Read once, for everything that is to be known of it.
         let body = self.body.clone();
         let read = Read::of(path, &body)?;
+        if read.models().any(|model| model.len() > MAX_MODEL_BYTES) {
+            let message = format!("a model's name has more than {MAX_MODEL_BYTES} bytes");
+            return Err(Failure::new(Reason::BadRequest, message));
+        }
         if shared.profiles().passes(read.models()) {
             self.options.model = read.peek.model.as_deref().map(Into::into);
             return self.heed(inbound, &read.peek, read.measured);

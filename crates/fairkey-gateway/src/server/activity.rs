@@ -102,6 +102,11 @@ impl Activity {
         self.exhausted.notified().await;
     }
 
+    /// Whether calls are under way.
+    pub(super) fn has_calls(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether too many calls were left.
     pub(super) fn is_exhausted(&self) -> bool {
         self.is_exhausted.load(Ordering::Relaxed)

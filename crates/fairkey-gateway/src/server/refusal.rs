@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::listener::{Listener, Stream};
+use crate::headers::X_FAIRKEY_REQUEST_ID;
 use crate::{Failure, Format, Reason};
 
 /// How long, and of how many bytes, a connection is read that is turned away: where something is
@@ -124,11 +125,37 @@ async fn refuse(mut stream: Stream, is_plain: bool, answer: Bytes) {
     let _ = timeout(LINGER, say).await;
 }
 
-/// The answer as it is on the wire.
+/// The answer of a connection that is turned away.
 fn answer() -> Bytes {
     let message = "the gateway has as many connections as it can have: try again";
     let failure = Failure::new(Reason::Overloaded, message).with_retry_after(LATER);
-    let response = failure.to_response(Format::Chat, NO_REQUEST);
+    on_the_wire(&failure, NO_REQUEST)
+}
+
+/// What is said in place of an answer of hyper's own, which has no body: `None` where `bytes` are
+/// no such. Its own are those to a head that is none, and to one that is too large.
+pub(super) fn instead_of(bytes: &[u8]) -> Option<Bytes> {
+    // As all but a few answers go on.
+    let status = bytes.strip_prefix(b"HTTP/1.1 4")?;
+    // What was asked here at all has a name.
+    let has_name = memchr::memmem::find(bytes, X_FAIRKEY_REQUEST_ID.as_str().as_bytes()).is_some();
+    if has_name || !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let failure = match &status[..status.len().min(2)] {
+        b"31" => Failure::new(
+            Reason::HeadTooLarge,
+            "the head of the request has more bytes or headers than are allowed",
+        ),
+        b"14" => Failure::new(Reason::HeadTooLarge, "the request's target is too long"),
+        _ => Failure::new(Reason::BadRequest, "this is no request of HTTP/1.1"),
+    };
+    Some(on_the_wire(&failure, NO_REQUEST))
+}
+
+/// An answer after which the connection ends.
+fn on_the_wire(failure: &Failure, id: &str) -> Bytes {
+    let response = failure.to_response(Format::Chat, id);
     let mut text = format!("HTTP/1.1 {}\r\n", response.status());
     for (name, value) in response.headers() {
         if *name != header::CONTENT_LENGTH {

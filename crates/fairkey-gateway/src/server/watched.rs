@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Activity;
 use super::opening::Opening;
+use super::refusal::instead_of;
 
 /// The last frame of a connection of HTTP/2 of which too many calls were left: GOAWAY on stream 0,
 /// which names no last stream, with the code ENHANCE_YOUR_CALM (RFC 9113, 6.8).
@@ -27,6 +29,8 @@ pub(super) struct Watched<S> {
     opening: Opening,
     /// How much of [`FAREWELL`] was written.
     said: usize,
+    /// What is left to be written in place of an answer without a body.
+    instead: Option<Bytes>,
 }
 
 impl<S> Watched<S> {
@@ -37,7 +41,39 @@ impl<S> Watched<S> {
             activity,
             opening,
             said: 0,
+            instead: None,
         }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    /// Writes another answer in place of one of hyper's own; `None` where `buf` is no such.
+    ///
+    /// hyper writes its answers to heads that are none by itself, whole, when nothing else is to be
+    /// written, and ends. While one waits to be written it comes again and again.
+    fn poll_instead(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() {
+            // While there is a call, what is written is its answer, whatever it looks like.
+            let own = instead_of(buf).filter(|_| !self.activity.has_calls())?;
+            self.instead = Some(own);
+        }
+        while let Some(rest) = &mut self.instead
+            && !rest.is_empty()
+        {
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(written)) if written > 0 => rest.advance(written),
+                Poll::Ready(Ok(_)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                other => return Some(other),
+            }
+        }
+        self.instead = None;
+        Some(Poll::Ready(Ok(buf.len())))
     }
 }
 
@@ -90,6 +126,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(polled) = this.poll_instead(cx, buf) {
+            this.activity.wrote(&polled);
+            return polled;
+        }
         let polled = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.activity.wrote(&polled);
         polled
@@ -120,6 +160,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let [buf] = bufs
+            && let Some(polled) = this.poll_instead(cx, buf)
+        {
+            this.activity.wrote(&polled);
+            return polled;
+        }
         let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.activity.wrote(&polled);
         polled

@@ -1,6 +1,7 @@
 //! Which path is answered how.
 
 use fairkey_core::ApiKey;
+use fairkey_mock::{On, Step};
 use http::HeaderValue;
 
 use crate::world::*;
@@ -182,13 +183,12 @@ async fn the_caller_s_token_and_cookies_stay_here_and_the_upstream_s_cookies_the
 #[tokio::test]
 async fn calls_under_way_end_before_the_server_does() {
     within(async {
-        let latency = fairkey_mock::Latency::new(
-            std::time::Duration::from_millis(200),
-            std::time::Duration::ZERO,
-        );
-        let world = start(mock().latency(latency)).await;
+        // It has begun, and has a while to go, when the end is asked for.
+        let drip = Step::drip(64, std::time::Duration::from_millis(5)).forever();
+        let world = start(mock().script(On::any(), [drip])).await;
         let request = world.request("POST /v1/chat/completions", STREAM);
         let response = world.send(request).await;
+        assert_eq!(world.client.pool().in_flight(), 1);
         let World {
             serving,
             mock: _mock,

@@ -106,3 +106,28 @@ async fn an_upstream_that_is_not_there_is_a_502() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_name_without_end_is_the_callers_fault_and_reaches_nobody() {
+    within(async {
+        let world = start(mock()).await;
+        let name = "m".repeat(1 << 20);
+        for (path, body) in [
+            (
+                "chat/completions",
+                format!(r#"{{"model":"{name}","messages":[]}}"#),
+            ),
+            (
+                "messages",
+                format!(r#"{{"models":["a/b","{name}"],"messages":[]}}"#),
+            ),
+        ] {
+            let answer = world.call(&format!("POST /v1/{path}"), body).await;
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.text().contains("more than 1024 bytes"), "{answer:?}");
+        }
+        assert!(world.keys_at("/").is_empty());
+        assert!(world.client.stats().faults.is_empty());
+    })
+    .await;
+}

@@ -12,8 +12,7 @@ const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 async fn raw(world: &World, bytes: &str) -> String {
     let mut stream = TcpStream::connect(world.serving.addr()).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
-    // No more comes: where it waits for more, it closes now.
-    let _ = stream.shutdown().await;
+    // Who ends its half has left, and is not answered: so the gateway has to close.
     let mut answer = Vec::new();
     // A reset tells as much as an end.
     let _ = stream.read_to_end(&mut answer).await;
@@ -70,13 +69,49 @@ async fn what_could_be_two_requests_is_none() {
         ] {
             let answer = raw(&world, &format!("{line}{head}\r\n0\r\n\r\n{SMUGGLED}")).await;
             assert!(!answer.contains(" 200 "), "{name}: {answer}");
-            let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 400 ");
-            assert!(refused, "{name}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
+            is_told(&answer);
         }
         assert!(
             world.keys_at("/").is_empty(),
             "nothing reached the upstream"
         );
+    })
+    .await;
+}
+
+/// Asserts that an answer is a refusal that programs can read, whoever has found the fault.
+fn is_told(answer: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/json"), "{answer}");
+    let length = format!("content-length: {}", body.len());
+    assert!(head.contains(&length), "{answer}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let status = head.split(' ').nth(1).unwrap();
+    assert_eq!(body["error"]["code"].to_string(), status, "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_words_of_ours() {
+    within(async {
+        let world = start(mock()).await;
+        let long = "x".repeat(70_000);
+        for (text, status) in [
+            ("GET /v1/models\r\n\r\n".to_owned(), 400),
+            ("GET /v1/models HTTP/9.9\r\n\r\n".to_owned(), 400),
+            ("\u{16}\u{3}\u{1}\u{2}\r\n\r\n".to_owned(), 400),
+            ("POST /v1/\0 HTTP/1.1\r\n\r\n".to_owned(), 400),
+            (format!("GET /v1 HTTP/1.1\r\nx: {long}\r\n\r\n"), 431),
+            (
+                format!("GET /v1 HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101)),
+                431,
+            ),
+        ] {
+            let answer = raw(&world, &text).await;
+            let begins = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&begins), "{text:.40}: {answer}");
+            is_told(&answer);
+        }
     })
     .await;
 }
@@ -90,7 +125,11 @@ async fn a_head_without_a_host_with_a_foreign_one_or_with_two_is_refused() {
             "host: evil.example\r\n",
             "host: localhost\r\nhost: evil.example\r\n",
         ] {
-            let answer = raw(&world, &format!("GET /v1/models HTTP/1.1\r\n{head}\r\n")).await;
+            let answer = raw(
+                &world,
+                &format!("GET /v1/models HTTP/1.1\r\nconnection: close\r\n{head}\r\n"),
+            )
+            .await;
             let refused =
                 answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 403 ");
             assert!(refused, "{answer}");

@@ -33,6 +33,13 @@ async fn no_web_page_spends_the_operators_money() {
             assert_eq!(answer.header("x-fairkey-error"), "foreign_origin");
             assert!(!answer.headers.contains_key("access-control-allow-origin"));
         }
+        let mut request = world.request("POST /v1/chat/completions", CHAT);
+        let own = format!("http://{}", world.serving.addr());
+        for origin in [&*own, "https://evil.example"] {
+            let origin = origin.parse().unwrap();
+            request.headers_mut().append("origin", origin);
+        }
+        assert_eq!(world.fetch(request).await.status, 400);
         assert!(world.keys_at("/").is_empty());
         assert_eq!(
             world.call("POST /v1/chat/completions", CHAT).await.status,

@@ -41,14 +41,15 @@ pub(crate) struct StoredFile {
 
 impl StoredFile {
     /// A file that has no owner yet.
-    pub(crate) fn new(name: String, mime_type: String, content: Bytes) -> Self {
+    pub(crate) fn new(name: String, mime_type: String, content: &[u8]) -> Self {
         Self {
             id: String::new(),
             account: 0,
             name,
             mime_type,
             created: Timestamp::DEFAULT_START,
-            content,
+            // It may be a piece of all that was read with it, which is not kept for its sake.
+            content: Bytes::copy_from_slice(content),
         }
     }
 

@@ -40,11 +40,15 @@ pub(super) fn open(
     config.sample = configured.sample;
     config.interval = configured.interval;
     config.seed = seed;
-    let transport = HttpTransport::builder()
+    let mut transport = HttpTransport::builder()
         .deadlines(Deadlines::default())
         .max_connections_per_origin(2)
         // A collector is a neighbour as a rule, and no key of the pool is sent to it.
-        .danger_allow_plaintext(true)
+        .danger_allow_plaintext(true);
+    if let Some(ca) = &configured.ca {
+        transport = transport.tls(ca.tls.clone());
+    }
+    let transport = transport
         .build()
         .map_err(|error| format!("[otlp]: {error}"))?;
     let transport: Arc<dyn Transport> = Arc::new(transport);
