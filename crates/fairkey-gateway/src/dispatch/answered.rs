@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Served};
 use fairkey_openrouter::{Fault, media};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::{BodyExt, Collected, Limited};
 
 use super::{Inbound, failed, respond};
@@ -22,7 +22,7 @@ use crate::{BrokenStream, Departure, Failure, Format, Operation, Permit, Reason}
 const REFUSAL_BYTES: usize = 1 << 20;
 
 /// The generation's identifier, on every answer of inference.
-const X_GENERATION_ID: &str = "x-generation-id";
+const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 
 /// One call on its way.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use fairkey_client::{CallOptions, MeasuredBody};
 use fairkey_core::hash_label;
 use fairkey_openrouter::sizing;
 use fairkey_openrouter::splice::{self, Peek};
+use http::HeaderName;
 
 use super::Inbound;
 use crate::gateway::Shared;
@@ -15,6 +16,10 @@ use crate::{Failure, Operation, Reason};
 /// The longest name of a model; real ones have some tens of bytes. The upstream repeats it in what it
 /// refuses, and a refusal that is too long to be read is nobody's fault that could be told.
 const MAX_MODEL_BYTES: usize = 1_024;
+/// The session that a call belongs to.
+const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+/// Whether identical requests are answered from OpenRouter's cache.
+const X_OPENROUTER_CACHE: HeaderName = HeaderName::from_static("x-openrouter-cache");
 
 /// A body, and what it asks for.
 pub(super) struct Asked {
@@ -42,7 +47,7 @@ impl Asked {
         };
         let headers = &inbound.parts.headers;
         asked.options.affinity = headers
-            .get("x-session-id")
+            .get(X_SESSION_ID)
             .and_then(|session| session.to_str().ok())
             .map(hash_label);
         if operation.is_inference() && inbound.is_plain() {
@@ -52,7 +57,7 @@ impl Asked {
             inbound.tenant.check_model(None)?;
         }
         // Identical requests are answered from the cache of the key that was asked before.
-        let cached = headers.get("x-openrouter-cache");
+        let cached = headers.get(X_OPENROUTER_CACHE);
         if cached.is_some_and(|on| on.as_bytes().eq_ignore_ascii_case(b"true")) {
             let mut hasher = DefaultHasher::new();
             hasher.write(&asked.body);
