@@ -169,7 +169,9 @@ pub(crate) async fn answer(
         return told(StatusCode::NOT_FOUND, &Value::Null, &id);
     };
     let mut closes = false;
-    let admitted = match check_framing(&parts) {
+    let limits = &shared.settings().limits;
+    let checked = (limits.check_size(&parts)).and_then(|()| check_framing(&parts));
+    let admitted = match checked {
         Ok(()) => admin.guard.admit(&parts),
         Err(failure) => {
             closes = parts.version < Version::HTTP_2;

@@ -217,7 +217,10 @@ fn metrics(shared: &Shared, parts: &Parts, id: &str) -> Response<Outbound> {
 /// Looks at a head before anything is made of it. The flag says whether where its body ends is in
 /// doubt, so that nothing may follow it.
 fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
-    check_framing(parts).map_err(|failure| (failure, true))?;
+    let limits = &shared.settings().limits;
+    (limits.check_size(parts))
+        .and_then(|()| check_framing(parts))
+        .map_err(|failure| (failure, true))?;
     shared
         .guard
         .admit(parts)

@@ -99,6 +99,17 @@ impl ServerLimits {
     /// too large, 431 for a head that is. After any of these the connection is to be closed: where
     /// the body ends is not known, or it is not worth reading.
     pub fn check_head(&self, head: &Parts) -> Result<(), Failure> {
+        self.check_size(head)?;
+        check_framing(head)?;
+        match content_length(&head.headers) {
+            Some(length) => self.check_body(length),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks how large a head is. hyper reads one that is somewhat larger than it was told, where
+    /// that comes in one piece.
+    pub(crate) fn check_size(&self, head: &Parts) -> Result<(), Failure> {
         let names = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             // As on the wire of HTTP/1.1: a colon, a space, and the end of the line.
             name.as_str().len() + value.len() + 4
@@ -118,11 +129,7 @@ impl ServerLimits {
                 ),
             ));
         }
-        check_framing(head)?;
-        match content_length(&head.headers) {
-            Some(length) => self.check_body(length),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Checks how much of a body there is, as announced or as read so far.

@@ -1,7 +1,8 @@
 //! Callers of all kinds: [`Caller`].
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,19 @@ use tokio::net::TcpStream;
 
 use super::Dice;
 use super::stage::TOKENS;
+
+/// What everybody waits for now, of whom each has a number; told when a round hangs.
+static WAITS: Mutex<BTreeMap<u64, String>> = Mutex::new(BTreeMap::new());
+
+/// Says what somebody waits for.
+pub(super) fn waits(who: u64, what: impl Into<String>) {
+    WAITS.lock().unwrap().insert(who, what.into());
+}
+
+/// Returns what everybody waits for.
+pub(super) fn all_waits() -> BTreeMap<u64, String> {
+    WAITS.lock().unwrap().clone()
+}
 
 /// What callers have seen.
 #[derive(Debug, Default)]
@@ -41,6 +55,7 @@ pub(super) struct Caller {
     transport: Arc<HttpTransport>,
     dice: Dice,
     seen: Seen,
+    number: u64,
 }
 
 /// Models, of which some always do the same.
@@ -65,8 +80,14 @@ enum Patience {
 }
 
 impl Caller {
-    pub(super) fn new(addr: SocketAddr, transport: Arc<HttpTransport>, dice: Dice) -> Self {
+    pub(super) fn new(
+        addr: SocketAddr,
+        transport: Arc<HttpTransport>,
+        dice: Dice,
+        number: u64,
+    ) -> Self {
         Self {
+            number,
             addr,
             transport,
             dice,
@@ -76,7 +97,8 @@ impl Caller {
 
     /// Makes calls, one after the other, until nobody listens any more.
     pub(super) async fn make(mut self, calls: u64) -> Seen {
-        for _ in 0..calls {
+        for call in 0..calls {
+            waits(self.number, format!("call {call}"));
             let goes_on = match self.dice.below(20) {
                 0 => self.half().await,
                 1 => self.look().await,
@@ -87,6 +109,7 @@ impl Caller {
                 break;
             }
         }
+        waits(self.number, "nothing");
         self.seen
     }
 
@@ -127,6 +150,10 @@ impl Caller {
         let _ = stream.write_all(&text.as_bytes()[..part]).await;
         if self.dice.percent(30) {
             // The gateway's patience ends first.
+            waits(
+                self.number,
+                format!("the end, having sent {:?}", &text[..part]),
+            );
             let mut said = Vec::new();
             let _ = stream.read_to_end(&mut said).await;
             self.seen
@@ -202,6 +229,7 @@ impl Caller {
     async fn send(&mut self, request: Request<Bytes>, stream: bool, patience: Patience) -> bool {
         let what = format!("{} {:?}", request.uri().path(), request.body());
         let is_known = request.headers()["authorization"] != "Bearer nobody's";
+        waits(self.number, format!("the head of {what}"));
         let sent = self.transport.send(request);
         let sent = match patience {
             Patience::Leaves(after) => match tokio::time::timeout(after, sent).await {
@@ -235,6 +263,7 @@ impl Caller {
                 self.seen.left += 1;
                 return true;
             }
+            waits(self.number, format!("frame {frames} of {what}, {head:?}"));
             match body.frame().await {
                 Some(Ok(frame)) => {
                     said.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));

@@ -137,7 +137,10 @@ async fn play(seed: u64, rounds: u64, calls: u64) {
         let played =
             tokio::time::timeout(limit, play_round(&mut stage, seed, round, calls, is_last));
         let told = played.await;
-        let told = told.unwrap_or_else(|_| panic!("round {round} of seed {seed} hangs"));
+        let told = told.unwrap_or_else(|_| {
+            let waits = callers::all_waits();
+            panic!("round {round} of seed {seed} hangs: {waits:#?}")
+        });
         requests += told.0;
         footprints.push((requests, footprint::bytes()));
         println!(
@@ -184,7 +187,7 @@ async fn play_round(
     for number in 0..CALLERS {
         let transport = &transports[number as usize % transports.len()];
         let dice = Dice::new(seed, number + 1 + round * CALLERS);
-        let caller = Caller::new(stage.addr, std::sync::Arc::clone(transport), dice);
+        let caller = Caller::new(stage.addr, std::sync::Arc::clone(transport), dice, number);
         callers.spawn(caller.make(calls));
     }
     drop(transports);

@@ -226,6 +226,7 @@ impl Stage {
     }
 
     async fn operate(&mut self, line: &str) {
+        super::callers::waits(u64::MAX, line);
         let (method, path) = line.split_once(' ').unwrap();
         let request = Request::builder()
             .method(method)
