@@ -6,7 +6,7 @@ use crate::strict::Strict;
 /// Returns what a chat completion tells of itself, where it is surely well and simply written.
 /// `None` says nothing about it: it is for whoever reads it whole.
 ///
-/// A fifth of the work that parsing it is.
+/// Somewhat more than half of the work that parsing it is, and nothing is taken from the allocator.
 pub(super) fn glance(body: &[u8]) -> Option<AnswerTold<'_>> {
     let mut strict = Strict::new(std::str::from_utf8(body).ok()?);
     let mut told = AnswerTold::default();
