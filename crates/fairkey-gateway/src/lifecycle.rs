@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_the_last_call_hears_of_its_end() {
         let lifecycle = Arc::new(Lifecycle::new());
-        let activity = Arc::new(Activity::new(9));
+        let activity = Arc::new(Activity::new(false, 9));
         lifecycle.idle().await;
         let calls: Vec<Live> = (0..20).map(|n| lifecycle.enter(n, &activity)).collect();
         assert_eq!(lifecycle.numbers(100).len(), 20);

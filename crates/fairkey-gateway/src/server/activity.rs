@@ -11,9 +11,6 @@ use tokio::time::Instant;
 use super::patience::Patience;
 use crate::ServerLimits;
 
-/// How every connection of HTTP/2 begins. No method of HTTP/1.1 begins so.
-const HTTP2: &[u8] = b"PRI";
-
 /// What goes on in a connection. Relaxed everywhere: it is looked at from time to time, and
 /// publishes nothing.
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub(crate) struct Activity {
     heads: AtomicU32,
     /// Whether bytes came after the last head that are no body.
     is_reading: AtomicBool,
-    is_http2: AtomicBool,
+    is_http2: bool,
     written: AtomicU64,
     /// Whether the peer takes nothing.
     is_stalled: AtomicBool,
@@ -65,13 +62,14 @@ impl Look {
 }
 
 impl Activity {
-    /// Of a connection of which so many calls may be left soon after they began.
-    pub(crate) fn new(cancels: u32) -> Self {
+    /// Of a connection of whose calls so many may be left soon after they began, where it speaks
+    /// HTTP/2.
+    pub(crate) fn new(is_http2: bool, cancels: u32) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
             heads: AtomicU32::new(0),
             is_reading: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
+            is_http2,
             written: AtomicU64::new(0),
             is_stalled: AtomicBool::new(false),
             patience: Patience::new(cancels),
@@ -80,13 +78,16 @@ impl Activity {
         }
     }
 
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
     /// Notes a call; returns when it began, where others may follow in its connection before it ends.
     pub(crate) fn begin(&self) -> Option<Instant> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.is_reading.store(false, Ordering::Relaxed);
-        let is_http2 = self.is_http2.load(Ordering::Relaxed);
-        is_http2.then(Instant::now)
+        self.is_http2.then(Instant::now)
     }
 
     /// Notes that a call was left before its end that had begun at `began`.
@@ -118,12 +119,11 @@ impl Activity {
 
     pub(super) fn look(&self) -> Look {
         let heads = self.heads.load(Ordering::Relaxed);
-        let is_http1 = !self.is_http2.load(Ordering::Relaxed);
         let state = if self.is_stalled.load(Ordering::Relaxed) {
             State::Stalled
         } else if self.in_flight.load(Ordering::Relaxed) > 0 {
             State::Busy
-        } else if is_http1 && (heads == 0 || self.is_reading.load(Ordering::Relaxed)) {
+        } else if !self.is_http2 && (heads == 0 || self.is_reading.load(Ordering::Relaxed)) {
             State::Head
         } else {
             State::Idle
@@ -135,13 +135,8 @@ impl Activity {
         }
     }
 
-    pub(super) fn read(&self, bytes: &[u8], is_first: bool) {
-        if is_first
-            && !bytes.is_empty()
-            && HTTP2.starts_with(&bytes[..bytes.len().min(HTTP2.len())])
-        {
-            self.is_http2.store(true, Ordering::Relaxed);
-        }
+    /// Notes that bytes came.
+    pub(super) fn read(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0 {
             self.is_reading.store(true, Ordering::Relaxed);
         }
@@ -169,35 +164,31 @@ mod tests {
 
     #[test]
     fn a_connection_is_idle_only_after_its_first_call() {
-        let activity = Activity::new(9);
+        let activity = Activity::new(false, 9);
         assert_eq!(state(&activity), State::Head);
-        activity.read(b"GET / HT", true);
+        activity.read();
         assert_eq!(state(&activity), State::Head);
-        activity.begin();
+        assert_eq!(activity.begin(), None, "none can be left alone");
         assert_eq!(state(&activity), State::Busy);
-        activity.read(b"a body", false);
+        activity.read();
         activity.end();
         assert_eq!(state(&activity), State::Idle);
-        activity.read(b"G", false);
+        activity.read();
         assert_eq!(state(&activity), State::Head);
     }
 
-    #[test]
-    fn http2_is_known_by_its_first_bytes_and_may_be_idle_from_the_start() {
-        for (bytes, is_http2) in [
-            (&b"PRI * HTTP/2.0"[..], true),
-            (b"P", true),
-            (b"POST", false),
-        ] {
-            let activity = Activity::new(9);
-            activity.read(bytes, true);
-            assert_eq!(state(&activity) == State::Idle, is_http2, "{bytes:?}");
-        }
+    #[tokio::test]
+    async fn one_of_http2_may_be_idle_from_the_start_and_its_calls_may_be_left() {
+        let activity = Activity::new(true, 9);
+        assert_eq!(state(&activity), State::Idle);
+        activity.read();
+        assert_eq!(state(&activity), State::Idle);
+        assert!(activity.begin().is_some());
     }
 
     #[test]
     fn a_peer_that_takes_nothing_is_stalled_until_it_takes_something() {
-        let activity = Activity::new(9);
+        let activity = Activity::new(false, 9);
         activity.begin();
         activity.wrote(&Poll::Ready(Ok(7)));
         activity.wrote(&Poll::Pending);

@@ -76,7 +76,10 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::new(self.limits.cancels));
+        let began = Instant::now();
+        let Some((stream, activity)) = self.open(stream).await else {
+            return;
+        };
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, face, peer) = (Arc::clone(&self.shared), self.face, self.peer);
             // From here on, so that a call counts whose answer has not begun.
@@ -93,21 +96,17 @@ impl Connection {
                 Ok::<_, Infallible>(response.map(|body| LiveBody::new(body, live)))
             })
         });
-        let began = Instant::now();
-        let Some((stream, is_http2)) = self.open(stream, &activity).await else {
-            return;
-        };
         let (io, stage) = (TokioIo::new(stream), self.stage.clone());
-        if is_http2 {
+        if activity.is_http2() {
             // In a box: most connections need no room for it.
             let serve = async {
                 let connection = pin!(server.http2.serve_connection(io, service));
-                attend(connection, &activity, true, &self.limits, stage, began).await;
+                attend(connection, &activity, &self.limits, stage, began).await;
             };
             Box::pin(serve).await;
         } else {
             let connection = pin!(server.http1.serve_connection(io, service));
-            attend(connection, &activity, false, &self.limits, stage, began).await;
+            attend(connection, &activity, &self.limits, stage, began).await;
         }
     }
 
@@ -115,20 +114,20 @@ impl Connection {
     async fn open<S: AsyncRead + Unpin>(
         &self,
         mut stream: S,
-        activity: &Arc<Activity>,
-    ) -> Option<(Watched<S>, bool)> {
+    ) -> Option<(Watched<S>, Arc<Activity>)> {
         let mut stage = self.stage.clone();
         // One that is made while the server drains is answered no.
         let at_first = *stage.borrow();
         let mut opening = Opening::default();
         let is_http2 = tokio::select! {
             biased;
-            is_http2 = opening.read(&mut stream, activity) => is_http2.ok()?,
+            is_http2 = opening.read(&mut stream) => is_http2.ok()?,
             _ = stage.wait_for(|stage| *stage > at_first) => return None,
             () = sleep(self.limits.head_time) => return None,
         };
-        let stream = Watched::new(stream, Arc::clone(activity), opening);
-        Some((stream, is_http2))
+        let activity = Arc::new(Activity::new(is_http2, self.limits.cancels));
+        let stream = Watched::new(stream, Arc::clone(&activity), opening);
+        Some((stream, activity))
     }
 }
 
@@ -136,7 +135,6 @@ impl Connection {
 async fn attend<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
-    is_http2: bool,
     limits: &ServerLimits,
     mut stage: watch::Receiver<Stage>,
     began: Instant,
@@ -153,7 +151,7 @@ async fn attend<C: GracefulConnection>(
             // How a connection ends is its peer's business.
             _ = connection.as_mut() => return,
             // With HTTP/1.1 no call is left but with its connection.
-            () = activity.exhausted(), if is_http2 && end.is_none() => {
+            () = activity.exhausted(), if activity.is_http2() && end.is_none() => {
                 end = Some(Instant::now() + LINGER);
                 // What it says of the end is followed by why: see `Watched`.
                 connection.as_mut().graceful_shutdown();

@@ -4,8 +4,6 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-use super::Activity;
-
 /// How every connection of HTTP/2 begins (RFC 9113, 3.4), and none of HTTP/1.1.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -24,18 +22,13 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Reads until it is known whether HTTP/2 is spoken.
-    pub(super) async fn read<S: AsyncRead + Unpin>(
-        &mut self,
-        stream: &mut S,
-        activity: &Activity,
-    ) -> io::Result<bool> {
+    pub(super) async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<bool> {
         loop {
             let before = usize::from(self.read);
             let more = stream.read(&mut self.bytes[before..]).await?;
             let bytes = &self.bytes[..before + more];
             // At most as many as there is room for: 24.
             self.read = bytes.len() as u8;
-            activity.read(&bytes[before..], before == 0);
             if more == 0 || !PREFACE.starts_with(bytes) {
                 return Ok(false);
             }
@@ -98,8 +91,8 @@ mod tests {
             (&[], false, 0),
         ] {
             let mut stream = Pieces(pieces.iter().copied().collect());
-            let (mut opening, activity) = (Opening::default(), Activity::new(9));
-            let known = opening.read(&mut stream, &activity).await;
+            let mut opening = Opening::default();
+            let known = opening.read(&mut stream).await;
             assert_eq!(known.unwrap(), is_http2, "{pieces:?}");
             let (mut given, whole) = (Vec::new(), pieces.concat());
             while !opening.is_over() {

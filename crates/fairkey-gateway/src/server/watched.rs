@@ -111,9 +111,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let bytes = &buf.filled()[before..];
-        if !bytes.is_empty() {
-            this.activity.read(bytes, false);
+        if buf.filled().len() > before {
+            this.activity.read();
         }
         polled
     }

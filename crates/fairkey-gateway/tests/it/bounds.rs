@@ -18,8 +18,18 @@ async fn connect(world: &World) -> TcpStream {
     TcpStream::connect(world.serving.addr()).await.unwrap()
 }
 
+/// Writes pieces that come one after the other.
+async fn write_apart(stream: &mut TcpStream, pieces: [&[u8]; 2]) {
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        stream.write_all(piece).await.unwrap();
+        let mut none = [0];
+        let _ = tokio::time::timeout(Duration::from_millis(10), stream.peek(&mut none)).await;
+    }
+}
+
 /// Reads until the gateway closes the connection.
-async fn rest(stream: &mut TcpStream) -> String {
+async fn rest_of(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     // A reset tells as much as an end.
     let _ = stream.read_to_end(&mut said).await;
@@ -55,6 +65,12 @@ async fn a_head_that_trickles_is_not_waited_for() {
             let mut stream = connect(&world).await;
             stream.write_all(begins.as_bytes()).await.unwrap();
             assert_eq!(trickle(&mut stream, b"x").await, "", "{begins:?}");
+        }
+        // Nothing but what may be the first byte of HTTP/2, and what turns out not to be that.
+        for rest in ["", "OST / HTTP/1.1\r\nx-a: "] {
+            let mut stream = connect(&world).await;
+            write_apart(&mut stream, [b"P", rest.as_bytes()]).await;
+            assert_eq!(rest_of(&mut stream).await, "", "{rest:?}");
         }
         // The next head of a connection has no more time than the first.
         let mut stream = connect(&world).await;
@@ -107,7 +123,7 @@ async fn an_upload_that_stalls_holds_no_key() {
             "--x\r\ncontent-disposi",
         );
         stream.write_all(text.as_bytes()).await.unwrap();
-        let said = rest(&mut stream).await;
+        let said = rest_of(&mut stream).await;
         assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
         assert!(said.contains("\"reason\":\"too_slow\""), "{said}");
         world.is_idle().await;
@@ -125,23 +141,28 @@ async fn an_upload_that_stalls_holds_no_key() {
 async fn a_connection_without_a_request_is_closed_and_one_with_a_call_is_not() {
     within(async {
         let slow = mock().script(On::any(), [Step::delay(Duration::from_millis(400))]);
-        let world = start_with(slow, |it| it.limits.idle_time = Duration::from_millis(60)).await;
+        let world = start_with(slow, |it| {
+            it.limits.idle_time = Duration::from_millis(60);
+            it.limits.head_time = Duration::from_secs(3_600);
+        })
+        .await;
         let mut stream = connect(&world).await;
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .await
             .unwrap();
-        assert!(rest(&mut stream).await.ends_with("ok\n"));
+        assert!(rest_of(&mut stream).await.ends_with("ok\n"));
         // An answer that takes longer is waited for.
         let answer = world.call("POST /v1/chat/completions", CHAT).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        // HTTP/2, whose preface is no request.
-        let mut stream = connect(&world).await;
-        stream
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-            .await
-            .unwrap();
-        rest(&mut stream).await;
+        // HTTP/2, whose preface is no request, and no head that is waited for.
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for cut in [0, 1, 14] {
+            let mut stream = connect(&world).await;
+            let (first, second) = preface.split_at(cut);
+            write_apart(&mut stream, [first, second]).await;
+            rest_of(&mut stream).await;
+        }
     })
     .await;
 }
