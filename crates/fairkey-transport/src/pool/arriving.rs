@@ -84,11 +84,11 @@ impl Http2Body {
                     self.take(chunk.len());
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
-                // So does a peer end that has answered whole, and wants no more of the request
-                // (RFC 9113 8.1).
+                // A peer that has answered whole may want no more of the request (RFC 9113 8.1);
+                // of a reset after the end of a stream h2 tells nothing. What is reset before it
+                // is whole only where its length says so.
                 Some(Err(error))
-                    if error.reason() == Some(h2::Reason::NO_ERROR)
-                        && self.left.is_none_or(|left| left == 0) =>
+                    if error.reason() == Some(h2::Reason::NO_ERROR) && self.left == Some(0) =>
                 {
                     return Poll::Ready(None);
                 }

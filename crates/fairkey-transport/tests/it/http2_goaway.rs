@@ -12,7 +12,7 @@ use crate::server::frames::*;
 use crate::server::*;
 
 /// Reads frames until one that begins a request.
-async fn until_headers(stream: &mut TcpStream, preface: bool) -> Option<u32> {
+pub(crate) async fn until_headers(stream: &mut TcpStream, preface: bool) -> Option<u32> {
     if preface {
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await.ok()?;

@@ -7,6 +7,8 @@ mod http2;
 #[cfg(feature = "http2")]
 mod http2_cancel;
 #[cfg(feature = "http2")]
+mod http2_endings;
+#[cfg(feature = "http2")]
 mod http2_flow;
 #[cfg(feature = "http2")]
 mod http2_goaway;
