@@ -7,6 +7,7 @@ use crate::{CallOptions, TokioClock};
 
 mod fairness;
 mod panics;
+mod races;
 mod restricted;
 
 /// A cap for each key, and a cooldown for each key from the faults that name it; the model

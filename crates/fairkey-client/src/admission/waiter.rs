@@ -178,7 +178,10 @@ impl Waiter {
         match news {
             // Nothing that the call has not read yet is lost for this.
             News::Unattended => self.cell.tell_if_silent(news),
-            news => self.cell.tell(news),
+            // It is out of the queue, where nobody finds it any more: whoever has asked for it
+            // meanwhile, and was refused, must not take its last word away.
+            News::TooLate | News::Panicked(_) => self.cell.tell_last(news),
+            News::Refused(_) => self.cell.tell(news),
         }
     }
 

@@ -70,12 +70,34 @@ impl<G, N> Handover<G, N> {
         None
     }
 
-    /// Tells something, in place of what was told before and not heard.
+    /// Tells something, in place of what was told before and not heard; but nothing after the
+    /// [last](Self::tell_last).
     pub fn tell(&self, news: N) {
         let waker = {
             let mut cell = lock(&self.0);
+            if matches!(cell.end, End::Closed(_)) {
+                return;
+            }
             cell.news = Some(news);
             cell.end.take_waker()
+        };
+        wake(waker);
+    }
+
+    /// Tells the last that there is to be heard, and [closes](Self::close) it: whoever was about to
+    /// tell or to give something else comes too late, and cannot take this back.
+    ///
+    /// Where something was given before, that is the last.
+    pub fn tell_last(&self, news: N) {
+        let waker = {
+            let mut cell = lock(&self.0);
+            if matches!(cell.end, End::Closed(_)) {
+                return;
+            }
+            cell.news = Some(news);
+            let waker = cell.end.take_waker();
+            cell.end = End::Closed(None);
+            waker
         };
         wake(waker);
     }
@@ -84,7 +106,7 @@ impl<G, N> Handover<G, N> {
     pub fn tell_if_silent(&self, news: N) {
         let waker = {
             let mut cell = lock(&self.0);
-            if cell.news.is_some() {
+            if cell.news.is_some() || matches!(cell.end, End::Closed(_)) {
                 return;
             }
             cell.news = Some(news);
@@ -94,7 +116,8 @@ impl<G, N> Handover<G, N> {
     }
 
     /// Hears what there is, and is woken when there is something. What was given comes first; after
-    /// it, and after [`close`](Self::close), nobody is woken any more.
+    /// it, after the [last](Self::tell_last) that is told, and after [`close`](Self::close), nobody is
+    /// woken any more.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<Said<G, N>> {
         let mut cell = lock(&self.0);
         if let End::Closed(given) = &mut cell.end

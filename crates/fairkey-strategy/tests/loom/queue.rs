@@ -171,3 +171,30 @@ fn who_sleeps_is_woken_by_what_is_given() {
         assert_eq!(given, Some(7));
     });
 }
+
+#[test]
+fn the_last_that_is_told_is_heard_whoever_tells_something_else() {
+    model(3, || {
+        let place = Arc::new(Handover::<u32, u32>::new());
+        let bell = Arc::new(Bell::default());
+        let (refuses, ends) = (Arc::clone(&place), Arc::clone(&place));
+        let refuses = thread::spawn(move || refuses.tell(1));
+        let ends = thread::spawn(move || ends.tell_last(2));
+        let waker = Waker::from(Arc::clone(&bell));
+        let cx = Context::from_waker(&waker);
+        let mut heard = Vec::new();
+        while let Poll::Ready(Said::Told(news)) = place.poll(&cx) {
+            heard.push(news);
+        }
+        refuses.join().unwrap();
+        ends.join().unwrap();
+        if heard.last() != Some(&2) {
+            assert!(bell.0.load(Ordering::SeqCst) > 0, "nobody wakes it");
+            while let Poll::Ready(Said::Told(news)) = place.poll(&cx) {
+                heard.push(news);
+            }
+        }
+        assert_eq!(heard.last(), Some(&2));
+        assert_eq!(place.give(7), Some(7), "it has left");
+    });
+}
