@@ -383,6 +383,13 @@ impl Admission {
 }
 
 impl State {
+    /// Returns whether one who waits still does: the pool is asked with no lock held, and meanwhile
+    /// the call may have left the queue, and have come back to its place as somebody else.
+    fn stands(&self, number: u64, waiter: &Arc<Waiter>) -> bool {
+        let there = self.queue.get(number);
+        there.is_some_and(|there| Arc::ptr_eq(there, waiter))
+    }
+
     /// Returns whether somebody waits for what a call wants. (Those who exclude keys of their own
     /// do not count: what they wait for says nothing about others.)
     fn waits_for(&self, wish: &Wish) -> bool {

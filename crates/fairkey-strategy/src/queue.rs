@@ -241,6 +241,13 @@ impl<L: Clone + Eq + Hash, T: Clone> Queue<L, T> {
         self.items.contains_key(&ticket.number)
     }
 
+    /// Returns who has the place of this number, where somebody has. A call that comes again has the
+    /// place that it had: whoever was [asked about](Next::Ask) may have left it to itself meanwhile.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<&T> {
+        self.items.get(&number).map(|item| &item.item)
+    }
+
     /// Returns how many tenants are remembered.
     #[must_use]
     pub fn tenants(&self) -> usize {

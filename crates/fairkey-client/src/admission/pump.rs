@@ -203,7 +203,7 @@ impl Admission {
     /// Whoever pumps does it for others: where strategy, gates or observers panic over one who
     /// waits, that call hears of it, as it would had it not waited, and nobody else.
     fn offer(self: &Arc<Self>, pass: &mut Pass, number: u64, waiter: &Arc<Waiter>) -> bool {
-        if self.is_too_late(waiter) && self.leave(number) {
+        if self.is_too_late(waiter) && self.leave(number, waiter) {
             waiter.tell(News::TooLate);
             return true;
         }
@@ -251,7 +251,7 @@ impl Admission {
             }
             Err(panic) => {
                 // Out of the queue first: nobody is asked about it again.
-                self.leave(number);
+                self.leave(number, waiter);
                 permit.give_back_quietly();
                 waiter.tell(News::Panicked(Box::new(Panic(panic))));
             }
@@ -259,8 +259,13 @@ impl Admission {
         true
     }
 
-    fn grant(&self, pass: &mut Pass, number: u64, waiter: &Waiter, mut held: Held) {
-        let Some(charge) = self.state().queue.serve(pass, number) else {
+    fn grant(&self, pass: &mut Pass, number: u64, waiter: &Arc<Waiter>, mut held: Held) {
+        let charge = {
+            let state = &mut *self.state();
+            let stands = state.stands(number, waiter);
+            stands.then(|| state.queue.serve(pass, number)).flatten()
+        };
+        let Some(charge) = charge else {
             // It has left meanwhile; what is held goes back, and is handed out again.
             return;
         };
@@ -298,8 +303,9 @@ impl Admission {
             && self.state().queue.waiting_in(&waiter.line()) > 1
     }
 
-    fn leave(&self, number: u64) -> bool {
-        self.state().queue.remove_number(number).is_some()
+    fn leave(&self, number: u64, waiter: &Arc<Waiter>) -> bool {
+        let state = &mut *self.state();
+        state.stands(number, waiter) && state.queue.remove_number(number).is_some()
     }
 
     pub(super) fn take_permit(

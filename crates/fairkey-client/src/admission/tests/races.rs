@@ -69,7 +69,11 @@ fn slow() -> (Arc<Admission>, Arc<Slow>, Arc<ManualClock>) {
         .build()
         .unwrap();
     gate.shut(true);
-    (Admission::new(pool, None, length(1_000), &waker), gate, clock)
+    (
+        Admission::new(pool, None, length(1_000), &waker),
+        gate,
+        clock,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,4 +91,26 @@ async fn who_is_let_go_while_the_pool_is_asked_for_it_hears_so_and_not_that_it_w
     let heard = tokio::time::timeout(MINUTE, heard).await;
     let heard = heard.expect("nobody tells it any more");
     assert!(matches!(heard, Err(Refusal::TimedOut { .. })), "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_and_comes_again_while_the_pool_is_asked_for_it_is_served() {
+    let (admission, gate, _) = slow();
+    let first = admission.enter(wish(), after(MINUTE), None).unwrap();
+    let ticket = first.ticket();
+    let (send, mut again) = tokio::sync::mpsc::unbounded_channel();
+    let queue = Arc::clone(&admission);
+    gate.meanwhile(move || {
+        drop(first);
+        let place = queue.enter(wish(), after(MINUTE), Some(ticket));
+        send.send(place.unwrap()).ok().unwrap();
+    });
+    gate.shut(false);
+    admission.pump();
+    let again = again.recv().await.unwrap();
+    let held = poll_fn(|cx| again.poll(cx, || after(MINUTE)));
+    let held = tokio::time::timeout(MINUTE, held).await;
+    let held = held.expect("it was taken out of the queue, and given nothing");
+    drop(held.unwrap());
+    assert_eq!((admission.waiting(), admission.pool.in_flight()), (0, 0));
 }
