@@ -14,6 +14,7 @@
 //! | `retry_after` | when to try again, in all the forms that hints come in |
 //! | `rate_limit` | the limit that was hit, where the upstream tells it |
 //! | `phrases` | meaning in prose, the last resort |
+//! | `beginning` | JSON that was cut off, made whole |
 //! | `read` | from an answer to a fault, all of the above together |
 //! | `body` | failures inside a 200 |
 //! | `wait` | what a fault means to a pool: until when, on its clock |
@@ -28,6 +29,7 @@
 //! - An account's policy that leaves no endpoint is charged to the *request*, with another account
 //!   among the remedies: the account serves every other model.
 
+mod beginning;
 mod body;
 mod cause;
 mod classify;

@@ -163,6 +163,7 @@ pub fn error_body(input: &[u8]) {
     let number = status.iter().fold(0, |n: u16, b| n << 8 | u16::from(*b));
     let status = StatusCode::from_u16(100 + number % 500).unwrap_or_default();
     check(&Fault::from_response(status, &HeaderMap::new(), body));
+    check(&Fault::from_cut_response(status, &HeaderMap::new(), body));
     for found in [
         Fault::in_body(body),
         Fault::in_chat_body(body),

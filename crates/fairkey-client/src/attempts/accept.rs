@@ -123,8 +123,19 @@ impl Mode {
     }
 }
 
-/// Reads the body of a refusal, as far as it helps to understand it. The flag says whether that
+/// Reads a refusal, and its body as far as it helps to understand it. The flag says whether that
 /// was all of it.
+async fn read_refusal(exchange: &mut Exchange, parts: &Parts) -> (Fault, Bytes, bool) {
+    let (body, whole) = refusal_body(exchange).await;
+    let read = if whole {
+        Fault::from_response
+    } else {
+        Fault::from_cut_response
+    };
+    let fault = exchange.judge(read(parts.status, &parts.headers, &body));
+    (fault, body.freeze(), whole)
+}
+
 async fn refusal_body(exchange: &mut Exchange) -> (BytesMut, bool) {
     let mut read = BytesMut::new();
     // Not a deadline of its own: a refusal comes at once, or its words do not matter.
@@ -140,17 +151,15 @@ async fn refusal_body(exchange: &mut Exchange) -> (BytesMut, bool) {
 }
 
 async fn refuse<T>(mut exchange: Exchange, parts: Parts) -> Result<T> {
-    let (body, _) = refusal_body(&mut exchange).await;
-    let fault = exchange.judge(Fault::from_response(parts.status, &parts.headers, &body));
+    let (fault, body, _) = read_refusal(&mut exchange, &parts).await;
     exchange.fail(&fault);
     let mut failed = Failed::new(Failure::told(fault));
-    failed.response = Some(Response::from_parts(parts, body.freeze()));
+    failed.response = Some(Response::from_parts(parts, body));
     Err(failed)
 }
 
 async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
-    let (body, whole) = refusal_body(&mut exchange).await;
-    let fault = exchange.judge(Fault::from_response(parts.status, &parts.headers, &body));
+    let (fault, body, whole) = read_refusal(&mut exchange, &parts).await;
     exchange.record_fault(&fault);
     let key = exchange.key().clone();
     if whole {
@@ -158,7 +167,7 @@ async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepte
     }
     // The words of a refusal are not watched any more: who is to blame is recorded.
     let mut passed = LeasedBody::new(exchange, Watch::Blind { ended: false });
-    passed.unread([body.freeze()]);
+    passed.unread([body]);
     if whole {
         passed.close();
     }

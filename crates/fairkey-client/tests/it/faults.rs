@@ -132,6 +132,32 @@ async fn a_bad_request_comes_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_is_understood_where_it_is_too_long_to_read_or_breaks_off() {
+    let head = r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"provider_name":"Acme","raw":""#;
+    let endless = || std::iter::repeat_n(data(&"x".repeat(1_000)), 300);
+    let broken = Part::Break(TransportErrorKind::Reset);
+    for end in [
+        endless().chain([Part::Trap]).collect::<Vec<_>>(),
+        vec![data("The value is"), broken],
+    ] {
+        let transport = Scripted::new(move |_| Reply::Answer {
+            status: 400,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: [vec![data(head)], end.clone()].concat(),
+        });
+        let client = client(3, &transport);
+        let error = client.chat(&prompt("x")).await.unwrap_err();
+        assert_eq!(error.scope(), Scope::Request, "{error}");
+        assert_eq!(error.attempts().len(), 1);
+        let fault = error.fault().unwrap();
+        assert_eq!(fault.cause(), Cause::RejectedByProvider);
+        assert_eq!(fault.provider(), Some("Acme"));
+        let body = error.response().unwrap().body();
+        assert!(body.starts_with(head.as_bytes()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_inside_a_200_is_tried_again() {
     let bodies = [
         r#"{"error":{"code":502,"message":"Upstream error"}}"#,

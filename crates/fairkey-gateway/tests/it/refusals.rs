@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use fairkey_mock::{Fault, On, Step};
+use fairkey_core::Scope;
+use fairkey_mock::{Fault, On, Reply, Step};
+use serde_json::json;
 
 use crate::world::*;
 
@@ -53,6 +55,37 @@ async fn what_the_request_is_to_blame_for_passes_as_it_came() {
                     .unwrap()
                     .contains("context")
             );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_refusal_is_the_requests_fault_and_passes_whole() {
+    within(async {
+        for length in [300 << 10, 2 << 20] {
+            // The objects of `json!` are sorted: what the provider said stands before its name.
+            let body = json!({"error": {
+                "code": 400,
+                "message": "Provider returned error",
+                "metadata": {"raw": "é\"".repeat(length / 4), "zone": "eu"},
+            }});
+            let reply = Step::reply(Reply::json(400, &body)).forever();
+            let world = start(mock().script(On::any(), [reply])).await;
+            for (path, request) in [("/chat/completions", CHAT), STREAMS[0], STREAMS[1]] {
+                let answer = world.call(&format!("POST /v1{path}"), request).await;
+                assert_eq!(answer.status, 400, "{path}: {:?}", answer.headers);
+                assert_eq!(answer.header("x-fairkey-attempts"), "1");
+                assert_eq!(answer.header("x-should-retry"), "false");
+                assert!(answer.json() == body, "{path}: {} bytes", answer.body.len());
+            }
+            let faults = world.client.stats().faults;
+            let scopes: Vec<_> = faults.iter().map(|fault| fault.scope).collect();
+            assert!(
+                scopes.iter().all(|scope| *scope == Scope::Request),
+                "{scopes:?}"
+            );
+            world.is_idle().await;
         }
     })
     .await;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fairkey_core::{FaultKind, Scope};
 use http::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::fault::beginning::completed;
 use crate::fault::body::{self, AnswerTold};
 use crate::fault::classify::{Place, classify};
 use crate::fault::envelope::Envelope;
@@ -49,6 +51,17 @@ impl Fault {
             fault.0.generation_id = id;
         }
         fault
+    }
+
+    /// The same for an answer of which only a `beginning` was read, since it is too long or broke
+    /// off. JSON is read as far as it goes: that it does not end is no proof that it is not the
+    /// API's.
+    #[must_use]
+    pub fn from_cut_response(status: StatusCode, headers: &HeaderMap, beginning: &[u8]) -> Self {
+        let text = completed(&String::from_utf8_lossy(body::trim(beginning)));
+        let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+        let body = if is_json { text.as_bytes() } else { beginning };
+        Self::from_response(status, headers, body)
     }
 
     fn refusal(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {

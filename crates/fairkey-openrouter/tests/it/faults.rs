@@ -427,3 +427,39 @@ fn one_line_says_it_all() {
         "canceled (caller): the caller left"
     );
 }
+
+#[test]
+fn a_refusal_that_was_cut_is_still_the_apis() {
+    let mut looked = 0;
+    for case in cases() {
+        let (Some(status), body @ Value::Object(_)) =
+            (case.json["status"].as_u64(), &case.json["body"])
+        else {
+            continue;
+        };
+        let status = StatusCode::from_u16(status as u16).unwrap();
+        let is_edge = |fault: &Fault| {
+            let cause = fault.cause();
+            cause == Cause::EdgeBlocked || cause == Cause::EdgeFailed
+        };
+        let body = body.to_string();
+        let read = |body: &str| {
+            let headers = HeaderMap::new();
+            Fault::from_cut_response(status, &headers, body.as_bytes())
+        };
+        let whole = Fault::from_response(status, &HeaderMap::new(), body.as_bytes());
+        assert_eq!(read(&body), whole, "{}", case.name);
+        if status.as_u16() < 400 || is_edge(&whole) || (520..=530).contains(&status.as_u16()) {
+            continue;
+        }
+        looked += 1;
+        for cut in (0..body.len()).filter(|cut| body.is_char_boundary(*cut)) {
+            let fault = read(&body[..cut]);
+            assert!(!is_edge(&fault), "{}: {}", case.name, &body[..cut]);
+        }
+    }
+    assert!(looked > 100, "{looked}");
+    // A page is one, however much of it came.
+    let page = Fault::from_cut_response(StatusCode::BAD_REQUEST, &HeaderMap::new(), b"<html>{");
+    assert_eq!(page.cause(), Cause::EdgeBlocked);
+}
