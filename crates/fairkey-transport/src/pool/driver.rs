@@ -34,6 +34,10 @@ use crate::{TransportError, TransportErrorKind};
 /// further; such a connection is of no use.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long calls in line wait for such a connection, rather than for another: less than it mostly
+/// takes to open one.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// The smallest buffer that hyper takes.
 const SMALLEST_HEAD: usize = 8 * 1024;
 
@@ -143,7 +147,8 @@ async fn drive(
     open: Open,
     id: u64,
 ) {
-    // A connection that an exchange has ended on, until it can take the next.
+    // A connection that an exchange has ended on, until it can take the next, and how long it may
+    // take yet.
     let mut settling: Option<(Returning, Instant)> = None;
     // Whether the pool and the calls have let it go.
     let mut is_let_go = false;
@@ -160,7 +165,7 @@ async fn drive(
             // The pool and the calls learn of an end through their senders.
             () = poll_fn(|cx| slot.poll_end(cx)) => return,
             back = returned.recv(), if settling.is_none() && !is_let_go => match back {
-                Some(returning) => settling = Some((returning, after(Instant::now(), SETTLE))),
+                Some(returning) => settling = Some((returning, after(Instant::now(), MOMENT))),
                 None => is_let_go = true,
             },
             ready = poll_fn(|cx| match &mut settling {
@@ -171,7 +176,13 @@ async fn drive(
                     open.pool.put_returned(returning);
                 }
             }
-            () = sleep_until_some(settle_until) => return,
+            () = sleep_until_some(settle_until) => match &mut settling {
+                Some((returning, until)) if returning.is_expected() => {
+                    returning.give_up();
+                    *until = after(*until, SETTLE - MOMENT);
+                }
+                _ => return,
+            },
             () = look.as_mut() => look.as_mut().reset(open.pool.expire(id)),
         }
     }

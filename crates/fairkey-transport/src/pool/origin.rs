@@ -194,8 +194,10 @@ impl OriginPool {
         }
         // At once with the end of its return, so that nobody opens another one meanwhile.
         state.idle.push(Idle { connection, since });
-        state.returning -= 1;
-        count.counted();
+        if let Some(count) = count {
+            state.returning -= 1;
+            count.counted();
+        }
         self.serve(state);
     }
 
@@ -204,9 +206,9 @@ impl OriginPool {
         lock(&self.state).returning += 1;
         Returning {
             connection,
-            count: ReturnCount {
+            count: Some(ReturnCount {
                 pool: Some(Arc::clone(self)),
-            },
+            }),
         }
     }
 
@@ -384,7 +386,20 @@ async fn open(mut attempt: Attempt, connect: Duration) {
 /// takes another request.
 pub(super) struct Returning {
     pub(super) connection: Box<Http1>,
-    count: ReturnCount,
+    /// `None` when it has taken too long to be waited for.
+    count: Option<ReturnCount>,
+}
+
+impl Returning {
+    /// Returns whether calls in line wait for it.
+    pub(super) fn is_expected(&self) -> bool {
+        self.count.is_some()
+    }
+
+    /// Lets no call in line wait for it any longer: another is opened in its place.
+    pub(super) fn give_up(&mut self) {
+        self.count = None;
+    }
 }
 
 /// Counts a connection as returning. One that never arrives is counted out when it is dropped.

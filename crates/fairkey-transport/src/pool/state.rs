@@ -24,7 +24,7 @@ pub(super) struct State {
     pub(super) connecting: usize,
     /// Those of them that speak HTTP/1.1, in use or not.
     pub(super) exclusive: usize,
-    /// Those of the latter that will be idle in a moment.
+    /// Those of the latter that calls in line wait for: they will be idle in a moment.
     pub(super) returning: usize,
     /// HTTP/1.1 connections that nobody uses, the one used last at the end.
     pub(super) idle: Vec<Idle>,

@@ -17,5 +17,6 @@ mod limits;
 mod proxy;
 mod secrets;
 mod server;
+mod settling;
 mod streamed;
 mod tls;
