@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 pub(crate) use self::decisions::{Decided, Decisions};
 use self::path::{Query, Route, Word};
 use crate::gateway::{Gateway, Shared};
-use crate::limits::check_framing;
 use crate::relay::Outbound;
 use crate::server::{Face, Listener, Serving};
 use crate::tenant::{TenantConfig, Tenants};
@@ -170,8 +169,7 @@ pub(crate) async fn answer(
     };
     let mut closes = false;
     let limits = &shared.settings().limits;
-    let checked = (limits.check_size(&parts)).and_then(|()| check_framing(&parts));
-    let admitted = match checked {
+    let admitted = match limits.check_head(&parts) {
         Ok(()) => admin.guard.admit(&parts),
         Err(failure) => {
             closes = parts.version < Version::HTTP_2;

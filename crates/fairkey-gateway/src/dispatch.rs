@@ -26,7 +26,6 @@ use hyper::body::Incoming;
 use crate::endpoint::{Endpoint, Treatment};
 use crate::gateway::Shared;
 use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
-use crate::limits::check_framing;
 use crate::relay::Outbound;
 use crate::report::Report;
 use crate::server::Peer;
@@ -218,8 +217,8 @@ fn metrics(shared: &Shared, parts: &Parts, id: &str) -> Response<Outbound> {
 /// doubt, so that nothing may follow it.
 fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
     let limits = &shared.settings().limits;
-    (limits.check_size(parts))
-        .and_then(|()| check_framing(parts))
+    limits
+        .check_head(parts)
         .map_err(|failure| (failure, true))?;
     shared
         .guard

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -18,8 +18,6 @@ pub struct ServerLimits {
     pub head_bytes: usize,
     /// The most headers of a request. Default 100; 1 to 1,000.
     pub headers: usize,
-    /// The most bytes of a request's body. Default 64 MiB.
-    pub body_bytes: u64,
     /// The most connections at a time. Default 8,192.
     pub connections: usize,
     /// How long a head may take to come. Default 10 s.
@@ -45,7 +43,6 @@ impl Default for ServerLimits {
         Self {
             head_bytes: 64 << 10,
             headers: 100,
-            body_bytes: 64 << 20,
             connections: 8_192,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(300),
@@ -71,8 +68,6 @@ impl ServerLimits {
             ))
         } else if !(1..=1_000).contains(&self.headers) {
             Err(("headers", "must be from 1 to 1000"))
-        } else if self.body_bytes == 0 {
-            Err(("body_bytes", "must be at least 1"))
         } else if self.connections == 0 {
             Err(("connections", "must be at least 1"))
         } else if self.streams == 0 {
@@ -95,21 +90,17 @@ impl ServerLimits {
     ///
     /// # Errors
     ///
-    /// 400 for what could mean two things to two programs, 413 for a body that is announced to be
-    /// too large, 431 for a head that is. After any of these the connection is to be closed: where
-    /// the body ends is not known, or it is not worth reading.
+    /// 400 for what could mean two things to two programs, 431 for a head that is too large. After
+    /// either the connection is to be closed: where the body ends is in doubt, or it is not worth
+    /// reading.
     pub fn check_head(&self, head: &Parts) -> Result<(), Failure> {
         self.check_size(head)?;
-        check_framing(head)?;
-        match content_length(&head.headers) {
-            Some(length) => self.check_body(length),
-            None => Ok(()),
-        }
+        check_framing(head)
     }
 
     /// Checks how large a head is. hyper reads one that is somewhat larger than it was told, where
     /// that comes in one piece.
-    pub(crate) fn check_size(&self, head: &Parts) -> Result<(), Failure> {
+    fn check_size(&self, head: &Parts) -> Result<(), Failure> {
         let names = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             // As on the wire of HTTP/1.1: a colon, a space, and the end of the line.
             name.as_str().len() + value.len() + 4
@@ -132,25 +123,6 @@ impl ServerLimits {
         Ok(())
     }
 
-    /// Checks how much of a body there is, as announced or as read so far.
-    ///
-    /// # Errors
-    ///
-    /// 413.
-    pub fn check_body(&self, bytes: u64) -> Result<(), Failure> {
-        if bytes <= self.body_bytes {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Reason::BodyTooLarge,
-            format!(
-                "the body has more than the {} bytes that are allowed: send less, or raise \
-                 gateway.limits.body",
-                self.body_bytes
-            ),
-        ))
-    }
-
     /// The failure of a body that did not come in time.
     pub fn body_too_slow(&self) -> Failure {
         Failure::new(
@@ -160,14 +132,8 @@ impl ServerLimits {
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    // Digits only, as was checked: what does not parse is larger than any number.
-    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-    Some(length.parse().unwrap_or(u64::MAX))
-}
-
 /// Refuses what one program could read as one request, and the next as two.
-pub(crate) fn check_framing(head: &Parts) -> Result<(), Failure> {
+fn check_framing(head: &Parts) -> Result<(), Failure> {
     let bad = |what: &'static str| Err(Failure::new(Reason::BadRequest, what));
     let headers = &head.headers;
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
@@ -264,18 +230,6 @@ mod tests {
         assert_eq!(reason(&[("x-long", &long)]), Some(Reason::HeadTooLarge));
         assert_eq!(reason(&[("x", "y"); 101]), Some(Reason::HeadTooLarge));
         assert_eq!(reason(&[("x", "y"); 100]), None);
-        let most = (64 << 20).to_string();
-        assert_eq!(reason(&[("content-length", &most)]), None);
-        let more = ((64 << 20) + 1).to_string();
-        assert_eq!(
-            reason(&[("content-length", &more)]),
-            Some(Reason::BodyTooLarge)
-        );
-        let endless = Some(Reason::BodyTooLarge);
-        assert_eq!(
-            reason(&[("content-length", "99999999999999999999999")]),
-            endless
-        );
     }
 
     #[test]

@@ -46,8 +46,7 @@ pub struct Settings {
     /// Whether `GET /metrics` is answered, to everybody who reaches the listener: it names tenants,
     /// keys and models, and what they cost. Default: false.
     pub metrics: bool,
-    /// Bounds against abuse. Of its bounds, that on bodies is not used here: see
-    /// [`max_body_bytes`](Self::max_body_bytes).
+    /// Bounds against abuse.
     pub limits: ServerLimits,
 }
 
