@@ -29,7 +29,10 @@ use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
 use crate::relay::Outbound;
 use crate::report::Report;
 use crate::server::Peer;
-use crate::{Admitted, Failure, Format, MetricsText, Operation, Permit, Reason, Tenant};
+use crate::{
+    Admitted, Failure, Format, MetricsText, Operation, Permit, Reason, ServerLimits, Settings,
+    Tenant,
+};
 
 /// One request, as far as it is known by its head.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ struct Inbound {
     tenant: Arc<Tenant>,
     /// How urgent it is.
     class: Class,
+    /// Those of when it came, to its end.
+    settings: Arc<Settings>,
     report: Report,
 }
 
@@ -151,7 +156,8 @@ pub(crate) async fn answer(
     let mut response = if !shared.lifecycle.is_open() {
         refuse(endpoint, &parts, &id)
     } else {
-        match admit(shared, &parts) {
+        let settings = shared.settings();
+        match admit(shared, &settings.limits, &parts) {
             Err((failure, closes)) => {
                 let format = endpoint.map_or(Format::Chat, |it| it.format());
                 let mut response = failed(&failure, format, &id);
@@ -165,7 +171,7 @@ pub(crate) async fn answer(
             Ok(Admitted::Request(allowed)) => {
                 cors = allowed;
                 let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
-                let answered = match enter(shared, endpoint, parts, &id, &report) {
+                let answered = match enter(shared, settings, endpoint, parts, &id, &report) {
                     Ok(inbound) => treat(shared, &inbound, body).await,
                     Err(failure) => Err(failure),
                 };
@@ -215,8 +221,11 @@ fn metrics(shared: &Shared, parts: &Parts, id: &str) -> Response<Outbound> {
 
 /// Looks at a head before anything is made of it. The flag says whether where its body ends is in
 /// doubt, so that nothing may follow it.
-fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
-    let limits = &shared.settings().limits;
+fn admit(
+    shared: &Shared,
+    limits: &ServerLimits,
+    parts: &Parts,
+) -> Result<Admitted, (Failure, bool)> {
     limits
         .check_head(parts)
         .map_err(|failure| (failure, true))?;
@@ -230,6 +239,7 @@ fn admit(shared: &Shared, parts: &Parts) -> Result<Admitted, (Failure, bool)> {
 /// what follows, so that nothing of it is kept while the call is served.
 fn enter(
     shared: &Shared,
+    settings: Arc<Settings>,
     endpoint: Option<Endpoint>,
     parts: Parts,
     id: &Arc<str>,
@@ -252,6 +262,7 @@ fn enter(
         parts,
         tenant,
         class,
+        settings,
         report: report.clone(),
     })
 }
@@ -278,7 +289,7 @@ async fn treat(
         }
         Treatment::Manage => return Box::pin(manage::manage(shared, inbound, body)).await,
         Treatment::Unknown => {
-            let passes = shared.settings().pass_unknown_paths;
+            let passes = inbound.settings.pass_unknown_paths;
             if !passes || !inbound.endpoint.target.is_plain() {
                 return Err(no_such_path(&inbound.parts));
             }
@@ -360,8 +371,7 @@ fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
 }
 
 /// Reads a body whole, as far as allowed.
-async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Failure> {
-    let settings = shared.settings();
+async fn read(settings: &Settings, body: Incoming) -> Result<Bytes, Failure> {
     let (limit, limits) = (settings.max_body_bytes, &settings.limits);
     let read = collect_bounded(body, limit);
     let Ok(read) = tokio::time::timeout(limits.body_time, read).await else {

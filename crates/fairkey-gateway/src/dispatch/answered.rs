@@ -32,6 +32,8 @@ pub(super) struct Call {
     operation: Operation,
     /// The caller's, in which it is told of failures.
     format: Format,
+    /// What is done when its caller leaves.
+    departure: Departure,
     /// Goes on to the account when a key has answered.
     permit: Option<Permit>,
     report: Report,
@@ -70,6 +72,7 @@ impl Call {
             id: Arc::clone(&inbound.id),
             operation: inbound.operation(),
             format: inbound.format(),
+            departure: inbound.settings.departure(inbound.operation()),
             permit: Some(permit),
             report: inbound.report.clone(),
         }
@@ -80,7 +83,7 @@ impl Call {
     }
 
     pub(super) fn departure(&self) -> Departure {
-        self.shared.settings().departure(self.operation)
+        self.departure
     }
 
     fn account(&mut self, served: &Served, response: &Response<LeasedBody>) -> Account {

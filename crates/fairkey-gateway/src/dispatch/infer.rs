@@ -27,7 +27,7 @@ pub(super) async fn infer(
     if !inbound.is_json() {
         return Ok(upload(shared, inbound, body).await?.into_response());
     }
-    let body = read(shared, body).await?;
+    let body = read(&inbound.settings, body).await?;
     let asked = Asked::of(shared, inbound, body)?;
     let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
     inbound.report.asks(model, asked.stream, bytes);
@@ -44,7 +44,7 @@ pub(super) async fn infer(
         };
         return Ok(answered.into_response());
     }
-    let every = shared.settings().comment_after;
+    let every = inbound.settings.comment_after;
     let mut sent = Box::pin(Departing::new(sent, departure, Answered::leave));
     match timeout(every, &mut sent).await {
         Ok(answered) => Ok(answered.into_response()),
@@ -74,7 +74,7 @@ pub(super) async fn upload(
     inbound: &Inbound,
     body: Incoming,
 ) -> Result<Answered, Failure> {
-    let limit = shared.settings().max_upload_bytes;
+    let limit = inbound.settings.max_upload_bytes;
     if body.size_hint().lower() > limit {
         return Err(too_large(limit));
     }
@@ -84,7 +84,7 @@ pub(super) async fn upload(
     }
     inbound.report.asks(None, false, body.size_hint().lower());
     let permit = inbound.permit(shared, b"", None)?;
-    let body = Upload::new(body, limit, shared.settings().limits.idle_time);
+    let body = Upload::new(body, limit, inbound.settings.limits.idle_time);
     let fate = body.fate();
     let body = Body::new(body);
     let request = inbound.upstream(shared, body)?;

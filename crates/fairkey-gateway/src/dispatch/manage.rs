@@ -18,7 +18,7 @@ pub(super) async fn manage(
     inbound: &Inbound,
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
-    let Some(key) = shared.settings().management_key.clone() else {
+    let Some(key) = &inbound.settings.management_key else {
         let message = format!(
             "{} administers an account, which this gateway is not configured for; ask OpenRouter \
              itself, with a management key",
@@ -36,9 +36,9 @@ pub(super) async fn manage(
         return Err(Failure::new(Reason::AdministrationRefused, message));
     }
     let permit = inbound.visit(shared)?;
-    let body = read(shared, body).await?;
+    let body = read(&inbound.settings, body).await?;
     let request = inbound.upstream(shared, Body::full(body))?;
-    let sent = shared.client.send_with(&key, request).await;
+    let sent = shared.client.send_with(key, request).await;
     let sent = sent.map_err(|error| Failure::of_call(&error))?;
     let (parts, body) = sent.into_parts();
     let body = Plain::new(body, permit, inbound.report.clone());

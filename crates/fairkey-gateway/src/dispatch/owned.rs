@@ -42,7 +42,7 @@ pub(super) async fn create(
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     let answered = if inbound.is_json() {
-        let body = read(shared, body).await?;
+        let body = read(&inbound.settings, body).await?;
         // Videos and batches name models, too.
         let peek = peek(&body).ok();
         let model = peek.as_ref().and_then(|peek| peek.model.as_deref());
@@ -84,7 +84,7 @@ pub(super) async fn owned(
     name: &str,
 ) -> Result<Response<Outbound>, Failure> {
     let permit = inbound.visit(shared)?;
-    let body = read(shared, body).await?;
+    let body = read(&inbound.settings, body).await?;
     let home = shared.homes.of(name);
     let is_known = home.is_some();
     // What changes something is asked of one only.

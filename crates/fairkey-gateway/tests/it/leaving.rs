@@ -61,6 +61,26 @@ async fn by_policy_the_rest_is_read_for_what_it_says_of_its_usage() {
 }
 
 #[tokio::test]
+async fn a_call_keeps_to_its_end_the_settings_of_when_it_came() {
+    within(async {
+        let latency = Latency::new(Duration::from_millis(300), Duration::from_millis(5));
+        let mock = mock().latency(latency).answer_tokens(40..=40);
+        let mut world = World::start(mock, draining(), |it| it).await;
+        let log = world.mock.log();
+        tokio::join!(leave(&world), async {
+            log.wait_for(Event::is_received).await;
+            world.gateway.set_settings(Settings::default());
+        });
+        world.mock.log().wait_for(Event::is_finished).await;
+        assert_eq!(world.ended.recv().await.unwrap().end, End::Drained);
+        leave(&world).await;
+        assert_eq!(world.ended.recv().await.unwrap().end, End::Left);
+        world.is_idle().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_read_on_is_bounded() {
     within(async {
         for departure in [(60_000, 100), (20, u64::MAX)] {

@@ -58,8 +58,7 @@ pub(crate) struct World {
     pub(crate) serving: Serving,
     pub(crate) ended: mpsc::UnboundedReceiver<Ended>,
     caller: HttpTransport,
-    #[cfg(feature = "otlp")]
-    pub(crate) gateway: fairkey_gateway::Gateway,
+    pub(crate) gateway: Gateway,
 }
 
 /// An answer, read whole.
@@ -159,7 +158,6 @@ impl World {
         Self {
             mock,
             client,
-            #[cfg(feature = "otlp")]
             gateway,
             serving,
             ended,
