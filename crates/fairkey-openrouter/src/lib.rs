@@ -31,6 +31,7 @@ pub mod splice;
 mod sse;
 mod stream;
 mod strict;
+mod word;
 
 pub use attribution::{
     AppAttribution, AttributionError, HTTP_REFERER, MAX_CATEGORIES, MAX_CATEGORY_CHARS,

@@ -1,10 +1,9 @@
 //! Walking over JSON as strictly as a parser does, with nothing made of it: [`Strict`].
 
+use crate::word::{all, below, load, lowest};
+
 /// How deep lists and objects may lie in one another.
 const DEPTH: u32 = 64;
-
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const HIGH: u64 = ONES << 7;
 
 /// A place in a text of JSON.
 ///
@@ -175,14 +174,11 @@ impl<'a> Strict<'a> {
     fn go_to_special(&mut self) {
         let bytes = self.text.as_bytes();
         let mut at = self.at;
-        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let word = u64::from_le_bytes(*word);
-            // The lowest mark is right whatever a borrow does to those above it.
-            let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
-            let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        while let Some(word) = load(bytes, at) {
+            let is = |byte: u8| below(word ^ all(byte), 1);
             let marks = is(b'"') | is(b'\\') | below(word, 0x20);
             if marks != 0 {
-                self.at = at + marks.trailing_zeros() as usize / 8;
+                self.at = at + lowest(marks);
                 return;
             }
             at += 8;

@@ -3,33 +3,10 @@
 //! A call of `memchr` pays off when the next hit is far. In source code sent as JSON every line ends
 //! with an escape, so here short ways are gone in a register, and `memchr` takes over on long ones.
 
+use crate::word::{all, load, lowest, zeros};
+
 /// How far to look before calling `memchr`, in bytes.
 const NEAR: usize = 64;
-
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-
-const fn all(byte: u8) -> u64 {
-    ONES * byte as u64
-}
-
-/// Marks the bytes that are zero, and no other, in their highest bit.
-#[inline]
-const fn zeros(word: u64) -> u64 {
-    let low = all(0x7f);
-    !(((word & low) + low) | word | low)
-}
-
-#[inline]
-fn word(body: &[u8], at: usize) -> Option<u64> {
-    let bytes = body.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes))
-}
-
-/// The lowest mark, as a number of bytes.
-#[inline]
-fn lowest(marks: u64) -> usize {
-    marks.trailing_zeros() as usize / 8
-}
 
 /// Returns where the string ends whose inside begins at `from`: its quote, which no backslash
 /// escapes.
@@ -73,7 +50,7 @@ fn unicode(digits: &[u8]) -> Option<usize> {
 fn walk_string(body: &[u8], from: usize, mut escape: impl FnMut(usize)) -> Option<usize> {
     let mut at = from;
     let mut quiet = 0;
-    while let Some(word) = word(body, at) {
+    while let Some(word) = load(body, at) {
         let mut marks = zeros(word ^ all(b'\\')) | zeros(word ^ all(b'"'));
         if marks == 0 {
             at += 8;
@@ -135,7 +112,7 @@ pub(crate) fn to_quote_or_bracket(body: &[u8], from: usize) -> Option<usize> {
                 at += stride.len();
             }
         }
-        let Some(word) = word(body, at) else { break };
+        let Some(word) = load(body, at) else { break };
         // This bit is all that brackets and braces differ in.
         let braces = word | all(b'{' ^ b'[');
         let marks = zeros(word ^ all(b'"')) | zeros(braces ^ all(b'{')) | zeros(braces ^ all(b'}'));
