@@ -1,7 +1,8 @@
 //! Bounds against abuse: [`ServerLimits`].
 //!
 //! Plain values and pure checks; the server keeps the times and the counts. What hyper refuses by
-//! itself is not checked again: `tests/it/smuggling.rs` shows on raw sockets what that is.
+//! itself is not checked again, and what it settles cannot be: of two lengths that are equal it
+//! shows one, and none beside a transfer coding. `tests/it/smuggling.rs` shows both on raw sockets.
 
 use std::time::Duration;
 

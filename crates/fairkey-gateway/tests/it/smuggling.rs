@@ -23,17 +23,10 @@ async fn raw(world: &World, bytes: &str) -> String {
 async fn what_could_be_two_requests_is_none() {
     within(async {
         let world = start(mock()).await;
-        let line = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
+        // Answered with a 200 whatever its body is.
+        let line = "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n";
         let n = SMUGGLED.len();
         for (name, head) in [
-            (
-                "length and coding",
-                format!("content-length: {n}\r\ntransfer-encoding: chunked\r\n"),
-            ),
-            (
-                "coding and length",
-                format!("transfer-encoding: chunked\r\ncontent-length: {n}\r\n"),
-            ),
             (
                 "two lengths",
                 format!("content-length: 0\r\ncontent-length: {n}\r\n"),
@@ -58,6 +51,10 @@ async fn what_could_be_two_requests_is_none() {
                 "transfer-encoding: chunked, identity\r\n".to_owned(),
             ),
             (
+                "two codings",
+                "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n".to_owned(),
+            ),
+            (
                 "chunked twice",
                 "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n".to_owned(),
             ),
@@ -72,10 +69,57 @@ async fn what_could_be_two_requests_is_none() {
             assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
             is_told(&answer);
         }
+        let old = "GET /v1/models HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n";
+        let answer = raw(&world, &format!("{old}\r\n0\r\n\r\n{SMUGGLED}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        is_told(&answer);
         assert!(
             world.keys_at("/").is_empty(),
             "nothing reached the upstream"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_can_be_read_in_one_way_is_read_so_and_nothing_is_left_of_it() {
+    within(async {
+        let n = CHAT.len();
+        let last = SMUGGLED.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let twice = format!("content-length: {n}\r\ncontent-length: 0{n}\r\n\r\n{CHAT}");
+        let once = format!("content-length: {n}\r\n\r\n{CHAT}");
+        let chunks = format!("\r\n{n:x}\r\n{CHAT}\r\n0\r\n\r\n");
+        let both = [
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        ];
+        for (name, rest, answers) in [
+            // RFC 9110, 8.6: they say the same.
+            ("twice the same length", twice, 2),
+            // RFC 9112, 2.2.
+            ("bare line feeds", once.replace("\r\n", "\n"), 2),
+            // RFC 9112, 6.1: the coding counts, and the connection ends.
+            ("coding and length", format!("{}{chunks}", both[0]), 1),
+            ("length and coding", format!("{}{chunks}", both[1]), 1),
+        ] {
+            let world = start(mock()).await;
+            let mut head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n\
+                            content-type: application/json\r\n"
+                .to_owned();
+            if name.contains("feeds") {
+                head = head.replace("\r\n", "\n");
+            }
+            let answer = raw(&world, &format!("{head}{rest}{last}")).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{name}: {answer}");
+            let all = answer.matches("HTTP/1.1 ").count();
+            assert_eq!(
+                (all, answer.matches(" 200 ").count()),
+                (answers, answers),
+                "{name}"
+            );
+            assert!(answer.contains("connection: close\r\n"), "{name}: {answer}");
+            assert_eq!(world.keys_at("/").len(), 1, "{name}");
+        }
     })
     .await;
 }
