@@ -1,4 +1,7 @@
 //! The load: keep-alive connections, each with one call at a time.
+//!
+//! Where two programs are compared, one load takes turns between them every [`TURN`]: how fast a
+//! machine is may change from one second to the next, more than the programs differ.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -36,12 +40,18 @@ const SHAPES: [(Shape, &str); 4] = [
     (Shape::Hold, "hold"),
 ];
 
+/// How long one of several programs has the load before it is the next one's turn.
+const TURN: Duration = Duration::from_millis(50);
+
 /// How much.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) shape: Shape,
+    /// To each program.
     pub(crate) connections: usize,
+    /// For each program.
     pub(crate) span: Duration,
+    /// In all.
     pub(crate) calls: u64,
 }
 
@@ -56,26 +66,34 @@ impl Load {
     }
 }
 
-/// What was seen.
+/// What was seen of one program.
 pub(crate) struct Told {
     pub(crate) calls: u64,
     pub(crate) median_us: f64,
     pub(crate) first_us: f64,
 }
 
-/// Runs a load as a process of its own, to its end.
-pub(crate) fn run(addr: SocketAddr, load: &Load) -> Result<Told> {
-    let output = command(addr, load)?.stderr(Stdio::inherit()).output()?;
+/// Runs a load on programs in turns, as a process of its own, to its end.
+pub(crate) fn run<const N: usize>(addrs: [SocketAddr; N], load: &Load) -> Result<[Told; N]> {
+    let output = command(&addrs, load)?.stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut numbers = text.split_whitespace().map(str::parse::<f64>);
-    let mut next = || numbers.next()?.ok();
-    match (next(), next(), next()) {
-        (Some(calls), Some(median_us), Some(first_us)) if output.status.success() => Ok(Told {
+    let told: Vec<Told> = text.lines().filter_map(Told::read).collect();
+    match <[Told; N]>::try_from(told) {
+        Ok(told) if output.status.success() => Ok(told),
+        _ => Err(format!("the load failed: {text}").into()),
+    }
+}
+
+impl Told {
+    fn read(line: &str) -> Option<Self> {
+        let mut numbers = line.split(' ').map(|it| it.parse().ok());
+        let mut next = || numbers.next()?;
+        let (calls, median_us, first_us): (f64, f64, f64) = (next()?, next()?, next()?);
+        Some(Self {
             calls: calls as u64,
             median_us,
             first_us,
-        }),
-        _ => Err(format!("the load failed: {text}").into()),
+        })
     }
 }
 
@@ -100,7 +118,7 @@ pub(crate) fn hold(addr: SocketAddr, count: usize) -> Result<Held> {
         span: Duration::from_secs(600),
         calls: u64::MAX,
     };
-    let mut child = command(addr, &load)?.stdout(Stdio::piped()).spawn()?;
+    let mut child = command(&[addr], &load)?.stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     let stdout = child.stdout.take().ok_or("no output")?;
     BufReader::new(stdout).read_line(&mut line)?;
@@ -111,11 +129,12 @@ pub(crate) fn hold(addr: SocketAddr, count: usize) -> Result<Held> {
     }
 }
 
-fn command(addr: SocketAddr, load: &Load) -> Result<std::process::Command> {
+fn command(addrs: &[SocketAddr], load: &Load) -> Result<std::process::Command> {
     let mut command = process::load()?;
+    let addrs: Vec<String> = addrs.iter().map(SocketAddr::to_string).collect();
     let name = SHAPES.iter().find(|(shape, _)| *shape == load.shape);
     command
-        .arg(addr.to_string())
+        .arg(addrs.join(","))
         .arg(name.map_or("whole", |(_, name)| name))
         .arg(load.connections.to_string())
         .arg(
@@ -128,12 +147,14 @@ fn command(addr: SocketAddr, load: &Load) -> Result<std::process::Command> {
     Ok(command)
 }
 
-/// The load's own process.
+/// The load's own process. Prints a line for each program: calls, their median and that of their
+/// first contents in microseconds.
 pub(crate) fn main(args: &[String]) -> Result<()> {
-    let [addr, shape, connections, millis, calls] = args else {
+    let [addrs, shape, connections, millis, calls] = args else {
         return Err("a load needs five arguments".into());
     };
-    let addr: SocketAddr = addr.parse()?;
+    let addrs = addrs.split(',').map(str::parse);
+    let addrs: Vec<SocketAddr> = addrs.collect::<std::result::Result<_, _>>()?;
     let shape = SHAPES.iter().find(|(_, name)| name == shape);
     let load = Load {
         shape: shape.ok_or("no such shape")?.0,
@@ -144,9 +165,11 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (mut all, mut first) = runtime.block_on(drive(addr, load))?;
-    let calls = all.len();
-    println!("{calls} {} {}", median(&mut all), median(&mut first));
+    for lanes in runtime.block_on(drive(&addrs, load))? {
+        let mut all: Vec<u32> = lanes.iter().flat_map(|lane| &lane.all).copied().collect();
+        let mut first: Vec<u32> = lanes.iter().flat_map(|lane| &lane.first).copied().collect();
+        println!("{} {} {}", all.len(), median(&mut all), median(&mut first));
+    }
     Ok(())
 }
 
@@ -156,83 +179,127 @@ fn median(of: &mut [u32]) -> f64 {
         .map_or(0.0, |nanos| f64::from(*nanos) / 1e3)
 }
 
-async fn drive(addr: SocketAddr, load: Load) -> Result<(Vec<u32>, Vec<u32>)> {
-    let left = Arc::new(AtomicU64::new(load.calls));
-    let begun = Arc::new(AtomicU64::new(0));
-    let end = process::now() + load.span;
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..load.connections {
-        let (left, begun) = (Arc::clone(&left), Arc::clone(&begun));
-        tasks.spawn(async move { connection(addr, load, end, &left, &begun).await });
-        if load.shape == Shape::Hold {
-            // Few at a time: the listener's backlog is short.
-            tokio::task::yield_now().await;
-        }
-    }
-    let (mut all, mut first) = (Vec::new(), Vec::new());
-    while let Some(ended) = tasks.join_next().await {
-        let (one, first_one) = ended??;
-        all.extend(one);
-        first.extend(first_one);
-    }
-    Ok((all, first))
-}
-
-async fn connection(
-    addr: SocketAddr,
-    load: Load,
-    end: std::time::Instant,
-    left: &AtomicU64,
-    begun: &AtomicU64,
-) -> Result<(Vec<u32>, Vec<u32>)> {
-    let socket = TcpStream::connect(addr).await?;
-    socket.set_nodelay(true)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    tokio::spawn(connection);
-    let (mut all, mut first) = (Vec::new(), Vec::new());
-    while process::now() < end {
-        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        let Ok(number) = taken else { break };
-        let streams = match load.shape {
-            Shape::Whole => false,
-            Shape::Mixed => number % 10 == 0,
-            Shape::Stream | Shape::Hold => true,
-        };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/api/v1/chat/completions")
-            .header(header::HOST, addr.to_string())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
-            .body(Full::new(body(streams, load.shape == Shape::Hold)))?;
-        let began = process::now();
-        sender.ready().await?;
-        let mut response = sender.send_request(request).await?;
-        let status = response.status();
-        let mut seen = None;
-        while let Some(frame) = response.body_mut().frame().await {
-            let frame = frame?;
-            let Some(data) = frame.data_ref() else {
-                continue;
-            };
-            let content = data.windows(5).any(|window| window == b" word");
-            if !status.is_success() {
-                return Err(format!("{status}: {}", String::from_utf8_lossy(data)).into());
-            }
-            if streams && seen.is_none() && content {
-                seen = Some(began.elapsed());
-                if load.shape == Shape::Hold
-                    && begun.fetch_add(1, Ordering::Relaxed) + 1 == load.connections as u64
-                {
-                    println!("held");
+/// Drives each program in turns; returns the lanes of each.
+async fn drive(addrs: &[SocketAddr], load: Load) -> Result<Vec<Vec<Lane>>> {
+    let left = Arc::new(Left {
+        calls: AtomicU64::new(load.calls),
+        to_begin: AtomicU64::new(load.connections as u64),
+    });
+    let (turn, turns) = match addrs {
+        [_] => (load.span, 1),
+        _ => (TURN, load.span.div_duration_f64(TURN).ceil() as usize),
+    };
+    let lanes = |addr: &SocketAddr| (0..load.connections).map(|_| Lane::new(*addr)).collect();
+    let mut sides: Vec<Vec<Lane>> = addrs.iter().map(lanes).collect();
+    for _ in 0..turns {
+        for side in &mut sides {
+            let end = process::now() + turn;
+            let mut tasks = tokio::task::JoinSet::new();
+            for mut lane in side.drain(..) {
+                let left = Arc::clone(&left);
+                tasks.spawn(async move {
+                    lane.drive(load, end, &left).await?;
+                    Result::Ok(lane)
+                });
+                if load.shape == Shape::Hold {
+                    // Few at a time: the listener's backlog is short.
+                    tokio::task::yield_now().await;
                 }
             }
+            while let Some(ended) = tasks.join_next().await {
+                side.push(ended??);
+            }
         }
-        all.push(began.elapsed().as_nanos() as u32);
-        first.extend(seen.map(|seen| seen.as_nanos() as u32));
     }
-    Ok((all, first))
+    Ok(sides)
+}
+
+/// What is still to do.
+struct Left {
+    calls: AtomicU64,
+    /// Streams that are to be held and have not begun.
+    to_begin: AtomicU64,
+}
+
+/// A connection, and what its calls took in nanoseconds.
+struct Lane {
+    addr: SocketAddr,
+    sender: Option<SendRequest<Full<Bytes>>>,
+    all: Vec<u32>,
+    /// To the first content of streams.
+    first: Vec<u32>,
+}
+
+impl Lane {
+    fn new(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            sender: None,
+            all: Vec::new(),
+            first: Vec::new(),
+        }
+    }
+
+    /// One call after the other, until `end`.
+    async fn drive(&mut self, load: Load, end: std::time::Instant, left: &Left) -> Result<()> {
+        let mut sender = match self.sender.take() {
+            Some(sender) => sender,
+            None => connect(self.addr).await?,
+        };
+        while process::now() < end {
+            let calls = &left.calls;
+            let taken =
+                calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            let Ok(number) = taken else { break };
+            let streams = match load.shape {
+                Shape::Whole => false,
+                Shape::Mixed => number % 10 == 0,
+                Shape::Stream | Shape::Hold => true,
+            };
+            let request = Request::builder()
+                .method(Method::POST)
+                .uri("/api/v1/chat/completions")
+                .header(header::HOST, self.addr.to_string())
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+                .body(Full::new(body(streams, load.shape == Shape::Hold)))?;
+            let began = process::now();
+            sender.ready().await?;
+            let mut response = sender.send_request(request).await?;
+            let status = response.status();
+            let mut seen = None;
+            while let Some(frame) = response.body_mut().frame().await {
+                let frame = frame?;
+                let Some(data) = frame.data_ref() else {
+                    continue;
+                };
+                let content = data.windows(5).any(|window| window == b" word");
+                if !status.is_success() {
+                    return Err(format!("{status}: {}", String::from_utf8_lossy(data)).into());
+                }
+                if streams && seen.is_none() && content {
+                    seen = Some(began.elapsed());
+                    if load.shape == Shape::Hold
+                        && left.to_begin.fetch_sub(1, Ordering::Relaxed) == 1
+                    {
+                        println!("held");
+                    }
+                }
+            }
+            self.all.push(began.elapsed().as_nanos() as u32);
+            self.first.extend(seen.map(|seen| seen.as_nanos() as u32));
+        }
+        self.sender = Some(sender);
+        Ok(())
+    }
+}
+
+async fn connect(addr: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+    let socket = TcpStream::connect(addr).await?;
+    socket.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// A request of 1 kB.

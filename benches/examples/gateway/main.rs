@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The program under test runs on one core (by `taskset`, where there is one), upstream and load on
-//! another. Rounds alternate between the two programs, and a ratio is the median of the rounds' own
-//! ratios, so that what disturbs one round disturbs both sides of it. All of it is measured twice:
+//! another. The load takes turns between the two programs every 50 milliseconds, and a ratio is the
+//! median of the rounds' own, so that what disturbs one side disturbs the other as well. All of it is
+//! measured twice:
 //! with the upstream in plain HTTP/1.1, and over TLS and HTTP/2. Takes `--rounds N`, `--seconds S` for
 //! each measurement, `--streams N` for the idle ones, `--upstream plain` or `tls` for one of the two,
 //! `--gateway PATH` for another program than the `fairkey` beside this one, and `--soak CALLS`, which
@@ -80,9 +81,9 @@ impl Sides {
             upstream: upstream.addr,
         };
         let gateway = Server::start(&gateway, wire)?;
-        load::run(gateway.addr, &Load::one(Shape::Whole))?;
+        load::run([gateway.addr], &Load::one(Shape::Whole))?;
         let start = begun.elapsed();
-        load::run(bare.addr, &Load::one(Shape::Whole))?;
+        load::run([bare.addr], &Load::one(Shape::Whole))?;
         Ok(Self {
             _upstream: upstream,
             bare,
@@ -92,12 +93,30 @@ impl Sides {
     }
 }
 
-/// What one load took of a program: processor time in all, and what the load saw.
-fn under(server: &Server, load: &Load) -> Result<(f64, Told)> {
-    let before = server.processor_time()?;
-    let told = load::run(server.addr, load)?;
-    let used = server.processor_time()?.saturating_sub(before);
-    Ok((used.as_secs_f64() * 1e6 / told.calls as f64, told))
+/// What a load came to with one program.
+struct Seen {
+    /// Processor time of a call.
+    cpu_us: f64,
+    told: Told,
+}
+
+/// What of it is compared.
+type Of = fn(&Seen) -> f64;
+
+/// Puts a load on both programs.
+fn under(sides: &Sides, load: &Load) -> Result<[Seen; 2]> {
+    let servers = [&sides.bare, &sides.gateway];
+    let times = || -> Result<[Duration; 2]> {
+        Ok([servers[0].processor_time()?, servers[1].processor_time()?])
+    };
+    let before = times()?;
+    let told = load::run(servers.map(|server| server.addr), load)?;
+    let after = times()?;
+    let mut used = (0..2).map(|side| after[side].saturating_sub(before[side]).as_secs_f64() * 1e6);
+    Ok(told.map(|told| Seen {
+        cpu_us: used.next().unwrap_or(f64::NAN) / told.calls as f64,
+        told,
+    }))
 }
 
 fn measure(settings: &Settings) -> Result<()> {
@@ -139,18 +158,15 @@ fn measure_over(settings: &Settings, wire: &Wire, table: &mut Table) -> Result<(
     };
     for round in 0..settings.rounds {
         eprintln!("round {} of {}{over}", round + 1, settings.rounds);
-        // Whoever goes first meets the colder machine: they take turns.
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        let mut seen = [[0.0; 4]; 2];
-        for side in order {
-            let server = [&sides.bare, &sides.gateway][side];
-            seen[side][0] = under(server, &many(Shape::Whole))?.0;
-            seen[side][1] = under(server, &alone)?.1.median_us;
-            seen[side][2] = under(server, &many(Shape::Stream))?.0;
-            seen[side][3] = under(server, &one_stream)?.1.first_us;
-        }
-        for (at, row) in rows.iter_mut().enumerate() {
-            row.add(seen[0][at], seen[1][at]);
+        let measures: [(Load, Of); 4] = [
+            (many(Shape::Whole), |seen| seen.cpu_us),
+            (alone, |seen| seen.told.median_us),
+            (many(Shape::Stream), |seen| seen.cpu_us),
+            (one_stream, |seen| seen.told.first_us),
+        ];
+        for (row, (load, of)) in rows.iter_mut().zip(&measures) {
+            let [bare, gateway] = under(&sides, load)?;
+            row.add(of(&bare), of(&gateway));
         }
     }
     rows.iter().for_each(|row| table.ratio(row));
@@ -192,7 +208,7 @@ fn soak(settings: &Settings, calls: u64) -> Result<()> {
     };
     let mut table = Table::new();
     for part in 1..=10 {
-        load::run(sides.gateway.addr, &tenth)?;
+        load::run([sides.gateway.addr], &tenth)?;
         let now = sides.gateway.resident()?;
         eprintln!("{} calls: {:.1} MB", part * (calls / 10), now as f64 / 1e6);
         if part == 1 {

@@ -136,20 +136,18 @@ impl Server {
         }
     }
 
-    /// Returns the processor time of all its threads, in user and system mode.
+    /// Returns the processor time of all threads that it has.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything; user and system time are fields 14 and 15,
-        // in hundredths of a second.
-        let (_, fields) = stat.rsplit_once(") ").ok_or("no name in stat")?;
-        let field = |at: usize| -> Result<u64> {
-            Ok(fields
-                .split(' ')
-                .nth(at - 3)
-                .ok_or("stat is short")?
-                .parse()?)
-        };
-        Ok(Duration::from_millis(10 * (field(14)? + field(15)?)))
+        let mut nanos = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // Its time on a processor, in nanoseconds, is the first number. A thread may have ended.
+            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
+            let first = text.split(' ').next().ok_or("schedstat is empty")?;
+            nanos += first.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
     }
 
     /// Returns the resident memory in bytes.
