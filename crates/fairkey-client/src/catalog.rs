@@ -124,8 +124,7 @@ impl Catalog {
 
     /// Returns the models that are kept, however old; fetches nothing, and waits for nothing.
     pub(crate) fn kept_models(&self) -> Option<Arc<ModelList>> {
-        let kept = self.shared.lock().find(models_path())?;
-        kept.value.downcast().ok()
+        self.shared.lock().find(models_path())?.downcast().ok()
     }
 
     /// Returns the models that a provider serves, by its slug.

@@ -241,9 +241,11 @@ impl Ledger {
         let (Some(demand), None) = (&self.job.demand, self.job.cost()) else {
             return false;
         };
-        let prices = core.catalog.kept_models();
+        let Some(prices) = core.catalog.kept_models() else {
+            return true;
+        };
         let name = self.model().map(|name| &**name);
-        let estimate = core.estimates.of(Some(demand), name, prices.as_ref());
+        let estimate = core.estimates.of(Some(demand), name, Some(&prices));
         estimate.micro_usd.is_none()
     }
 

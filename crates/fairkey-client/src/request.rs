@@ -4,7 +4,7 @@ use fairkey_openrouter::{HTTP_REFERER, X_OPENROUTER_TITLE};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers of one connection, or of one key: never taken over from a caller.
-const NOT_FORWARDED: [HeaderName; 11] = [
+static NOT_FORWARDED: [HeaderName; 11] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,

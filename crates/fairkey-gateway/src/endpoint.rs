@@ -162,11 +162,13 @@ impl Endpoint {
     /// Returns the format in which the caller is told of failures. Where the path is none that we
     /// know, what it lies below says whose client asks, as `/messages/count_tokens` does.
     pub(crate) fn format(&self) -> Format {
-        let area = self.target.below().split('/').nth(1);
-        match (self.operation, area) {
-            (Operation::Other, Some("messages")) => Format::Messages,
-            (Operation::Other, Some("responses")) => Format::Responses,
-            (operation, _) => operation.format(),
+        if self.operation != Operation::Other {
+            return self.operation.format();
+        }
+        match self.target.below().split('/').nth(1) {
+            Some("messages") => Format::Messages,
+            Some("responses") => Format::Responses,
+            _ => Format::Chat,
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-
 const OURS: usize = 4;
 
 /// Of the caller's way to us.
-const NOT_UPSTREAM: [HeaderName; 14] = [
+static NOT_UPSTREAM: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::COOKIE,
@@ -55,7 +55,7 @@ const NOT_UPSTREAM: [HeaderName; 14] = [
 ];
 
 /// What only an origin says of itself, and cookies.
-const NOT_TO_CALLERS: [HeaderName; 6] = [
+static NOT_TO_CALLERS: [HeaderName; 6] = [
     header::SET_COOKIE,
     header::ALT_SVC,
     header::STRICT_TRANSPORT_SECURITY,

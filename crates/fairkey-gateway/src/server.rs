@@ -392,6 +392,10 @@ impl Protocol {
     }
 }
 
+/// How many headers hyper reads if nobody says. To be told a number costs it a list of that many, made
+/// anew for each head.
+const HYPERS_HEADERS: usize = 100;
+
 fn server(limits: &ServerLimits, keep_alive: bool) -> Server {
     let mut http1 = http1::Builder::new();
     http1
@@ -399,8 +403,10 @@ fn server(limits: &ServerLimits, keep_alive: bool) -> Server {
         // Its time runs while a connection is idle, too; `connection` has one for each.
         .header_read_timeout(None)
         .keep_alive(keep_alive)
-        .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes.max(8 << 10));
+    if limits.headers != HYPERS_HEADERS {
+        http1.max_headers(limits.headers);
+    }
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())

@@ -208,7 +208,7 @@ impl Outgoing {
     }
 }
 
-const SECRETS: [HeaderName; 3] = [
+static SECRETS: [HeaderName; 3] = [
     header::AUTHORIZATION,
     header::COOKIE,
     HeaderName::from_static("x-api-key"),
@@ -225,7 +225,7 @@ fn origin_of(uri: &Uri) -> Result<Origin, TransportError> {
         }
     };
     let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-    if authority.contains('@') {
+    if authority.as_bytes().contains(&b'@') {
         return Err(refused(
             "the URI holds credentials; give them in a header instead",
         ));

@@ -156,9 +156,10 @@ impl Slots {
         self.by_path.len()
     }
 
-    /// Returns what is kept of a list, without asking for it.
-    pub(super) fn find(&self, path: &str) -> Option<Kept> {
-        self.by_path.get(path)?.slot.state().kept.clone()
+    /// Returns the list that is kept, without asking for it.
+    pub(super) fn find(&self, path: &str) -> Option<Arc<dyn Any + Send + Sync>> {
+        let state = self.by_path.get(path)?.slot.state();
+        state.kept.as_ref().map(|kept| Arc::clone(&kept.value))
     }
 
     /// Returns the slot of a path, a new one where there is none.

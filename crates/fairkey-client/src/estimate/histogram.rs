@@ -1,5 +1,7 @@
 //! A quantile of a stream that changes: [`Histogram`].
 
+use std::ops::Range;
+
 /// Buckets to an octave, as a power of two: what is told is off by an eighth at most.
 const STEPS: u32 = 3;
 const FIRST: u64 = 1 << STEPS;
@@ -17,6 +19,8 @@ const HEAVY: f32 = 1e20;
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
     weights: Box<[f32; BUCKETS]>,
+    /// The buckets that were ever counted in: few of all, since answers of a model are alike.
+    used: Range<usize>,
     /// What the next value counts.
     next: f32,
 }
@@ -25,6 +29,7 @@ impl Default for Histogram {
     fn default() -> Self {
         Self {
             weights: Box::new([0.0; BUCKETS]),
+            used: 0..0,
             next: 1.0,
         }
     }
@@ -38,7 +43,13 @@ impl Histogram {
 
     /// Counts a value as so many.
     pub(super) fn add_weighed(&mut self, value: u64, weight: f32) {
-        self.weights[bucket(value)] += self.next * weight;
+        let bucket = bucket(value);
+        self.weights[bucket] += self.next * weight;
+        self.used = if self.used.is_empty() {
+            bucket..bucket + 1
+        } else {
+            self.used.start.min(bucket)..self.used.end.max(bucket + 1)
+        };
         self.next *= GROWTH;
         if self.next > HEAVY {
             let by = 1.0 / self.next;
@@ -50,11 +61,12 @@ impl Histogram {
     /// Returns the least value that a part `q` of all does not exceed, rounded up by an eighth at
     /// most; 0 where nothing was counted.
     pub(super) fn quantile(&self, q: f64) -> u64 {
-        let total: f64 = self.weights.iter().map(|weight| f64::from(*weight)).sum();
+        let weights = &self.weights[self.used.clone()];
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
         let rank = total * q;
         let mut sum = 0.0;
         let mut last = None;
-        for (bucket, weight) in self.weights.iter().enumerate() {
+        for (bucket, weight) in self.used.clone().zip(weights) {
             if *weight > 0.0 {
                 sum += f64::from(*weight);
                 last = Some(bucket);
