@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairkey_gateway::{End, Settings};
 use fairkey_mock::{Fault, Latency, On, Reply, Step};
 use http::HeaderValue;
+use serde_json::json;
 
 use crate::world::*;
 
@@ -303,6 +304,28 @@ async fn a_failure_after_comments_is_an_event_of_the_callers_format() {
                 world.is_idle().await;
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_refusal_after_comments_keeps_its_words() {
+    within(async {
+        let body = json!({"error": {
+            "code": 400,
+            "message": "the upstream's words",
+            "metadata": {"raw": "x".repeat(2 << 20)},
+        }});
+        let step = Step::reply(Reply::json(400, &body)).delayed(Duration::from_millis(150));
+        let mock = mock().script(On::any(), [step]);
+        let world = World::start(mock, impatient(), |it| it).await;
+        let answer = world.call("POST /v1/chat/completions", STREAM).await;
+        assert_eq!(answer.status, 200);
+        let text = answer.text();
+        let last = text.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(last.contains("the upstream's words"), "{last:.2000}");
+        assert!(last.len() < 10_000, "{}", last.len());
+        world.is_idle().await;
     })
     .await;
 }
