@@ -67,6 +67,11 @@ impl Body {
         }
     }
 
+    /// Whether it is all in memory.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.kind, Kind::Done | Kind::Full(_))
+    }
+
     pub(crate) fn wire(wire: Wire) -> Self {
         Self {
             kind: Kind::Wire(Box::new(wire)),

@@ -33,6 +33,8 @@ struct Shared {
     begun: Arc<AtomicBool>,
     hint: SizeHint,
     is_empty: bool,
+    /// Whether all of it is in memory: nobody waits for any of it.
+    is_whole: bool,
 }
 
 impl StreamedBody {
@@ -40,11 +42,13 @@ impl StreamedBody {
     #[must_use]
     pub fn new(body: Body) -> Self {
         let (hint, is_empty) = (body.size_hint(), body.is_end_stream());
+        let is_whole = is_empty || body.is_full();
         let shared = Shared {
             body: Mutex::new(Some(body)),
             begun: Arc::default(),
             hint,
             is_empty,
+            is_whole,
         };
         Self {
             shared: Arc::new(shared),
@@ -88,6 +92,14 @@ impl Payload {
         match self {
             Self::Whole(_) => true,
             Self::Streamed(body) => !body.is_begun(),
+        }
+    }
+
+    /// Returns whether some of it is still to come.
+    pub(crate) fn is_coming(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Streamed(body) => !body.shared.is_whole,
         }
     }
 

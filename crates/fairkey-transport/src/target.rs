@@ -150,7 +150,7 @@ impl Outgoing {
 
     /// Returns whether its body comes while it is sent.
     pub(crate) fn is_streamed(&self) -> bool {
-        matches!(self.body, Payload::Streamed(_))
+        self.body.is_coming()
     }
 
     /// Returns whether its body is there to be sent once more.

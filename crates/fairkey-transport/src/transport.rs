@@ -72,8 +72,8 @@ pub trait Transport: fmt::Debug + Send + Sync {
     ///
     /// The body is asked for once. It may be sent again for as long as nobody has asked for a piece
     /// of it, and not after that: [`StreamedBody::is_begun`] tells, to a caller that keeps a
-    /// handle. The deadline for the head does not run, since the head waits for the upload; that
-    /// for the whole call does.
+    /// handle. The deadline for the head does not run where some of the body is still to come, since
+    /// the head waits for the upload; that for the whole call does.
     ///
     /// # Errors
     ///

@@ -1,6 +1,10 @@
 //! Requests whose bodies are sent while they come.
 
-use fairkey_transport::{Body, StreamedBody, Transport, TransportError};
+use std::time::Duration;
+
+use fairkey_transport::{
+    Body, Deadlines, Phase, StreamedBody, Transport, TransportError, TransportErrorKind,
+};
 use http::{Method, Request};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -88,6 +92,27 @@ async fn a_streamed_body_is_still_there_where_no_connection_could_be_made() {
         let error = transport().send_streamed(put(address, &body)).await;
         assert!(error.unwrap_err().before_sent());
         assert!(!body.is_begun());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_deadline_for_the_head_runs_where_all_of_the_body_is_there() {
+    within(async {
+        let server = Server::start(move |_, mut stream: TcpStream| async move {
+            read_request(&mut stream).await;
+            until_gone(&mut stream).await;
+        })
+        .await;
+        for body in [form(), StreamedBody::new(Body::empty())] {
+            let mut request = put(server.address, &body);
+            request.extensions_mut().insert(Deadlines {
+                head: Duration::from_millis(50),
+                ..Deadlines::default()
+            });
+            let error = transport().send_streamed(request).await.unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::Timeout(Phase::Head));
+        }
     })
     .await;
 }
