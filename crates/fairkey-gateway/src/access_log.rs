@@ -21,6 +21,8 @@ use crate::record::CallRecord;
 const MAX_WAITING: usize = 4 << 20;
 /// How long a line may wait for others, to be written with them.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long the end waits for what is still to be written: a pipe that nobody reads takes nothing.
+const WAIT_AT_END: Duration = Duration::from_secs(2);
 
 /// Writes a line of JSON for each request, by a thread of its own.
 ///
@@ -33,7 +35,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// ```
 ///
 /// No secret is in it, and nothing of what was asked or answered. What a caller chose (the model)
-/// is cut and escaped. Dropped, it writes what waits.
+/// is cut and escaped. Dropped, it writes what waits, for two seconds at most.
 pub struct AccessLog {
     shared: Arc<Shared>,
     wall: Arc<dyn WallClock>,
@@ -44,6 +46,8 @@ pub struct AccessLog {
 struct Shared {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// The thread has written all, and writes no more.
+    ended: Condvar,
     dropped: AtomicU64,
 }
 
@@ -51,6 +55,7 @@ struct Shared {
 struct Waiting {
     bytes: Vec<u8>,
     stop: bool,
+    has_ended: bool,
 }
 
 impl AccessLog {
@@ -127,6 +132,8 @@ impl Shared {
             }
             lines.clear();
             if stop {
+                self.waiting().has_ended = true;
+                self.ended.notify_all();
                 return;
             }
         }
@@ -135,9 +142,18 @@ impl Shared {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.shared.waiting().stop = true;
+        let mut waiting = self.shared.waiting();
+        waiting.stop = true;
         self.shared.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let is_writing = |waiting: &mut Waiting| !waiting.has_ended && !thread.is_finished();
+        let woken = (self.shared.ended).wait_timeout_while(waiting, WAIT_AT_END, is_writing);
+        let (waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        if waiting.has_ended {
+            drop(waiting);
+            // So that what it writes to is dropped by then, too.
             let _ = thread.join();
         }
     }
@@ -219,6 +235,28 @@ mod tests {
         assert_eq!(all[0]["total_ms"], 1_204.7);
         assert_eq!(all[0]["model"], "a/b\n{\"forged\":1}");
         assert_eq!(all[1].get("key"), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_one_who_reads_nothing() {
+        struct Stuck(std::sync::mpsc::Receiver<()>);
+
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (release, stuck) = std::sync::mpsc::channel();
+        let log = AccessLog::new(Stuck(stuck), Arc::new(Noon)).unwrap();
+        log.write(&CallRecord::default());
+        drop(log);
+        drop(release);
     }
 
     #[test]
