@@ -1,7 +1,7 @@
 //! Answers that are the same for everybody: [`Catalogue`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +22,9 @@ const MOST_LISTS: usize = 1_024;
 
 /// Lists of models, endpoints and providers, fetched once and kept for a while.
 ///
-/// Those who ask for one at a time share a fetch. One that is too old is fetched again; where that
-/// fails, the old one is served, and its `Age` says so. Only answers with status 200 are kept.
+/// Those who ask for one at a time share a fetch, and what came of it where it failed. One that is too
+/// old is fetched again; where that fails, the old one is served, and its `Age` says so. Only answers
+/// with status 200 are kept.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     max_age: Duration,
@@ -38,9 +39,38 @@ struct List {
     kept: tokio::sync::Mutex<Option<Kept>>,
     /// For what goes first. Written by whoever has fetched.
     size: Mutex<Option<(Instant, usize)>>,
+    /// How often it was fetched in vain, and what came of that the last time.
+    missed: Mutex<(u64, Option<Missed>)>,
+}
+
+/// What those get who have waited for a fetch that failed.
+#[derive(Clone, Debug)]
+enum Missed {
+    /// What is kept.
+    Old,
+    Told(Result<Passed, Failure>),
 }
 
 impl List {
+    fn misses(&self) -> u64 {
+        self.missed().0
+    }
+
+    fn miss(&self, missed: Missed) {
+        let mut last = self.missed();
+        *last = (last.0 + 1, Some(missed));
+    }
+
+    /// Returns what came of the last fetch, where that failed after so many had.
+    fn missed_since(&self, misses: u64) -> Option<Missed> {
+        let last = self.missed();
+        last.1.clone().filter(|_| last.0 > misses)
+    }
+
+    fn missed(&self) -> MutexGuard<'_, (u64, Option<Missed>)> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns since when it is kept, and how large it is.
     fn sized(&self) -> Option<(Instant, usize)> {
         *self.size.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,8 +87,24 @@ struct Kept {
 /// What came of a fetch.
 enum Fetched {
     Kept(Kept),
-    /// An answer that is for this caller only.
-    Passes(Response<Outbound>),
+    /// An answer that is only for those who wait for it.
+    Passes(Passed),
+}
+
+#[derive(Clone, Debug)]
+struct Passed {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Passed {
+    fn respond(self) -> Response<Outbound> {
+        let mut response = Response::new(Outbound::full(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
 }
 
 impl Catalogue {
@@ -83,14 +129,21 @@ impl Catalogue {
             return Err(Failure::new(Reason::BadPath, message));
         };
         let list = self.list(&uri);
+        let misses = list.misses();
         let mut kept = list.kept.lock().await;
         if let Some(kept) = &*kept
             && kept.at.elapsed() < self.max_age
         {
             return Ok(kept.respond());
         }
-        let fetched = self.fetch(shared, &uri).await;
-        match (fetched, &*kept) {
+        // Whoever has waited for a fetch in vain makes no other: of many who wait, the last would wait
+        // for as many of them, one after the other.
+        match (list.missed_since(misses), &*kept) {
+            (Some(Missed::Old), Some(old)) => return Ok(old.respond()),
+            (Some(Missed::Told(told)), _) => return told.map(Passed::respond),
+            _ => {}
+        }
+        let told = match (self.fetch(shared, &uri).await, &*kept) {
             (Ok(Fetched::Kept(new)), _) => {
                 let response = new.respond();
                 if new.body.len() <= self.max_bytes / 2 {
@@ -100,24 +153,31 @@ impl Catalogue {
                     drop(kept);
                     self.shrink();
                 } else {
+                    list.miss(Missed::Told(Ok(Passed {
+                        status: StatusCode::OK,
+                        headers: new.headers,
+                        body: new.body,
+                    })));
                     drop(kept);
                     self.forget(&uri);
                 }
-                Ok(response)
+                return Ok(response);
             }
-            (Ok(Fetched::Passes(response)), Some(old)) if response.status().is_server_error() => {
-                Ok(old.respond())
+            (Ok(Fetched::Passes(passed)), Some(old)) if passed.status.is_server_error() => {
+                list.miss(Missed::Old);
+                return Ok(old.respond());
             }
-            (Err(_), Some(old)) => Ok(old.respond()),
-            (other, None) | (other @ Ok(Fetched::Passes(_)), Some(_)) => {
-                drop(kept);
-                self.forget(&uri);
-                other.map(|fetched| match fetched {
-                    Fetched::Passes(response) => response,
-                    Fetched::Kept(kept) => kept.respond(),
-                })
+            (Err(_), Some(old)) => {
+                list.miss(Missed::Old);
+                return Ok(old.respond());
             }
-        }
+            (Ok(Fetched::Passes(passed)), _) => Ok(passed),
+            (Err(failure), None) => Err(failure),
+        };
+        list.miss(Missed::Told(told.clone()));
+        drop(kept);
+        self.forget(&uri);
+        told.map(Passed::respond)
     }
 
     fn list(&self, uri: &str) -> Arc<List> {
@@ -194,10 +254,11 @@ impl Catalogue {
                 at: Instant::now(),
             }));
         }
-        let mut response = Response::new(Outbound::full(body));
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = parts.headers;
-        Ok(Fetched::Passes(response))
+        Ok(Fetched::Passes(Passed {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which path is answered how.
 
+use std::time::Duration;
+
 use fairkey_core::ApiKey;
-use fairkey_mock::{On, Step};
+use fairkey_mock::{On, Reply, Step};
 use http::HeaderValue;
 
 use crate::world::*;
@@ -151,6 +153,25 @@ async fn the_catalogue_is_fetched_once_however_many_ask() {
         }
         assert_eq!(world.keys_at("/providers").len(), 1);
         assert_eq!(world.keys_at("/benchmarks").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_list_in_vain_do_not_wait_for_it_one_after_the_other() {
+    within(async {
+        // Long enough for all to come while the first waits.
+        let gone = Step::reply(Reply::status(404)).delayed(Duration::from_secs(1));
+        let world = start(mock().script(On::path("/models"), [gone.forever()])).await;
+        let ask = || world.call("GET /api/v1/models", "");
+        let answers = tokio::join!(ask(), ask(), ask(), ask());
+        for answer in [answers.0, answers.1, answers.2, answers.3] {
+            assert_eq!(answer.status, 404);
+        }
+        assert_eq!(world.keys_at("/models").len(), 1);
+        // Who comes later asks again.
+        assert_eq!(ask().await.status, 404);
+        assert_eq!(world.keys_at("/models").len(), 2);
     })
     .await;
 }
