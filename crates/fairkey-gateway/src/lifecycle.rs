@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::relay::Outbound;
-use crate::server::Activity;
+use crate::server::{Activity, Stream};
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,23 +148,73 @@ impl Drop for Live {
     }
 }
 
-/// An answer that is a call under way until it is dropped.
+/// An answer, which is a call under way until it is dropped.
 #[derive(Debug)]
-pub(crate) struct LiveBody {
+pub(crate) struct Answer {
     body: Outbound,
     live: Live,
 }
 
+impl Answer {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.body.is_over() {
+            self.live.began = None;
+        }
+    }
+}
+
+/// An answer as it is sent.
+#[derive(Debug)]
+pub(crate) enum LiveBody {
+    /// By HTTP/1.1.
+    Own(Answer),
+    /// By HTTP/2, where it may be taken away from whoever sends it.
+    Stream {
+        stream: Stream,
+        activity: Arc<Activity>,
+        number: u64,
+    },
+}
+
 impl LiveBody {
     pub(crate) fn new(body: Outbound, live: Live) -> Self {
-        Self { body, live }
+        let (activity, number) = (Arc::clone(&live.activity), live.number);
+        let answer = Answer { body, live };
+        if !activity.is_http2() {
+            return Self::Own(answer);
+        }
+        Self::Stream {
+            stream: activity.add(number, answer),
+            activity,
+            number,
+        }
     }
 }
 
 impl Drop for LiveBody {
     fn drop(&mut self) {
-        if self.body.is_over() {
-            self.live.began = None;
+        if let Self::Stream {
+            activity, number, ..
+        } = self
+        {
+            activity.remove(*number);
         }
     }
 }
@@ -177,15 +227,24 @@ impl HttpBody for LiveBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut *self {
+            Self::Own(answer) => answer.poll_frame(cx),
+            Self::Stream { stream, .. } => stream.poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Self::Own(answer) => answer.is_end_stream(),
+            Self::Stream { stream, .. } => stream.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self {
+            Self::Own(answer) => answer.size_hint(),
+            Self::Stream { stream, .. } => stream.size_hint(),
+        }
     }
 }
 

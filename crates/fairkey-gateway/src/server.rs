@@ -7,6 +7,7 @@
 //! | `connection` | one connection: bounds in time, and its end |
 //! | `opening` | the first bytes of a connection, which tell its protocol |
 //! | `activity` | what goes on in a connection |
+//! | `streams` | the answers under way in a connection of HTTP/2 |
 //! | `patience` | how many calls of a connection may be left |
 //! | `watched` | a stream that notes what goes through it |
 //! | `refusal` | connections for which there is no room |
@@ -19,6 +20,7 @@ mod listener;
 mod opening;
 mod patience;
 mod refusal;
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod watched;
@@ -41,6 +43,7 @@ pub use self::address::{ListenAddr, ParseListenAddrError};
 use self::connection::Connection;
 pub use self::listener::Listener;
 use self::refusal::Refusal;
+pub(crate) use self::streams::Stream;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
 use crate::gateway::{Gateway, Shared};

@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::patience::Patience;
+use super::streams::{Stream, Streams};
 use crate::ServerLimits;
+use crate::lifecycle::Answer;
 
 /// What goes on in a connection. Relaxed everywhere: it is looked at from time to time, and
 /// publishes nothing.
@@ -28,6 +30,8 @@ pub(crate) struct Activity {
     /// Whether the patience is at its end, and whom to tell.
     is_exhausted: AtomicBool,
     exhausted: Notify,
+    /// Of HTTP/2.
+    streams: Streams,
 }
 
 /// An activity at one moment.
@@ -75,10 +79,27 @@ impl Activity {
             patience: Patience::new(cancels),
             is_exhausted: AtomicBool::new(false),
             exhausted: Notify::new(),
+            streams: Streams::default(),
         }
     }
 
-    pub(super) fn is_http2(&self) -> bool {
+    /// Notes an answer that is sent by HTTP/2; to be [removed](Self::remove) in the end.
+    pub(crate) fn add(&self, number: u64, answer: Answer) -> Stream {
+        self.streams.add(number, answer)
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        self.streams.remove(number);
+    }
+
+    /// Drops answers of HTTP/2 of which their callers have taken nothing for too long.
+    pub(super) fn leave_stalled(&self, now: Instant, limits: &ServerLimits) {
+        if self.is_http2 {
+            self.streams.leave_stalled(now, limits.idle_time);
+        }
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
         self.is_http2
     }
 

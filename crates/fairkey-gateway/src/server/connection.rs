@@ -76,6 +76,10 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        // It may have been accepted at the very moment of the end, which is no news then.
+        if *self.stage.borrow() == Stage::Closed {
+            return;
+        }
         let began = Instant::now();
         let Some((stream, activity)) = self.open(stream).await else {
             return;
@@ -122,7 +126,7 @@ impl Connection {
         let is_http2 = tokio::select! {
             biased;
             is_http2 = opening.read(&mut stream) => is_http2.ok()?,
-            _ = stage.wait_for(|stage| *stage > at_first) => return None,
+            _ = stage.wait_for(|stage| *stage > at_first.min(Stage::Draining)) => return None,
             () = sleep(self.limits.head_time) => return None,
         };
         let activity = Arc::new(Activity::new(is_http2, self.limits.cancels));
@@ -167,6 +171,7 @@ async fn attend<C: GracefulConnection>(
                 }
             }
             now = looks.tick() => {
+                activity.leave_stalled(now, limits);
                 let look = activity.look();
                 if look != last {
                     (last, since) = (look, now);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use fairkey_core::Scope;
 use fairkey_gateway::{End, Settings};
 use fairkey_mock::{Event, On, Reply, Step};
+use fairkey_transport::{HttpTransport, ProxyOptions, Transport as _};
+use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -195,6 +197,55 @@ async fn a_caller_that_takes_nothing_of_its_answer_is_left_and_its_key_is_free()
             "it is nobody's fault"
         );
         let _ = stream.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_of_one_stream_is_left_there_and_only_there() {
+    within(async {
+        let text = "x".repeat(64 << 10);
+        let chunk = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+        let pieces = std::iter::repeat_n(bytes::Bytes::from(chunk), 1_000);
+        let long = Step::reply(Reply::sse(pieces)).forever();
+        let mock = mock().script(On::model("m/long"), [long]);
+        let mut world =
+            start_with(mock, |it| it.limits.idle_time = Duration::from_millis(100)).await;
+        let caller = HttpTransport::builder().http2_prior_knowledge(true);
+        let caller = caller.proxy(ProxyOptions::none()).build().unwrap();
+        let uri = format!("http://{}/v1/chat/completions", world.serving.addr());
+        let ask = |body: String| {
+            let request = Request::post(&uri)
+                .header("content-type", "application/json")
+                .body(body.into());
+            caller.send(request.unwrap())
+        };
+        let unread = ask(STREAM.replace("openai/gpt-4o-mini", "m/long"));
+        let mut unread = unread.await.unwrap().into_body();
+        // Others of its connection have their answers meanwhile.
+        let answer = ask(CHAT.to_owned()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let _ = answer.into_body().collect_bounded(1 << 20).await.unwrap();
+        assert_eq!(caller.stats().connections_opened, 1);
+        world.mock.log().wait_for(Event::is_cancelled).await;
+        let (one, other) = (world.ended.recv().await, world.ended.recv().await);
+        assert_eq!(
+            [one.unwrap().end, other.unwrap().end],
+            [End::Whole, End::Left]
+        );
+        world.is_idle().await;
+        assert!(
+            world.client.stats().faults.is_empty(),
+            "it is nobody's fault"
+        );
+        // It hears that what it has is not all.
+        let end = loop {
+            match unread.frame().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(end.unwrap().is_err());
     })
     .await;
 }
