@@ -7,6 +7,8 @@
 //! watched while it is idle, so that its end is noticed, and closed when it has been idle too long.
 
 #[cfg(feature = "http2")]
+mod gathering;
+#[cfg(feature = "http2")]
 mod http2;
 #[cfg(feature = "http2")]
 mod pings;

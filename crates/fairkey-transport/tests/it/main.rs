@@ -12,6 +12,8 @@ mod http2_endings;
 mod http2_flow;
 #[cfg(feature = "http2")]
 mod http2_goaway;
+#[cfg(feature = "http2")]
+mod http2_turns;
 mod joined;
 mod limits;
 mod proxy;

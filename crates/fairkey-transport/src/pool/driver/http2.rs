@@ -14,6 +14,7 @@ use super::super::Limits;
 use super::super::lease::Http2Sender;
 use super::super::origin::{Open, OriginPool};
 use super::super::state::Shared;
+use super::gathering::{Gatherer, Gathering, gathering};
 use super::pings::Pings;
 use crate::connect::{CountedIo, Protocol};
 use crate::deadlines::after;
@@ -51,11 +52,12 @@ const SEND_BUFFER: usize = 1024 * 1024;
 /// much for each byte of window pays for frames of 64 bytes, smaller than any event of a stream.
 const FRAMES_BUDGET: usize = 3;
 
-pub(super) type Connection = client::Connection<CountedIo, Bytes>;
+pub(super) type Connection = client::Connection<Gathering<CountedIo>, Bytes>;
 
 pub(in crate::pool) struct Http2Ready {
     sender: Http2Sender,
     connection: Connection,
+    gatherer: Gatherer<CountedIo>,
     pings: Option<Pings>,
 }
 
@@ -66,6 +68,7 @@ impl Http2Ready {
         // take the room of all others.
         let streams = u32::try_from(limits.streams_per_connection).unwrap_or(u32::MAX);
         let window = STREAM_WINDOW.saturating_mul(streams).min(LARGEST_WINDOW);
+        let (io, gatherer) = gathering(io);
         let (sender, connection) = client::Builder::new()
             .initial_max_send_streams(UNKNOWN_LIMIT)
             .initial_window_size(STREAM_WINDOW)
@@ -85,6 +88,7 @@ impl Http2Ready {
         Ok(Self {
             sender,
             connection,
+            gatherer,
             pings,
         })
     }
@@ -93,6 +97,7 @@ impl Http2Ready {
         let Self {
             sender,
             connection,
+            gatherer,
             pings,
         } = self;
         let pool = Arc::clone(&open.pool);
@@ -100,6 +105,7 @@ impl Http2Ready {
         let changed = Arc::new(Notify::new());
         let driver = Driver {
             connection,
+            gatherer,
             probe: Some(sender.clone()),
             known_limit: UNKNOWN_LIMIT,
             pool: Arc::clone(&pool),
@@ -125,13 +131,34 @@ impl Http2Ready {
             }
         });
         // After the connection is known: a driver that ends at once finds it and takes it out.
-        tokio::spawn(drive(driver, pings, changed, open));
+        tokio::spawn(last_in_turn(drive(driver, pings, changed, open)));
     }
 }
 
 fn broken(error: h2::Error) -> TransportError {
     let message = "the connection broke during the HTTP handshake";
     TransportError::new(TransportErrorKind::Connect, message).with_source(error)
+}
+
+/// Lets every task that is ready go first, each time that something wakes `future`.
+///
+/// A runtime runs next whom the present task wakes. A connection that is woken by the request of one
+/// caller would write that alone, and be woken by the next caller: a record and a system call for
+/// each. Behind all who are ready it writes what they have queued at once. Where nobody else is ready
+/// it is its turn again at once.
+async fn last_in_turn<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut is_last = false;
+    poll_fn(|cx| {
+        is_last = !is_last;
+        if is_last {
+            // Woken while it runs, a task goes to the end of its runtime's queue.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Drives one HTTP/2 connection to its end.
@@ -200,6 +227,8 @@ enum Seen {
 struct Driver {
     /// Reads and writes frames; its end is the connection's.
     connection: Connection,
+    /// Writes what it has to say in one turn.
+    gatherer: Gatherer<CountedIo>,
     /// Tells when the connection takes no more streams; gone from then on.
     probe: Option<Http2Sender>,
     known_limit: usize,
@@ -209,8 +238,11 @@ struct Driver {
 
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.gatherer.gather();
+        let ended = Pin::new(&mut self.connection).poll(cx).is_ready();
+        let written = self.gatherer.let_go(cx);
         // How a connection ends is no matter: its streams hear it.
-        if Pin::new(&mut self.connection).poll(cx).is_ready() {
+        if ended || matches!(written, Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }
         let Some(probe) = &mut self.probe else {
