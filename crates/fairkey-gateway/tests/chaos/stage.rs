@@ -264,15 +264,18 @@ impl Stage {
     /// Asserts that nothing is under way any more, wherever it is counted.
     pub(super) async fn is_idle(&mut self) {
         let (client, gateway) = (&self.client, &self.gateway);
-        // All at one moment: a call that nobody waits for any more may try once more.
+        // All at one moment: a call that nobody waits for any more may try once more, and one may
+        // still come of which its caller's connection had brought all before it was closed.
         let is_held = |limit: &fairkey_strategy::LimitUse| {
             let counts = [Dimension::InFlight, Dimension::InFlightUsd];
             counts.contains(&limit.dimension) && limit.used > 0
         };
         until("nothing is held", || {
+            let stats = client.stats();
             let classes = [Class::Interactive, Class::Normal, Class::Batch];
             gateway.in_flight() == 0
                 && client.pool().in_flight() == 0
+                && (stats.in_flight, stats.waiting) == (0, 0)
                 && (client.pool()).with_keys(|keys| keys.iter().all(|key| key.in_flight() == 0))
                 && gateway
                     .tenants()
@@ -288,9 +291,7 @@ impl Stage {
             mock.counters().total.in_flight == 0
         })
         .await;
-        let stats = client.stats();
-        assert_eq!((stats.in_flight, stats.waiting), (0, 0));
-        assert!(stats.estimates.len() <= 512);
+        assert!(client.stats().estimates.len() <= 512);
     }
 
     /// Asserts that connections, and the tasks that serve them, are as few as when nobody had
