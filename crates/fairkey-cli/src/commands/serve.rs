@@ -67,7 +67,8 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
         return Err(gateway::open_to_all(listen));
     }
     upstream.warn();
-    let cannot_listen = |error: std::io::Error| format!("cannot listen on {listen}: {error}");
+    let cannot_listen =
+        |error: std::io::Error| format!("cannot listen on {listen}: {}", why_not(&error));
     let tls = upstream.gateway.tls.as_ref();
     let tls = tls.map(|(cert, key)| Tls::from_pem_files(cert, key));
     let tls = tls.transpose().map_err(|error| error.to_string())?;
@@ -135,6 +136,25 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
 /// Whoever asked for a reload, and waits for what comes of it.
 type Asked = oneshot::Sender<Result<Value, String>>;
 
+/// Says why nobody can listen, and what helps where the system's words do not say so.
+fn why_not(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+
+    let advice = match error.kind() {
+        // Words of our own say all there is to say.
+        _ if error.raw_os_error().is_none() => None,
+        ErrorKind::AddrInUse => Some("another process listens there: end it, or take another port"),
+        ErrorKind::AddrNotAvailable => Some("this machine has no such address"),
+        ErrorKind::PermissionDenied => Some("take a port from 1024 on, or a folder of your own"),
+        ErrorKind::NotFound => Some("is its folder there?"),
+        _ => None,
+    };
+    match advice {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
 async fn bind(listen: &ListenAddr, tls: Option<&Tls>) -> std::io::Result<Listener> {
     let listener = Listener::bind(listen).await?;
     Ok(match tls {
@@ -168,7 +188,7 @@ async fn administer(
     let serving = bind(listen, None)
         .await
         .and_then(|listener| gateway.serve_admin(listener, admin))
-        .map_err(|error| format!("cannot serve operators on {listen}: {error}"))?;
+        .map_err(|error| format!("cannot serve operators on {listen}: {}", why_not(&error)))?;
     Ok(Some(serving))
 }
 

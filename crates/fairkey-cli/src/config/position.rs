@@ -33,7 +33,27 @@ pub(super) fn without_values(message: &str) -> String {
     {
         message = format!("unknown variant, {}", &rest[end + 3..]);
     }
-    message
+    in_words_of_toml(message)
+}
+
+/// Names what was expected as whoever writes TOML calls it, not as the program does.
+fn in_words_of_toml(mut message: String) -> String {
+    let Some(at) = message.find(", expected ") else {
+        return message;
+    };
+    let (found, expected) = message.split_at(at + ", expected ".len());
+    let words = match expected {
+        "i64" | "u64" | "u32" | "u16" | "usize" => "a whole number",
+        "f64" => "a number",
+        "a map" => "a table",
+        // A table of which there may be many is a common slip.
+        "a sequence" if found.contains(": map,") => "a list: is [[…]] meant?",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => return message,
+    };
+    message.replace_range(at + ", expected ".len().., words);
+    message.replacen("invalid type: map,", "invalid type: table,", 1)
 }
 
 #[cfg(test)]
@@ -56,7 +76,7 @@ mod tests {
         let message = "invalid type: string \"a \\\" b\", expected u32";
         assert_eq!(
             without_values(message),
-            "invalid type: string \"…\", expected u32"
+            "invalid type: string \"…\", expected a whole number"
         );
         let message = "unknown variant `sk-x`, expected one of `a`, `b`";
         assert_eq!(
@@ -64,5 +84,30 @@ mod tests {
             "unknown variant, expected one of `a`, `b`"
         );
         assert_eq!(without_values("unknown field `x`"), "unknown field `x`");
+    }
+
+    #[test]
+    fn what_is_expected_is_said_in_words_of_toml() {
+        for (message, words) in [
+            (
+                "integer `7`, expected struct Route",
+                "integer `7`, expected a table",
+            ),
+            (
+                "map, expected a sequence",
+                "table, expected a list: is [[…]] meant?",
+            ),
+            (
+                "boolean `true`, expected a sequence",
+                "boolean `true`, expected a list",
+            ),
+            (
+                "integer `7`, expected a string",
+                "integer `7`, expected a string",
+            ),
+        ] {
+            let message = without_values(&format!("invalid type: {message}"));
+            assert_eq!(message, format!("invalid type: {words}"));
+        }
     }
 }

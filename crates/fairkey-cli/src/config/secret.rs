@@ -164,10 +164,9 @@ impl Secret {
                     let (secret, oddities) = tidy(&value);
                     (ApiKey::new(secret), oddities)
                 }
-                _ => {
-                    return Err(format!(
-                        "{what} is in the variable {name}, which is not set"
-                    ));
+                found => {
+                    let why = if found.is_some() { "empty" } else { "not set" };
+                    return Err(format!("{what} is in the variable {name}, which is {why}"));
                 }
             },
             // Relative to the configuration: it may be read from any folder.

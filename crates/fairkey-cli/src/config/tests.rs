@@ -16,7 +16,11 @@ const CANARY: &str = "sk-or-v1-canary0000000000";
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     let sources = Sources {
-        env: &|name| (name == "SET").then(|| CANARY.to_owned()),
+        env: &|name| match name {
+            "SET" => Some(CANARY.to_owned()),
+            "BLANK" => Some(" ".to_owned()),
+            _ => None,
+        },
         file: &|path| fs::read_to_string(path),
     };
     Config::parse(text, Path::new("fairkey.toml"), &sources)

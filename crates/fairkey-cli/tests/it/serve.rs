@@ -92,5 +92,7 @@ fn what_other_machines_can_reach_is_refused_and_so_is_an_address_in_use() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
     let said = stage.run(["serve", "--mock", "--listen", &taken]);
-    said.ends_with(2).says("cannot listen on 127.0.0.1:");
+    said.ends_with(2)
+        .says("cannot listen on 127.0.0.1:")
+        .says("end it, or take another port");
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::ServerConfig;
@@ -93,13 +93,19 @@ fn read(cert: &Path, key: &Path) -> Result<Current, TlsError> {
             path.display()
         ))
     };
+    let unread = |path: &Path, error: &pem::Error, what: &str| match error {
+        pem::Error::Io(error) => TlsError(format!("{} cannot be read: {error}", path.display())),
+        pem::Error::NoItemsFound => wrong(path, &format!("there is no {what} in it")),
+        error => wrong(path, error),
+    };
     let chain =
         CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| wrong(cert, &error))?;
+    let chain = chain.map_err(|error| unread(cert, &error, "certificate"))?;
     if chain.is_empty() {
         return Err(wrong(cert, &"there is no certificate in it"));
     }
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    let secret = PrivateKeyDer::from_pem_file(key);
+    let secret = secret.map_err(|error| unread(key, &error, "private key"))?;
     // Named, so that nothing hangs on which providers other crates bring.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

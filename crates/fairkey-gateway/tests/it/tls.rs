@@ -33,6 +33,23 @@ fn files(dir: &TempDir) -> Tls {
     Tls::from_pem_files(path("cert.pem"), path("key.pem")).unwrap()
 }
 
+#[test]
+fn files_that_cannot_be_used_say_which_one_and_why() {
+    let dir = TempDir::new().unwrap();
+    issue(dir.path());
+    for (cert, key, which, why) in [
+        ("none.pem", "key.pem", "none.pem", "cannot be read"),
+        ("cert.pem", "none.pem", "none.pem", "cannot be read"),
+        ("key.pem", "key.pem", "key.pem", "no certificate in it"),
+        ("cert.pem", "cert.pem", "cert.pem", "no private key in it"),
+    ] {
+        let path = |name: &str| dir.path().join(name);
+        let error = Tls::from_pem_files(path(cert), path(key)).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(which) && error.contains(why), "{error}");
+    }
+}
+
 /// The client of `world` behind a listener with TLS.
 async fn behind(world: &World, tls: &Tls, settings: Settings) -> Serving {
     let listener = Listener::bind(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap())).await;

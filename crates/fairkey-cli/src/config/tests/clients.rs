@@ -192,6 +192,7 @@ fn a_client_that_cannot_be_is_refused_with_its_place_and_a_cure() {
             "exactly one of `env`, `file` and `sha256`",
         ),
         ("token = { env = \"UNSET\" }", 9, "UNSET, which is not set"),
+        ("token = { env = \"BLANK\" }", 9, "BLANK, which is empty"),
         ("token = []", 9, "has no token"),
         ("token = \"\"", 9, "is empty"),
         ("token = { env = \"SET\" }", 9, "is one of the keys"),
