@@ -27,15 +27,18 @@ pub(crate) enum Shape {
     Whole,
     /// A stream of 50 chunks.
     Stream,
+    /// A short stream with a pause before each chunk.
+    Paced,
     /// One stream to nine whole ones.
     Mixed,
     /// A stream that begins and is held open.
     Hold,
 }
 
-const SHAPES: [(Shape, &str); 4] = [
+const SHAPES: [(Shape, &str); 5] = [
     (Shape::Whole, "whole"),
     (Shape::Stream, "stream"),
+    (Shape::Paced, "paced"),
     (Shape::Mixed, "mixed"),
     (Shape::Hold, "hold"),
 ];
@@ -254,7 +257,7 @@ impl Lane {
             let streams = match load.shape {
                 Shape::Whole => false,
                 Shape::Mixed => number % 10 == 0,
-                Shape::Stream | Shape::Hold => true,
+                Shape::Stream | Shape::Paced | Shape::Hold => true,
             };
             let request = Request::builder()
                 .method(Method::POST)
@@ -262,7 +265,7 @@ impl Lane {
                 .header(header::HOST, self.addr.to_string())
                 .header(header::CONTENT_TYPE, "application/json")
                 .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
-                .body(Full::new(body(streams, load.shape == Shape::Hold)))?;
+                .body(Full::new(body(streams, load.shape)))?;
             let began = process::now();
             sender.ready().await?;
             let mut response = sender.send_request(request).await?;
@@ -303,14 +306,16 @@ async fn connect(addr: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
 }
 
 /// A request of 1 kB.
-fn body(streams: bool, holds: bool) -> Bytes {
+fn body(streams: bool, shape: Shape) -> Bytes {
     let text = "Which key pays for this? ".repeat(36);
-    let (streams, holds) = (
-        if streams { r#","stream":true"# } else { "" },
-        if holds { r#","hold":true"# } else { "" },
-    );
+    let streams = if streams { r#","stream":true"# } else { "" };
+    let how = match shape {
+        Shape::Hold => r#","hold":true"#,
+        Shape::Paced => r#","paced":true"#,
+        Shape::Whole | Shape::Stream | Shape::Mixed => "",
+    };
     format!(
-        r#"{{"model":"openai/gpt-4o-mini","max_tokens":64{streams}{holds},"messages":[{{"role":"user","content":"{text}"}}]}}"#
+        r#"{{"model":"openai/gpt-4o-mini","max_tokens":64{streams}{how},"messages":[{{"role":"user","content":"{text}"}}]}}"#
     )
     .into()
 }

@@ -150,26 +150,34 @@ fn measure_over(settings: &Settings, wire: &Wire, table: &mut Table) -> Result<(
         row("CPU a request, 64 connections", 1.6),
         row("median of one connection", 1.3),
         row("CPU a stream of 50 chunks, 64 connections", 1.25),
-        row("first content of a stream, median, 1 connection", 2.0),
     ];
-    let one_stream = Load {
+    let paced = Load {
         connections: 1,
-        ..many(Shape::Stream)
+        ..many(Shape::Paced)
     };
+    let mut later = Vec::new();
     for round in 0..settings.rounds {
         eprintln!("round {} of {}{over}", round + 1, settings.rounds);
-        let measures: [(Load, Of); 4] = [
+        let measures: [(Load, Of); 3] = [
             (many(Shape::Whole), |seen| seen.cpu_us),
             (alone, |seen| seen.told.median_us),
             (many(Shape::Stream), |seen| seen.cpu_us),
-            (one_stream, |seen| seen.told.first_us),
         ];
         for (row, (load, of)) in rows.iter_mut().zip(&measures) {
             let [bare, gateway] = under(&sides, load)?;
             row.add(of(&bare), of(&gateway));
         }
+        let [bare, gateway] = under(&sides, &paced)?;
+        later.push(gateway.told.first_us - bare.told.first_us);
     }
     rows.iter().for_each(|row| table.ratio(row));
+    later.sort_unstable_by(f64::total_cmp);
+    table.bound(
+        &format!("first content later than the bare proxy's{over}"),
+        later.get(later.len() / 2).copied().unwrap_or(f64::NAN) / 1e3,
+        "ms",
+        upstream::PACE.as_secs_f64() * 1e3,
+    );
     table.bound(
         &format!("start to first answer{over}"),
         sides.start.as_secs_f64() * 1e3,

@@ -1,10 +1,11 @@
-//! An upstream that answers at once, and costs next to nothing: a fixed answer, or a stream of 50
-//! chunks, or one that begins and never ends.
+//! An upstream that answers at once, and costs next to nothing: a fixed answer, a stream of 50 chunks,
+//! a short one that pauses before each, or one that begins and never ends.
 
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,12 +15,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio::time::{Sleep, sleep};
 
 use crate::{Result, secured};
 
 const WHOLE: &str = r#"{"id":"gen-1790000000-benchbenchbench","object":"chat.completion","created":1790000000,"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"message":{"role":"assistant","content":"Every failure is charged to whoever caused it."},"finish_reason":"stop","native_finish_reason":"stop"}],"usage":{"prompt_tokens":250,"completion_tokens":9,"total_tokens":259,"cost":0.000043}}"#;
 /// Chunks with content in a stream; a role before them, usage and an end behind.
 const CHUNKS: usize = 50;
+/// The same of a stream that pauses.
+const PACED_CHUNKS: usize = 4;
+/// How long a stream that pauses does so before each chunk but the first.
+pub(crate) const PACE: Duration = Duration::from_millis(2);
 
 /// Serves; with TLS where there is the folder of a certificate.
 pub(crate) fn main(certificate: Option<&Path>) -> Result<()> {
@@ -59,6 +65,8 @@ async fn answer(request: Request<Incoming>) -> std::result::Result<Response<Answ
     let has = |what: &[u8]| body.windows(what.len()).any(|window| window == what);
     let (kind, answer) = if has(br#""hold":true"#) {
         ("text/event-stream", Answer::stream(1, true))
+    } else if has(br#""paced":true"#) {
+        ("text/event-stream", Answer::paced())
     } else if has(br#""stream":true"#) {
         ("text/event-stream", Answer::stream(CHUNKS, false))
     } else {
@@ -83,6 +91,8 @@ enum Answer {
         holds: bool,
         /// Each chunk is a write of its own, as of an upstream that has no more yet.
         yielded: bool,
+        /// Until the next chunk, where there is a pause before each.
+        pause: Option<Pin<Box<Sleep>>>,
     },
 }
 
@@ -99,6 +109,17 @@ impl Answer {
             chunks,
             holds,
             yielded: false,
+            pause: None,
+        }
+    }
+
+    fn paced() -> Self {
+        Self::Stream {
+            sent: 0,
+            chunks: PACED_CHUNKS,
+            holds: false,
+            yielded: false,
+            pause: Some(Box::pin(sleep(Duration::ZERO))),
         }
     }
 }
@@ -111,7 +132,7 @@ impl Body for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        let (sent, chunks, holds, yielded) = match self.get_mut() {
+        let (sent, chunks, holds, yielded, pause) = match self.get_mut() {
             Self::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
@@ -120,8 +141,14 @@ impl Body for Answer {
                 chunks,
                 holds,
                 yielded,
-            } => (sent, *chunks, *holds, yielded),
+                pause,
+            } => (sent, *chunks, *holds, yielded, pause),
         };
+        if let Some(pause) = pause {
+            ready!(pause.as_mut().poll(cx));
+            *pause = Box::pin(sleep(PACE));
+            *yielded = true;
+        }
         if !std::mem::replace(yielded, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
