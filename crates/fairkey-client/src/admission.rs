@@ -10,7 +10,9 @@
 //! No wake-up is lost: a call stands in the queue *before* the pool is asked for it. What is freed
 //! before that, the pool finds; what is freed after that, finds the call.
 //!
-//! The pool is asked with no lock held, since strategies, gates and observers are foreign code.
+//! The pool is asked with no lock held, since strategies, gates and observers are foreign code. A call
+//! may leave meanwhile, and even come back to its place: so what it is told when it leaves is the last
+//! that it is told, and who is served must be who was asked about.
 
 mod held;
 mod outlook;
