@@ -10,7 +10,10 @@ mod manage;
 mod owned;
 mod upload;
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -373,9 +376,16 @@ fn failed(failure: &Failure, format: Format, id: &str) -> Response<Outbound> {
 /// Reads a body whole, as far as allowed.
 async fn read(settings: &Settings, body: Incoming) -> Result<Bytes, Failure> {
     let (limit, limits) = (settings.max_body_bytes, &settings.limits);
-    let read = collect_bounded(body, limit);
-    let Ok(read) = tokio::time::timeout(limits.body_time, read).await else {
-        return Err(limits.body_too_slow());
+    let mut read = pin!(collect_bounded(body, limit));
+    let read = match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+        // Mostly it is there with its head, and needs no timer.
+        Poll::Ready(read) => read,
+        Poll::Pending => {
+            let Ok(read) = tokio::time::timeout(limits.body_time, read).await else {
+                return Err(limits.body_too_slow());
+            };
+            read
+        }
     };
     read.map_err(|error| {
         if error.is_too_large() {

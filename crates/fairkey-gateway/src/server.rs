@@ -15,6 +15,7 @@
 
 mod activity;
 mod address;
+mod alarm;
 mod connection;
 mod listener;
 mod opening;

@@ -1,6 +1,7 @@
 //! One connection: bounds in time, and its end.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use super::alarm::Alarm;
 use super::listener::{CurrentTls, Stream};
 use super::opening::Opening;
 use super::watched::Watched;
@@ -149,20 +151,41 @@ async fn attend<C: GracefulConnection>(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut last, mut since) = (activity.look(), began);
     let mut end = None;
+    let mut alarm = Alarm::new();
     loop {
-        tokio::select! {
-            biased;
-            // How a connection ends is its peer's business.
-            _ = connection.as_mut() => return,
-            // With HTTP/1.1 no call is left but with its connection.
-            () = activity.exhausted(), if activity.is_http2() && end.is_none() => {
+        let news = {
+            let mut news = pin!(async {
+                tokio::select! {
+                    biased;
+                    // With HTTP/1.1 no call is left but with its connection.
+                    () = activity.exhausted(), if activity.is_http2() && end.is_none() => {
+                        News::Exhausted
+                    }
+                    () = sleep_until(end.unwrap_or(since)), if end.is_some() => News::Over,
+                    changed = stage.changed() => match changed {
+                        Ok(()) => News::Stage,
+                        Err(_) => News::Over,
+                    },
+                    now = looks.tick() => News::Look(now),
+                }
+            });
+            alarm.renew();
+            tokio::select! {
+                biased;
+                // How a connection ends is its peer's business.
+                _ = connection.as_mut() => return,
+                news = poll_fn(|cx| alarm.poll(cx, |cx| news.as_mut().poll(cx))) => news,
+            }
+        };
+        match news {
+            News::Over => return,
+            News::Exhausted => {
                 end = Some(Instant::now() + LINGER);
                 // What it says of the end is followed by why: see `Watched`.
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(end.unwrap_or(since)), if end.is_some() => return,
-            changed = stage.changed() => {
-                if changed.is_err() || *stage.borrow() == Stage::Closed {
+            News::Stage => {
+                if *stage.borrow() == Stage::Closed {
                     return;
                 }
                 if !is_told {
@@ -170,7 +193,7 @@ async fn attend<C: GracefulConnection>(
                     connection.as_mut().graceful_shutdown();
                 }
             }
-            now = looks.tick() => {
+            News::Look(now) => {
                 activity.leave_stalled(now, limits);
                 let look = activity.look();
                 if look != last {
@@ -183,4 +206,16 @@ async fn attend<C: GracefulConnection>(
             }
         }
     }
+}
+
+/// What a connection hears of beside its bytes.
+enum News {
+    /// Too much was asked of it.
+    Exhausted,
+    /// The server goes another stage towards its end.
+    Stage,
+    /// It is time to look whether something happens.
+    Look(Instant),
+    /// It is to end now.
+    Over,
 }
