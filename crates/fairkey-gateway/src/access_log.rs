@@ -19,6 +19,9 @@ use crate::record::CallRecord;
 /// The most bytes of lines that wait to be written: who reads them too slowly loses some, and no
 /// request waits.
 const MAX_WAITING: usize = 4 << 20;
+/// What is kept of the room for lines: enough for those of a busy moment, and not for those that came
+/// while nothing could be written.
+const KEPT: usize = 1 << 20;
 /// How long a line may wait for others, to be written with them.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long the end waits for what is still to be written: a pipe that nobody reads takes nothing.
@@ -131,6 +134,7 @@ impl Shared {
                 self.dropped.fetch_add(lost, Ordering::Relaxed);
             }
             lines.clear();
+            lines.shrink_to(KEPT);
             if stop {
                 self.waiting().has_ended = true;
                 self.ended.notify_all();
