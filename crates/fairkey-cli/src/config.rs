@@ -224,7 +224,10 @@ impl Config {
             Err(missing) if !named && missing.kind() == io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
-            Err(unreadable) => Err(error(unreadable.to_string())),
+            Err(unreadable) => Err(error(format!(
+                "the configuration cannot be read: {unreadable}; name a file that is there and may be \
+                 read, or leave --config out"
+            ))),
         }
     }
 

@@ -123,7 +123,10 @@ fn values_that_make_no_sense_are_refused() {
         (["--min-context", "many"], "128000, 128k or 1m"),
         (["--limit", "0"], "--limit"),
         (["--sort", "fame"], "created"),
-        (["--config", "missing.toml"], "missing.toml"),
+        (
+            ["--config", "missing.toml"],
+            "missing.toml: the configuration cannot be read",
+        ),
         (["--base-url", "http://example.com/api/v1"], "plain http"),
     ] {
         let said = Stage::new().run(["models"].iter().chain(&args));

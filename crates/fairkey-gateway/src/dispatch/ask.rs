@@ -144,10 +144,8 @@ impl<'a> Read<'a> {
                 measured: Some(kept),
             });
         }
-        let peek = splice::peek(body).map_err(|error| {
-            let message = format!("the body is no JSON object: {error}");
-            Failure::new(Reason::BadJson, message)
-        })?;
+        let peek =
+            splice::peek(body).map_err(|error| Failure::new(Reason::BadJson, error.to_string()))?;
         Ok(Self {
             peek,
             measured: None,

@@ -46,6 +46,8 @@ async fn a_body_beyond_the_bound_and_one_that_is_no_json_are_told_in_the_callers
         let answer = world.call("POST /v1/responses", "[1,2]").await;
         assert_eq!(answer.status, 400);
         assert_eq!(answer.json()["error"]["code"], "bad_json");
+        let said = answer.json()["error"]["message"].to_string();
+        assert_eq!(said.matches("is no JSON object").count(), 1, "{said}");
         assert_eq!(world.mock.counters().total.requests, 0);
     })
     .await;

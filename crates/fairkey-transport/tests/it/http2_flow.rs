@@ -2,15 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairkey_transport::{
-    Body, ByteStream, Dial, Phase, StreamedBody, Transport, TransportErrorKind,
-};
+use fairkey_transport::{Body, Phase, StreamedBody, Transport, TransportErrorKind};
 use http::Request;
 use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -179,18 +177,6 @@ async fn a_streamed_body_that_fails_is_told_and_resets_its_stream() {
     .await;
 }
 
-/// Hands out one end of a pipe.
-#[derive(Debug)]
-struct Pipe(Mutex<Option<DuplexStream>>);
-
-#[async_trait::async_trait]
-impl Dial for Pipe {
-    async fn dial(&self, _: &str, _: u16) -> io::Result<Box<dyn ByteStream>> {
-        let pipe = self.0.lock().unwrap().take();
-        Ok(Box::new(pipe.ok_or(io::ErrorKind::ConnectionRefused)?))
-    }
-}
-
 /// Begins an answer to the first request and says nothing more, but to pings where it `answers`.
 async fn fall_silent(mut pipe: DuplexStream, answers: bool) -> Option<()> {
     pipe.read_exact(&mut [0; 24]).await.ok()?;
@@ -219,7 +205,7 @@ async fn a_peer_that_answers_no_ping_is_gone_and_one_that_does_may_be_silent() {
         let transport = builder()
             .http2_prior_knowledge(true)
             .http2_ping_interval(Some(Duration::from_secs(8)))
-            .dialer(Arc::new(Pipe(Mutex::new(Some(ours)))))
+            .dialer(Arc::new(Pipe::new(ours)))
             .build()
             .unwrap();
         let request = Request::post("http://127.0.0.1/")

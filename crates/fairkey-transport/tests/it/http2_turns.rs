@@ -2,11 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use fairkey_transport::{ByteStream, Dial};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::JoinSet;
@@ -62,17 +61,6 @@ impl AsyncWrite for Counted {
     }
 }
 
-#[derive(Debug)]
-struct Once(Mutex<Option<Counted>>);
-
-#[async_trait::async_trait]
-impl Dial for Once {
-    async fn dial(&self, _: &str, _: u16) -> io::Result<Box<dyn ByteStream>> {
-        let pipe = self.0.lock().unwrap().take();
-        Ok(Box::new(pipe.ok_or(io::ErrorKind::ConnectionRefused)?))
-    }
-}
-
 /// One worker, whose next task is the one that the present one woke.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn callers_who_are_ready_together_are_written_together() {
@@ -97,7 +85,7 @@ async fn callers_who_are_ready_together_are_written_together() {
         }));
         let transport = builder()
             .http2_prior_knowledge(true)
-            .dialer(Arc::new(Once(Mutex::new(Some(counted)))))
+            .dialer(Arc::new(Pipe::new(counted)))
             .build()
             .unwrap();
         let ask = |path: &str| {

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use fairkey_transport::{
     Body, HttpTransport, HttpTransportBuilder, ProxyOptions, Transport, TransportError,
 };
+#[cfg(feature = "http2")]
+use fairkey_transport::{ByteStream, Dial};
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,6 +79,27 @@ pub(crate) fn printed(error: &TransportError) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Dials by handing out one end of a pipe, once.
+#[cfg(feature = "http2")]
+#[derive(Debug)]
+pub(crate) struct Pipe<S>(std::sync::Mutex<Option<S>>);
+
+#[cfg(feature = "http2")]
+impl<S> Pipe<S> {
+    pub(crate) fn new(end: S) -> Self {
+        Self(std::sync::Mutex::new(Some(end)))
+    }
+}
+
+#[cfg(feature = "http2")]
+#[async_trait::async_trait]
+impl<S: ByteStream + std::fmt::Debug + 'static> Dial for Pipe<S> {
+    async fn dial(&self, _: &str, _: u16) -> std::io::Result<Box<dyn ByteStream>> {
+        let end = self.0.lock().unwrap().take();
+        Ok(Box::new(end.ok_or(std::io::ErrorKind::ConnectionRefused)?))
+    }
 }
 
 /// A TCP server that runs `script` on each connection; the number says which connection it is.
