@@ -8,6 +8,7 @@ use fairkey_core::{Cost, KeyId, Outcome, Scope};
 use fairkey_openrouter::{Fault, Usage, provider_slug};
 use fairkey_transport::{Body, Deadlines, TransportError};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::admission::Held;
 use crate::core::Core;
@@ -107,6 +108,11 @@ impl Exchange {
     /// Takes the body of the answer.
     pub(crate) fn receive(&mut self, body: Body) {
         self.body = body;
+    }
+
+    /// Returns the rest of the body.
+    pub(crate) fn body(&mut self) -> &mut Body {
+        &mut self.body
     }
 
     /// Returns the label of the key.
@@ -297,6 +303,11 @@ impl Exchange {
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    /// Returns when the call is over, as [`Body::deadline`] does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.body.deadline()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

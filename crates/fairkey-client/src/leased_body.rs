@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fairkey_core::{Cost, KeyId};
-use fairkey_openrouter::{Cause, Fault};
+use fairkey_openrouter::{Cause, Fault, Phase};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -66,6 +66,13 @@ impl LeasedBody {
     /// Says that nothing comes after what was read.
     pub(crate) fn close(&mut self) {
         self.over = true;
+    }
+
+    /// Says that it broke off after what was read, which whoever reads it shall not take for the
+    /// whole.
+    pub(crate) fn break_off(&mut self) {
+        self.over = true;
+        self.cut = Some(Fault::network("the connection broke"));
     }
 
     /// Lets the key go where the answer was read to its end; tells whether it was.
@@ -235,6 +242,32 @@ impl LeasedBody {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.done
+    }
+
+    /// Returns when the call is over, whether the body has come whole by then or not; `None` where it
+    /// holds no key any more, and where the transport has no such deadline.
+    ///
+    /// A body that is read ends by itself then. One that is not, since its reader is slow, has to be
+    /// [expired](Self::expire).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.exchange.deadline()
+    }
+
+    /// Ends the call, since its [deadline](Self::deadline) has passed: the key is free at once, and
+    /// nobody upstream is blamed. What comes next is the error. Of a body that has ended, nothing
+    /// changes.
+    pub fn expire(&mut self) {
+        if self.over || self.done {
+            self.over = true;
+            self.exchange.end();
+            return;
+        }
+        self.over = true;
+        self.read = VecDeque::new();
+        let fault = Fault::timeout(Phase::Total, self.exchange.deadlines.total);
+        self.exchange.fail(&fault);
+        self.cut = Some(fault);
     }
 
     fn end(&mut self) -> Option<Fault> {

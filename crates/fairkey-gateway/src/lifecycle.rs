@@ -163,6 +163,30 @@ impl Answer {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
+    /// As [`Outbound::deadline`].
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.body.deadline()
+    }
+
+    /// As [`Outbound::expire`].
+    pub(crate) fn expire(&mut self) {
+        self.body.expire();
+    }
+
+    /// Polls one of HTTP/1.1, of which its connection is to know when it is over.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.live.activity.is_overdue() {
+            self.expire();
+        }
+        let polled = self.poll_frame(cx);
+        if !self.live.activity.is_due()
+            && let Some(deadline) = self.deadline()
+        {
+            self.live.activity.set_due(deadline);
+        }
+        polled
+    }
+
     pub(crate) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
@@ -228,7 +252,7 @@ impl HttpBody for LiveBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
-            Self::Own(answer) => answer.poll_frame(cx),
+            Self::Own(answer) => answer.poll_own(cx),
             Self::Stream { stream, .. } => stream.poll_frame(cx),
         }
     }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use fairkey_client::LeasedBody;
 use fairkey_transport::{Body, BoxError};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::report::Report;
 use crate::{Departure, Permit};
@@ -47,6 +48,31 @@ pub(crate) enum Outbound {
 impl Outbound {
     pub(crate) fn full(bytes: Bytes) -> Self {
         Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// Returns when its call is over, whether it has passed by then or not, where it holds anything.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Full(_) => None,
+            Self::Relay(relay) => relay.body.as_ref()?.deadline(),
+            Self::Waiting(waiting) => waiting.deadline(),
+            Self::Plain(plain) => plain.body.deadline(),
+        }
+    }
+
+    /// Ends its call, since its deadline has passed: what it holds is free, and what comes next is an
+    /// error.
+    pub(crate) fn expire(&mut self) {
+        match self {
+            Self::Full(_) => {}
+            Self::Relay(relay) => {
+                if let Some(body) = &mut relay.body {
+                    body.expire();
+                }
+            }
+            Self::Waiting(waiting) => waiting.expire(),
+            Self::Plain(plain) => plain.expire(),
+        }
     }
 
     /// Returns whether nothing more is done for it: a caller that leaves now saves nobody anything.
@@ -104,6 +130,7 @@ pub(crate) struct Plain {
     report: Report,
     end: Option<End>,
     passed: u64,
+    is_overdue: bool,
 }
 
 impl Plain {
@@ -114,13 +141,23 @@ impl Plain {
             report,
             end: None,
             passed: 0,
+            is_overdue: false,
         }
     }
 
+    fn expire(&mut self) {
+        self.body = Body::empty();
+        self.end = Some(End::Broken);
+        self.is_overdue = true;
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if std::mem::take(&mut self.is_overdue) {
+            return Poll::Ready(Some(Err("the call took longer than it may".into())));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            None => self.end = Some(End::Whole),
+            None => self.end = self.end.or(Some(End::Whole)),
             Some(Err(_)) => self.end = Some(End::Broken),
             Some(Ok(frame)) => {
                 self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Instant;
 
 use crate::exchange::Wire;
 use crate::{BoxError, TransportError, TransportErrorKind};
@@ -75,6 +76,19 @@ impl Body {
     pub(crate) fn wire(wire: Wire) -> Self {
         Self {
             kind: Kind::Wire(Box::new(wire)),
+        }
+    }
+
+    /// Returns when the call that it answers is over, whether it has come whole by then or not; `None`
+    /// where nothing is waited for any more, and for a body that this crate did not receive.
+    ///
+    /// Whoever waits for it hears of that as of a [total](crate::Deadlines::total) deadline that has
+    /// passed. Whoever does not, since there is nowhere to put more of it, may look.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Wire(wire) => Some(wire.deadline()),
+            Kind::Done | Kind::Full(_) | Kind::Foreign(_) => None,
         }
     }
 

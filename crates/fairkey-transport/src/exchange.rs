@@ -148,6 +148,11 @@ impl Wire {
         })
     }
 
+    /// Returns when the call is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.total_at
+    }
+
     pub(crate) fn is_end_stream(&self) -> bool {
         self.behind.is_none() && self.incoming.is_end_stream()
     }

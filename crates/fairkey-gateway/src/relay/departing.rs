@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairkey_client::LeasedBody;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Account, End};
 use crate::Departure;
@@ -16,7 +16,9 @@ use crate::Departure;
 /// Leaves an answer, or reads it to its end for what it says of its usage.
 pub(super) fn leave(body: LeasedBody, account: Account, departure: Departure, passed: u64) {
     match (departure, tokio::runtime::Handle::try_current()) {
-        (Departure::Drain { within, bytes }, Ok(runtime)) => {
+        (Departure::Drain { within, bytes }, Ok(runtime))
+            if body.deadline().is_none_or(|at| Instant::now() < at) =>
+        {
             runtime.spawn(drain(body, account, (within, bytes), passed));
         }
         _ => {

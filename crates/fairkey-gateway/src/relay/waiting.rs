@@ -49,6 +49,21 @@ impl Waiting {
         }
     }
 
+    /// As [`Outbound::deadline`].
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waits(_) => None,
+            State::Flows(outbound) => outbound.deadline(),
+        }
+    }
+
+    /// As [`Outbound::expire`].
+    pub(super) fn expire(&mut self) {
+        if let State::Flows(outbound) = &mut self.state {
+            outbound.expire();
+        }
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,

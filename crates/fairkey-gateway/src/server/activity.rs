@@ -24,8 +24,16 @@ pub(crate) struct Activity {
     is_reading: AtomicBool,
     is_http2: bool,
     written: AtomicU64,
+    /// Bytes that came while no call was under way.
+    read_idle: AtomicU64,
     /// Whether the peer takes nothing.
     is_stalled: AtomicBool,
+    /// When the call under way is over, in milliseconds since the connection began; 0: nobody has
+    /// said. Of HTTP/1.1.
+    due: AtomicU64,
+    /// Whether that has passed.
+    is_overdue: AtomicBool,
+    since: Instant,
     patience: Patience,
     /// Whether the patience is at its end, and whom to tell.
     is_exhausted: AtomicBool,
@@ -39,6 +47,7 @@ pub(crate) struct Activity {
 pub(super) struct Look {
     state: State,
     heads: u32,
+    /// Bytes that were written; those that only answer what came while nothing was asked for aside.
     written: u64,
 }
 
@@ -55,6 +64,11 @@ enum State {
 }
 
 impl Look {
+    /// Whether something has happened since a look before.
+    pub(super) fn is_news(self, before: Self) -> bool {
+        (self.state, self.heads) != (before.state, before.heads) || self.written > before.written
+    }
+
     /// Returns how long it may stay like this.
     pub(super) fn limit(self, limits: &ServerLimits) -> Option<Duration> {
         match self.state {
@@ -75,7 +89,11 @@ impl Activity {
             is_reading: AtomicBool::new(false),
             is_http2,
             written: AtomicU64::new(0),
+            read_idle: AtomicU64::new(0),
             is_stalled: AtomicBool::new(false),
+            due: AtomicU64::new(0),
+            is_overdue: AtomicBool::new(false),
+            since: Instant::now(),
             patience: Patience::new(cancels),
             is_exhausted: AtomicBool::new(false),
             exhausted: Notify::new(),
@@ -136,6 +154,33 @@ impl Activity {
 
     pub(crate) fn end(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.due.store(0, Ordering::Relaxed);
+        self.is_overdue.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is known when the call under way is over.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.load(Ordering::Relaxed) > 0
+    }
+
+    /// Says when the call under way is over.
+    pub(crate) fn set_due(&self, at: Instant) {
+        let millis = at.saturating_duration_since(self.since).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.due.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the time of the call under way was over when it was last looked.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.is_overdue.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the time of the call under way is over. Returns whether it has been so for a
+    /// look, and its answer was not asked for more: it could not be told.
+    pub(super) fn expire(&self, now: Instant) -> bool {
+        let due = self.due.load(Ordering::Relaxed);
+        let is_over = due > 0 && now >= self.since + Duration::from_millis(due);
+        is_over && self.is_overdue.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn look(&self) -> Look {
@@ -149,17 +194,26 @@ impl Activity {
         } else {
             State::Idle
         };
+        let mut written = self.written.load(Ordering::Relaxed);
+        if state == State::Idle {
+            // A peer of HTTP/2 that sends nothing but pings has each of them answered by as many
+            // bytes. What is left of an answer is more than what is said about it.
+            written = written.saturating_sub(self.read_idle.load(Ordering::Relaxed));
+        }
         Look {
             state,
             heads,
-            written: self.written.load(Ordering::Relaxed),
+            written,
         }
     }
 
-    /// Notes that bytes came.
-    pub(super) fn read(&self) {
+    /// Notes that so many bytes came.
+    pub(super) fn read(&self, bytes: usize) {
         if self.in_flight.load(Ordering::Relaxed) == 0 {
             self.is_reading.store(true, Ordering::Relaxed);
+            if self.is_http2 {
+                self.read_idle.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
         }
     }
 
@@ -187,22 +241,46 @@ mod tests {
     fn a_connection_is_idle_only_after_its_first_call() {
         let activity = Activity::new(false, 9);
         assert_eq!(state(&activity), State::Head);
-        activity.read();
+        activity.read(1);
         assert_eq!(state(&activity), State::Head);
         assert_eq!(activity.begin(), None, "none can be left alone");
         assert_eq!(state(&activity), State::Busy);
-        activity.read();
+        activity.read(1);
         activity.end();
         assert_eq!(state(&activity), State::Idle);
-        activity.read();
+        activity.read(1);
         assert_eq!(state(&activity), State::Head);
+    }
+
+    #[test]
+    fn pings_and_their_answers_are_no_news_of_an_idle_connection_and_a_call_is() {
+        let activity = Activity::new(true, 9);
+        let said = |bytes| activity.wrote(&Poll::Ready(Ok(bytes)));
+        activity.read(24 + 9);
+        said(9 + 9);
+        let before = activity.look();
+        for _ in 0..3 {
+            activity.read(17);
+            assert!(!activity.look().is_news(before));
+            said(17);
+            assert!(!activity.look().is_news(before));
+        }
+        activity.begin();
+        assert!(activity.look().is_news(before));
+        activity.read(100);
+        activity.end();
+        let before = activity.look();
+        // The rest of its answer goes out, and its peer makes room for it.
+        activity.read(13);
+        said(1_000);
+        assert!(activity.look().is_news(before));
     }
 
     #[tokio::test]
     async fn one_of_http2_may_be_idle_from_the_start_and_its_calls_may_be_left() {
         let activity = Activity::new(true, 9);
         assert_eq!(state(&activity), State::Idle);
-        activity.read();
+        activity.read(1);
         assert_eq!(state(&activity), State::Idle);
         assert!(activity.begin().is_some());
     }

@@ -195,8 +195,11 @@ async fn attend<C: GracefulConnection>(
             }
             News::Look(now) => {
                 activity.leave_stalled(now, limits);
+                if activity.expire(now) {
+                    return;
+                }
                 let look = activity.look();
-                if look != last {
+                if look.is_news(last) {
                     (last, since) = (look, now);
                 } else if let Some(limit) = look.limit(limits)
                     && now.duration_since(since) >= limit

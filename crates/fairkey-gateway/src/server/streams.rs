@@ -56,7 +56,7 @@ impl Streams {
         lock(&self.0).remove(&number);
     }
 
-    /// Drops those of which nothing was taken for so long.
+    /// Drops those of which nothing was taken for so long, and ends those whose call is over.
     pub(super) fn leave_stalled(&self, now: Instant, limit: Duration) {
         let all: Vec<_> = (lock(&self.0).values()).filter_map(Weak::upgrade).collect();
         for cell in all {
@@ -74,6 +74,12 @@ impl Cell {
             // Somebody asks it at this moment.
             Err(TryLockError::WouldBlock) => return None,
         };
+        if let Some(answer) = &mut state.answer
+            && answer.deadline().is_some_and(|at| at <= now)
+        {
+            // Its caller takes it too slowly. It hears of that when it has taken what is out.
+            answer.expire();
+        }
         let pieces = state.is_handed.then_some(state.pieces);
         match (pieces, state.seen) {
             (Some(pieces), Some((seen, since))) if pieces == seen => {

@@ -111,8 +111,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            this.activity.read();
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            this.activity.read(read);
         }
         polled
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fairkey_core::Scope;
 use fairkey_gateway::{End, Settings};
 use fairkey_mock::{Event, On, Reply, Step};
-use fairkey_transport::{HttpTransport, ProxyOptions, Transport as _};
+use fairkey_transport::{Deadlines, HttpTransport, ProxyOptions, Transport as _};
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -169,13 +169,17 @@ async fn a_connection_without_a_request_is_closed_and_one_with_a_call_is_not() {
     .await;
 }
 
+/// A stream of so many chunks of 64 kB, as fast as they are taken.
+fn long(chunks: usize) -> Reply {
+    let text = "x".repeat(64 << 10);
+    let chunk = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    Reply::sse(std::iter::repeat_n(bytes::Bytes::from(chunk), chunks))
+}
+
 #[tokio::test]
 async fn a_caller_that_takes_nothing_of_its_answer_is_left_and_its_key_is_free() {
     within(async {
-        let text = "x".repeat(64 << 10);
-        let chunk = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
-        let pieces = std::iter::repeat_n(bytes::Bytes::from(chunk), 1_000);
-        let mock = mock().script(On::any(), [Step::reply(Reply::sse(pieces))]);
+        let mock = mock().script(On::any(), [Step::reply(long(1_000))]);
         let mut world =
             start_with(mock, |it| it.limits.idle_time = Duration::from_millis(100)).await;
         let socket = TcpSocket::new_v4().unwrap();
@@ -204,10 +208,7 @@ async fn a_caller_that_takes_nothing_of_its_answer_is_left_and_its_key_is_free()
 #[tokio::test]
 async fn a_caller_that_takes_nothing_of_one_stream_is_left_there_and_only_there() {
     within(async {
-        let text = "x".repeat(64 << 10);
-        let chunk = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
-        let pieces = std::iter::repeat_n(bytes::Bytes::from(chunk), 1_000);
-        let long = Step::reply(Reply::sse(pieces)).forever();
+        let long = Step::reply(long(1_000)).forever();
         let mock = mock().script(On::model("m/long"), [long]);
         let mut world =
             start_with(mock, |it| it.limits.idle_time = Duration::from_millis(100)).await;
@@ -246,6 +247,91 @@ async fn a_caller_that_takes_nothing_of_one_stream_is_left_there_and_only_there(
             }
         };
         assert!(end.unwrap().is_err());
+    })
+    .await;
+}
+
+/// A gateway that leaves those who take nothing for a second, and whose calls may take 600 ms.
+async fn hurried() -> World {
+    let mock = mock().script(On::any(), [Step::reply(long(600)).forever()]);
+    let mut settings = Settings::default();
+    settings.limits.idle_time = Duration::from_secs(1);
+    let deadlines = Deadlines {
+        total: Duration::from_millis(600),
+        ..Deadlines::default()
+    };
+    World::start(mock, settings, |client| client.deadlines(deadlines)).await
+}
+
+/// Asserts that a call was ended by its own deadline.
+async fn is_overdue(world: &mut World) {
+    let end = world.ended.recv().await.unwrap().end;
+    assert!(matches!(end, End::Broken | End::Left), "{end:?}");
+    world.is_idle().await;
+    let faults = world.client.stats().faults;
+    assert!(
+        faults.iter().all(|fault| fault.scope == Scope::Caller),
+        "nobody upstream is blamed: {faults:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_little_at_a_time_holds_its_key_no_longer_than_a_call_may_take() {
+    within(async {
+        let mut world = hurried().await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        let mut stream = socket.connect(world.serving.addr()).await.unwrap();
+        let text = post(
+            "/v1/chat/completions",
+            "application/json",
+            STREAM.len(),
+            STREAM,
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let mut piece = vec![0; 64 << 10];
+        let read = async {
+            loop {
+                pace.tick().await;
+                if !matches!(stream.read(&mut piece).await, Ok(1..)) {
+                    break;
+                }
+            }
+        };
+        tokio::join!(read, is_overdue(&mut world));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_of_http2_that_takes_little_at_a_time_hears_that_its_time_is_over() {
+    within(async {
+        let mut world = hurried().await;
+        let caller = HttpTransport::builder().http2_prior_knowledge(true);
+        let caller = caller.proxy(ProxyOptions::none()).build().unwrap();
+        let request = Request::post(format!(
+            "http://{}/v1/chat/completions",
+            world.serving.addr()
+        ))
+        .header("content-type", "application/json")
+        .body(STREAM.into());
+        let mut body = caller.send(request.unwrap()).await.unwrap().into_body();
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        let mut last = bytes::Bytes::new();
+        let read = async {
+            loop {
+                pace.tick().await;
+                match body.frame().await {
+                    Some(frame) => last = frame.unwrap().into_data().unwrap(),
+                    None => break,
+                }
+            }
+        };
+        tokio::join!(read, is_overdue(&mut world));
+        let last = String::from_utf8_lossy(&last);
+        let event = last.rsplit("data: ").next().unwrap();
+        assert!(event.contains("\"reason\":\"deadline\""), "{event:.300}");
     })
     .await;
 }

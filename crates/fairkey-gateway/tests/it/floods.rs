@@ -1,5 +1,7 @@
 //! Floods of HTTP/2, frame by frame.
 
+use std::time::Duration;
+
 use fairkey_mock::{Event, On, Step};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,6 +13,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -312,6 +315,39 @@ async fn a_head_that_never_ends_or_is_too_large_reaches_nobody() {
             world.call("POST /v1/chat/completions", CHAT).await.status,
             200
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_a_connection_on_which_nothing_is_asked() {
+    within(async {
+        let world = start_with(mock(), |it| {
+            it.limits.idle_time = Duration::from_millis(200);
+        })
+        .await;
+        for calls in [0, 1] {
+            let mut stream = connect(&world).await;
+            for n in 0..calls {
+                stream.write_all(&call(2 * n + 1)).await.unwrap();
+                told(&mut stream, |it| it.0 == END).await;
+            }
+            let (mut reading, mut writing) = stream.split();
+            let write = async {
+                let mut pace = tokio::time::interval(Duration::from_millis(10));
+                loop {
+                    pace.tick().await;
+                    // It may be closed by now, of which the other half hears.
+                    let _ = writing.write_all(&frame(PING, 0, 0, &[0; 8])).await;
+                }
+            };
+            let told = tokio::select! {
+                told = told(&mut reading, |_| false) => told,
+                () = write => Vec::new(),
+            };
+            let pings = told.iter().filter(|it| it.0 == PING).count();
+            assert!(pings > 0, "they are answered until then: {told:?}");
+        }
     })
     .await;
 }
