@@ -17,11 +17,10 @@ use crate::chat_stream::Opening;
 use crate::exchange::{Exchange, Failure};
 use crate::leased_body::{First, LeasedBody};
 use crate::network;
+use crate::refusal::Refusal;
 use crate::summary::Summary;
 use crate::watch::{JSON_BYTES, Watch, body_fault};
 
-/// How much of a refusal is read to understand it.
-const REFUSAL_BYTES: usize = 256 << 10;
 /// How much may come before the first content while another attempt is still possible.
 const GATE_BYTES: usize = 256 << 10;
 
@@ -123,53 +122,39 @@ impl Mode {
     }
 }
 
-/// Reads a refusal, and its body as far as it helps to understand it. The flag says whether that
-/// was all of it.
-async fn read_refusal(exchange: &mut Exchange, parts: &Parts) -> (Fault, Bytes, bool) {
-    let (body, whole) = refusal_body(exchange).await;
-    let read = if whole {
-        Fault::from_response
-    } else {
-        Fault::from_cut_response
-    };
-    let fault = exchange.judge(read(parts.status, &parts.headers, &body));
-    (fault, body.freeze(), whole)
-}
-
-async fn refusal_body(exchange: &mut Exchange) -> (BytesMut, bool) {
-    let mut read = BytesMut::new();
+/// Reads a refusal, and its body as far as it helps to understand it.
+async fn read_refusal(exchange: &mut Exchange, parts: &Parts) -> (Fault, Refusal) {
     // Not a deadline of its own: a refusal comes at once, or its words do not matter.
     let at = after(exchange.deadlines.first_content);
-    while read.len() < REFUSAL_BYTES {
-        match timeout_at(at, exchange.chunk()).await {
-            Ok(Some(Ok(chunk))) => read.extend_from_slice(&chunk),
-            Ok(None) => return (read, true),
-            Ok(Some(Err(_))) | Err(_) => break,
-        }
-    }
-    (read, false)
+    let mut refusal = Refusal::default();
+    let _ = timeout_at(at, refusal.read(exchange.body())).await;
+    let fault = exchange.judge(refusal.fault(parts.status, &parts.headers));
+    (fault, refusal)
 }
 
 async fn refuse<T>(mut exchange: Exchange, parts: Parts) -> Result<T> {
-    let (fault, body, _) = read_refusal(&mut exchange, &parts).await;
+    let (fault, refusal) = read_refusal(&mut exchange, &parts).await;
     exchange.fail(&fault);
     let mut failed = Failed::new(Failure::told(fault));
-    failed.response = Some(Response::from_parts(parts, body));
+    failed.response = Some(Response::from_parts(parts, refusal.into_bytes()));
     Err(failed)
 }
 
 async fn refuse_and_pass(mut exchange: Exchange, parts: Parts) -> Result<Accepted> {
-    let (fault, body, whole) = read_refusal(&mut exchange, &parts).await;
+    let (fault, refusal) = read_refusal(&mut exchange, &parts).await;
     exchange.record_fault(&fault);
     let key = exchange.key().clone();
-    if whole {
+    let (is_whole, is_broken) = (refusal.is_whole(), refusal.is_broken());
+    if is_whole || is_broken {
         exchange.end();
     }
     // The words of a refusal are not watched any more: who is to blame is recorded.
     let mut passed = LeasedBody::new(exchange, Watch::Blind { ended: false });
-    passed.unread([body]);
-    if whole {
+    passed.unread([refusal.into_bytes()]);
+    if is_whole {
         passed.close();
+    } else if is_broken {
+        passed.break_off();
     }
     let mut failed = Failed::new(Failure::told(fault));
     failed.passed = Some((

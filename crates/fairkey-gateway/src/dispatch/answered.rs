@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Served};
-use fairkey_openrouter::{Fault, media};
+use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Refusal, Served};
+use fairkey_openrouter::media;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use http_body_util::BodyExt as _;
 
 use super::{Inbound, failed, respond};
 use crate::admin::Decided;
@@ -18,9 +16,6 @@ use crate::homes::Home;
 use crate::relay::{Account, End, Ended, Outbound, Relay, Stream};
 use crate::report::Report;
 use crate::{BrokenStream, Departure, Failure, Format, Operation, Permit, Reason};
-
-/// How much of a refusal is read again, to be told as an event.
-const REFUSAL_BYTES: usize = 256 << 10;
 
 /// The generation's identifier, on every answer of inference.
 const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
@@ -299,37 +294,16 @@ impl Passing {
         let attempts = std::mem::take(&mut self.served.attempts);
         self.call.report.tried(attempts, self.served.waited);
         self.call.report.failed(Reason::UpstreamFailed);
-        let (parts, body) = self.response.into_parts();
+        let (parts, mut body) = self.response.into_parts();
         account.end(End::Failed, body.cost(), 0);
         if parts.status.is_success() {
             let message = "the upstream answered without a stream, although one was asked for";
             return Failure::new(Reason::UpstreamFailed, message);
         }
-        let (body, is_whole) = beginning(body).await;
-        let read = if is_whole {
-            Fault::from_response
-        } else {
-            Fault::from_cut_response
-        };
-        Failure::of_fault(&read(parts.status, &parts.headers, &body))
+        let mut refusal = Refusal::default();
+        refusal.read(&mut body).await;
+        Failure::of_fault(&refusal.fault(parts.status, &parts.headers))
     }
-}
-
-/// Reads a body as far as it helps to understand it. The flag says whether that was all of it.
-async fn beginning(mut body: LeasedBody) -> (BytesMut, bool) {
-    let mut read = BytesMut::new();
-    while read.len() < REFUSAL_BYTES {
-        match body.frame().await {
-            None => return (read, true),
-            Some(Err(_)) => break,
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    read.extend_from_slice(data);
-                }
-            }
-        }
-    }
-    (read, false)
 }
 
 /// Tells the caller's SDK of a refusal that passes whether it shall try again by itself.

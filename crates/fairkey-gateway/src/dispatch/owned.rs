@@ -3,14 +3,16 @@
 //! The name of a thing is remembered with its key, in memory. Of one that nobody remembers, since
 //! the process began after it, one key of each account is asked in turn, until one knows it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fairkey_client::{AttemptFault, CallErrorKind};
+use fairkey_client::{AttemptFault, CallErrorKind, Refusal};
 use fairkey_core::Candidate;
-use fairkey_openrouter::Fault;
-use fairkey_transport::Body;
+use fairkey_transport::{Body, TransportError};
 use http::{Method, Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -154,6 +156,27 @@ enum Told {
     Passes(Body),
 }
 
+/// A body of which something was read before.
+struct Rest {
+    read: Option<Bytes>,
+    body: Body,
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        match self.read.take() {
+            Some(read) => Poll::Ready(Some(Ok(Frame::data(read)))),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        }
+    }
+}
+
 /// Asks one key. `None`: it is gone.
 async fn ask(
     shared: &Shared,
@@ -167,13 +190,22 @@ async fn ask(
         Err(error) => return Err(Failure::of_call(&error)),
     };
     let body = if parts.status.is_client_error() || parts.status.is_server_error() {
-        let read = body.collect_bounded(ANSWER_BYTES).await;
-        let bytes: Bytes = read.unwrap_or_default();
-        let fault = Fault::from_response(parts.status, &parts.headers, &bytes);
+        let (mut body, mut refusal) = (body, Refusal::default());
+        refusal.read(&mut body).await;
+        let fault = refusal.fault(parts.status, &parts.headers);
         if let Some(failure) = Failure::instead_of(&AttemptFault::from(&fault)) {
             return Err(failure);
         }
-        Told::Whole(bytes)
+        if refusal.is_broken() {
+            let message = format!("the upstream's answer, a {}, broke off", parts.status);
+            return Err(Failure::new(Reason::UpstreamFailed, message));
+        }
+        if refusal.is_whole() {
+            Told::Whole(refusal.into_bytes())
+        } else {
+            let read = Some(refusal.into_bytes());
+            Told::Passes(Body::new(Rest { read, body }))
+        }
     } else {
         Told::Passes(body)
     };

@@ -1,5 +1,6 @@
 //! Jobs, files and generations go back to the key that made them.
 
+use fairkey_mock::{Break, On, Reply, Step};
 use http::HeaderValue;
 use serde_json::json;
 
@@ -80,6 +81,42 @@ async fn a_file_and_a_generation_are_asked_of_their_own_key() {
             assert_eq!(told.json()["data"]["id"], id, "{told:?}");
             assert_eq!(told.header("x-fairkey-key"), chat.header("x-fairkey-key"));
         }
+    })
+    .await;
+}
+
+/// A refusal of a job, of so many bytes.
+fn refusal(bytes: usize) -> (Reply, String) {
+    let text = "x".repeat(bytes);
+    let body = json!({"error": {"code": 400, "message": text}});
+    (Reply::json(400, &body), body.to_string())
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_job_passes_whole_however_long_it_is() {
+    within(async {
+        for bytes in [10, 5 << 20] {
+            let (reply, body) = refusal(bytes);
+            let script = [Step::reply(reply).forever()];
+            let world = start(mock().script(On::path("/videos/some"), script)).await;
+            let answer = world.call("GET /v1/videos/some", "").await;
+            assert_eq!(answer.status, 400, "{answer:.300?}");
+            assert!(answer.text() == body, "{} bytes", answer.body.len());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_job_that_breaks_off_is_told_as_that() {
+    within(async {
+        let (reply, _) = refusal(10);
+        let cut = Step::reply(reply).then_break(0, Break::Cut).forever();
+        let world = start(mock().script(On::path("/videos/some"), [cut])).await;
+        let answer = world.call("GET /v1/videos/some", "").await;
+        assert_eq!(answer.status, 502, "{answer:?}");
+        assert_eq!(answer.header("x-fairkey-error"), "upstream_failed");
+        assert!(answer.text().contains("broke off"), "{answer:?}");
     })
     .await;
 }
