@@ -14,8 +14,8 @@ use crate::fault::envelope::Envelope;
 use crate::fault::phrases::Phrases;
 use crate::fault::rate_limit::RateLimit;
 use crate::fault::retry_after::Hints;
-use crate::fault::{Cause, ErrorType, Evidence, Fault, Inner, RetryHint, UnknownWord};
-use crate::key_info::ResetInterval;
+use crate::fault::{Cause, ErrorType, Evidence, Fault, Inner, LimitSource, RetryHint, UnknownWord};
+use crate::key_info::{BudgetScope, ResetInterval};
 use crate::redaction::{NAME_CHARS, clean};
 
 /// Readers: from what came over the wire.
@@ -56,12 +56,48 @@ impl Fault {
     /// The same for an answer of which only a `beginning` was read, since it is too long or broke
     /// off. JSON is read as far as it goes: that it does not end is no proof that it is not the
     /// API's.
+    ///
+    /// Where a 401, 402 or 403 came from, a provider or the API itself, stands in its metadata, which
+    /// comes behind the message. The API's own refusals are short, and those that quote a provider are
+    /// not. So where no known `limit_source` or budget is there to prove it, one that is cut blames no
+    /// key, budget or account: it is a [`ProviderError`](Cause::ProviderError) of a provider without a
+    /// name, and the next call tells more.
     #[must_use]
     pub fn from_cut_response(status: StatusCode, headers: &HeaderMap, beginning: &[u8]) -> Self {
         let text = completed(&String::from_utf8_lossy(body::trim(beginning)));
         let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
         let body = if is_json { text.as_bytes() } else { beginning };
-        Self::from_response(status, headers, body)
+        let fault = Self::from_response(status, headers, body);
+        let is_cut = text.is_empty() || text.as_bytes() != body::trim(beginning);
+        if is_cut && fault.is_in_doubt() {
+            return fault.of_some_provider(Hints::of_headers(headers));
+        }
+        fault
+    }
+
+    /// Whether it blames a key, a budget or an account, although a provider may have refused in words
+    /// like these.
+    fn is_in_doubt(&self) -> bool {
+        let source = self.limit_source().is_some_and(LimitSource::is_known);
+        let budget = self.budget().and_then(|budget| budget.scope.as_ref());
+        let is_proven = source || budget.is_some_and(BudgetScope::is_known);
+        matches!(self.scope(), Scope::Key | Scope::Budget | Scope::Account)
+            && matches!(self.status(), Some(401..=403))
+            && !is_proven
+    }
+
+    /// Charges it to a provider that is not known.
+    fn of_some_provider(self, hints: Hints) -> Self {
+        let old = *self.0;
+        let mut inner = Inner::new(Cause::ProviderError, Evidence::Status);
+        inner.status = old.status;
+        inner.retry = hints.retry_after;
+        inner.error_type = old.error_type;
+        inner.message = old.message;
+        inner.provider_message = old.provider_message;
+        inner.generation_id = old.generation_id;
+        inner.unknown = old.unknown;
+        Self(Box::new(inner))
     }
 
     fn refusal(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {

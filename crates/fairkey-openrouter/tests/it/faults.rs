@@ -463,3 +463,43 @@ fn a_refusal_that_was_cut_is_still_the_apis() {
     let page = Fault::from_cut_response(StatusCode::BAD_REQUEST, &HeaderMap::new(), b"<html>{");
     assert_eq!(page.cause(), Cause::EdgeBlocked);
 }
+
+#[test]
+fn a_refusal_that_was_cut_before_it_named_a_provider_blames_no_key() {
+    let long = "x".repeat(1_000);
+    let key = r#""limit_source":"openrouter_key_limit""#;
+    let credits = r#""limit_source":"openrouter_credits""#;
+    let provider = r#""provider_name":"Acme","raw":"x""#;
+    for (status, metadata, proven) in [
+        (401, provider, Scope::Provider),
+        (402, provider, Scope::Provider),
+        (403, provider, Scope::Provider),
+        (402, key, Scope::Key),
+        (403, key, Scope::Key),
+        (402, credits, Scope::Account),
+    ] {
+        let body = format!(
+            r#"{{"error":{{"message":"Invalid key, limit exceeded. {long}","code":{status},"metadata":{{"error_type":"authentication",{metadata},"more":"{long}"#
+        );
+        let status = StatusCode::from_u16(status).unwrap();
+        let headers = HeaderMap::new();
+        let read = |body: &str| Fault::from_cut_response(status, &headers, body.as_bytes());
+        let told = body.find(metadata).unwrap() + metadata.len();
+        for cut in (0..body.len()).filter(|cut| body.is_char_boundary(*cut)) {
+            let fault = read(&body[..cut]);
+            if cut >= told {
+                assert_eq!(fault.scope(), proven, "{}", &body[..cut]);
+            } else {
+                let is_blamed =
+                    matches!(fault.scope(), Scope::Key | Scope::Account | Scope::Budget);
+                let is_proven = fault.limit_source().is_some();
+                assert!(!is_blamed || is_proven, "{}: {fault}", &body[..cut]);
+            }
+            assert_eq!(fault.status(), Some(status.as_u16()));
+        }
+    }
+    // Of one that is whole, the status counts.
+    let whole = br#"{"error":{"message":"User not found.","code":401}}"#;
+    let fault = Fault::from_cut_response(StatusCode::UNAUTHORIZED, &HeaderMap::new(), whole);
+    assert_eq!(fault.cause(), Cause::KeyInvalid);
+}
