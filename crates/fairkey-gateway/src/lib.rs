@@ -69,7 +69,7 @@ pub use server::{Drained, ListenAddr, Listener, ParseListenAddrError, Serving};
 #[cfg(feature = "tls")]
 pub use server::{Tls, TlsError};
 pub use settings::{Departure, Settings};
-pub use spend::{SpendConfig, SpendRow, SpendStore};
+pub use spend::{SpendConfig, SpendError, SpendRow, SpendStore};
 pub use tenant::{
     ANYBODY, Budget, Globs, ParseTokenHashError, Per, Permit, Rate, TOKEN_HEADERS, Tenant,
     TenantConfig, TenantError, TenantLimits, Tenants, TokenHash, Used,

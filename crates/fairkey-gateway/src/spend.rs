@@ -53,6 +53,18 @@ impl Default for SpendConfig {
     }
 }
 
+/// Why what is spent cannot be kept: where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpendError(String);
+
+impl fmt::Display for SpendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SpendError {}
+
 /// The most calls that wait to be summed up: more are summed up by whoever brings them.
 const MAX_NOTED: usize = 10_000;
 
@@ -93,22 +105,28 @@ struct Books {
 }
 
 impl SpendStore {
-    /// Opens a file, which need not exist; `None` keeps everything in memory. What is wrong with
-    /// the file is said, and nothing fails: what could be read counts.
-    #[must_use]
+    /// Opens a file, which need not exist; `None` keeps everything in memory, and so does a file that
+    /// another process writes, which is said. Lines that are broken do not count, and are said, too;
+    /// the others do.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing could be kept over a restart: the file cannot be made, read or written, or it is
+    /// none of these, and is left as it is.
     pub fn open(
         path: Option<&Path>,
         config: SpendConfig,
         wall: Arc<dyn WallClock>,
-    ) -> (Self, Vec<String>) {
+    ) -> Result<(Self, Vec<String>), SpendError> {
         let mut all = Book::new(config.max_rows);
         let mut warnings = Vec::new();
         let now = wall.since_epoch();
-        let file = path.and_then(|path| {
+        let file = path.map(|path| {
             SpendFile::open(path, config.compact_bytes, &mut warnings, |row| {
                 all.add_row(row, now);
             })
         });
+        let file = file.transpose()?.flatten();
         let writes = file.is_some();
         let shared = Arc::new(Shared {
             wall,
@@ -130,16 +148,12 @@ impl SpendStore {
                 .name(name)
                 .spawn(move || shared.run())
         });
-        let thread = match thread.transpose() {
-            Ok(thread) => thread,
-            Err(error) => {
-                warnings.push(format!(
-                    "what is spent is not written: no thread for it: {error}"
-                ));
-                None
-            }
-        };
-        (Self { shared, thread }, warnings)
+        let thread = thread.transpose().map_err(|error| {
+            SpendError(format!(
+                "what is spent is not written: no thread for it: {error}"
+            ))
+        })?;
+        Ok((Self { shared, thread }, warnings))
     }
 
     /// Tells tenants what they have spent before this process began.

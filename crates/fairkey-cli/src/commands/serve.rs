@@ -73,7 +73,7 @@ async fn run(args: &ServeArgs) -> Result<Drained, String> {
     let tls = tls.map(|(cert, key)| Tls::from_pem_files(cert, key));
     let tls = tls.transpose().map_err(|error| error.to_string())?;
     let listener = bind(listen, tls.as_ref()).await.map_err(cannot_listen)?;
-    let spend = spend(&upstream);
+    let spend = spend(&upstream)?;
     let seed = args
         .upstream
         .seed
@@ -227,12 +227,13 @@ async fn drain(
 }
 
 /// Opens what keeps what clients spend; in memory, where no file is named.
-fn spend(upstream: &Upstream) -> Arc<SpendStore> {
+fn spend(upstream: &Upstream) -> Result<Arc<SpendStore>, String> {
     let path = upstream.gateway.spend.as_deref();
     let wall = Arc::new(SystemWallClock);
-    let (store, warnings) = SpendStore::open(path, SpendConfig::default(), wall);
+    let opened = SpendStore::open(path, SpendConfig::default(), wall);
+    let (store, warnings) = opened.map_err(|error| format!("[gateway] spend: {error}"))?;
     warnings.iter().for_each(|text| terminal::warn(text));
-    Arc::new(store)
+    Ok(Arc::new(store))
 }
 
 /// Puts the gateway together, as the configuration and the command line say.

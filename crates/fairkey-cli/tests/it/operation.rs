@@ -355,6 +355,10 @@ fn operators_see_and_say_what_keys_do_and_others_do_not() {
     };
     assert!(ask(&admin, "GET /admin/v1/keys", "").starts_with("HTTP/1.1 401"));
     assert!(ask(&addr, "GET /admin/v1/keys", "").starts_with("HTTP/1.1 404"));
+    // Which of two would count is anybody's guess.
+    let first = "authorization: Bearer the-token-of-operators";
+    let twice = operator(&format!("GET /admin/v1/keys HTTP/1.1\r\n{first}\r\nx-a:"));
+    assert!(twice.starts_with("HTTP/1.1 400"), "{twice}");
     assert!(operator("GET /admin/v1/nothing").starts_with("HTTP/1.1 404"));
     assert!(operator("GET /admin/v1/drain").starts_with("HTTP/1.1 405"));
     let keys = json(&operator("GET /admin/v1/keys"));
@@ -485,4 +489,20 @@ fn without_file_descriptors_connections_are_answered_503_and_served_again_later(
     assert!(again, "connections are served again");
     serve.signal("TERM");
     serve.end().ends_with(0);
+}
+
+#[test]
+fn what_is_spent_and_cannot_be_kept_is_an_error_at_the_start() {
+    let mock = Mock::start(MockOpenRouter::open());
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for (spend, said) in [
+        ("none/spend.log", "its folder has to be there"),
+        ("a.key", "it is none: it is left as it is"),
+    ] {
+        let more = format!("{KEY_A}[gateway]\nspend = \"{spend}\"\n");
+        let stage = stage(&mock, &more);
+        let run = stage.run(serve);
+        run.ends_with(2).says("[gateway] spend: ").says(said);
+        assert_eq!(stage.read("a.key"), "sk-or-v1-secret-of-a\n");
+    }
 }

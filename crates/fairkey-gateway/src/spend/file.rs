@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::SpendRow;
 use super::line::{self, Line};
+use super::{SpendError, SpendRow};
 
 /// The longest line that is read: ten times what is ever written.
 const MAX_LINE: u64 = 16 * 1_024;
@@ -25,41 +25,41 @@ pub(super) struct SpendFile {
 }
 
 impl SpendFile {
-    /// Opens a file, or makes one, and calls `row` for each of its sums. `None`: nothing is
-    /// written; `warnings` says why.
+    /// Opens a file, or makes one, and calls `row` for each of its sums. `None`: another process
+    /// writes it, as `warnings` says.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing could be written.
     pub(super) fn open(
         path: &Path,
         compact_bytes: u64,
         warnings: &mut Vec<String>,
         mut row: impl FnMut(SpendRow),
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, SpendError> {
         let name = path.display();
-        let mut warn = |what: String| warnings.push(format!("the file of spend {name}: {what}"));
+        let told = |what: &str| format!("the file of spend {name}: {what}");
+        let bad = |what: &str| SpendError(told(what));
         let lock = match lock(path) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
-                warn(
-                    "another process writes it: what is spent here is not kept; give each process \
-                      a file of its own"
-                        .to_owned(),
-                );
-                return None;
-            }
-            Err(error) => {
-                warn(format!(
-                    "it cannot be locked ({error}): nothing is kept; is its folder there, \
-                              and may it be written?"
+                warnings.push(told(
+                    "another process writes it: what is spent here is not kept; give each process a \
+                     file of its own",
                 ));
-                return None;
+                return Ok(None);
             }
-        };
-        let file = match options().open(path) {
-            Ok(file) => file,
             Err(error) => {
-                warn(format!("it cannot be opened ({error}): nothing is kept"));
-                return None;
+                return Err(bad(&format!(
+                    "it cannot be locked ({error}): its folder has to be there, and to be writable"
+                )));
             }
         };
+        let file = options().open(path).map_err(|error| {
+            bad(&format!(
+                "it cannot be opened ({error}): it has to be a file that may be written"
+            ))
+        })?;
         let mut file = Self {
             path: path.to_owned(),
             file,
@@ -70,30 +70,23 @@ impl SpendFile {
         };
         match file.read(&mut row) {
             Ok(Read::All { broken: 0 }) => {}
-            Ok(Read::All { broken }) => warn(format!(
+            Ok(Read::All { broken }) => warnings.push(told(&format!(
                 "{broken} lines in it are broken and do not count; the others do"
-            )),
+            ))),
             Ok(Read::OtherVersion(version)) => {
-                warn(format!(
-                    "it is of version {version}, which this version does not read: it is \
-                              left as it is, and nothing is kept"
-                ));
-                return None;
+                return Err(bad(&format!(
+                    "it is of version {version}, which this version does not read: it is left as \
+                     it is; name another one"
+                )));
             }
             Ok(Read::Foreign) => {
-                warn("it is none: it is left as it is, and nothing is kept".to_owned());
-                return None;
+                return Err(bad("it is none: it is left as it is; name another one"));
             }
-            Err(error) => {
-                warn(format!("it cannot be read ({error}): nothing is kept"));
-                return None;
-            }
+            Err(error) => return Err(bad(&format!("it cannot be read ({error})"))),
         }
-        if let Err(error) = file.begin() {
-            warn(format!("it cannot be written ({error}): nothing is kept"));
-            return None;
-        }
-        Some(file)
+        let begun = file.begin();
+        begun.map_err(|error| bad(&format!("it cannot be written ({error})")))?;
+        Ok(Some(file))
     }
 
     /// Returns whether it is to be written anew.

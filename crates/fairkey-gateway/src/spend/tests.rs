@@ -47,7 +47,7 @@ fn spent(tenant: &str, key: &str, model: &str, at: u64, micro_usd: u64) -> Spent
 }
 
 fn open(path: &Path, config: SpendConfig, at: u64) -> SpendStore {
-    let (store, warnings) = SpendStore::open(Some(path), config, wall(at));
+    let (store, warnings) = SpendStore::open(Some(path), config, wall(at)).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     store
 }
@@ -125,12 +125,18 @@ fn a_tenants_budget_goes_on_where_it_stood() {
     }
 }
 
+/// Why it cannot be opened.
+fn refused(path: &Path) -> String {
+    let opened = SpendStore::open(Some(path), config(), wall(NOON));
+    opened.expect_err("it is of no use").to_string()
+}
+
 #[test]
 fn a_second_process_writes_nothing_and_says_so() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("spend");
     let first = open(&path, config(), NOON);
-    let (second, warnings) = SpendStore::open(Some(&path), config(), wall(NOON));
+    let (second, warnings) = SpendStore::open(Some(&path), config(), wall(NOON)).unwrap();
     assert!(warnings[0].contains("another process"), "{warnings:?}");
     second.recorder().record(spent("a", "k", "m", NOON, 5));
     assert_eq!(total(&second), (1, 5));
@@ -146,12 +152,18 @@ fn another_file_is_left_alone() {
     let path = folder.path().join("fairkey.toml");
     for text in ["[[keys]]\n", "x", "00000000 {}\n", &"a".repeat(40_000)] {
         std::fs::write(&path, text).unwrap();
-        let (store, warnings) = SpendStore::open(Some(&path), config(), wall(NOON));
-        assert!(warnings[0].contains("left as it is"), "{warnings:?}");
-        store.recorder().record(spent("a", "k", "m", NOON, 5));
-        drop(store);
+        assert!(refused(&path).contains("left as it is"), "{text:.20}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
+}
+
+#[test]
+fn what_cannot_be_kept_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    assert!(refused(&folder.join("none/spend")).contains("its folder has to be there"));
+    std::fs::create_dir(folder.join("spend")).unwrap();
+    assert!(refused(&folder.join("spend")).contains("has to be a file"));
 }
 
 #[test]
@@ -184,7 +196,7 @@ fn models_beyond_the_bound_are_summed_up() {
         max_rows: 10,
         ..config()
     };
-    let (store, _) = SpendStore::open(None, config, wall(NOON));
+    let (store, _) = SpendStore::open(None, config, wall(NOON)).unwrap();
     for n in 0..1_000 {
         store
             .recorder()
@@ -254,7 +266,7 @@ proptest! {
             let file = SpendFile::open(&torn, 1 << 20, &mut warnings, |row| {
                 read = (read.0 + row.calls, read.1 + row.micro_usd);
             });
-            prop_assert!(file.is_some() && warnings.is_empty(), "{:?}", warnings);
+            prop_assert!(matches!(file, Ok(Some(_))) && warnings.is_empty(), "{:?}", warnings);
             prop_assert_eq!(read, (calls, money), "of {} bytes", end);
             drop(file);
             if end % 97 == 0 {
@@ -283,7 +295,7 @@ proptest! {
         let at = head + at % (bytes.len() - head);
         bytes[at] = to;
         std::fs::write(&path, &bytes).unwrap();
-        let (store, _) = SpendStore::open(Some(&path), config(), wall(NOON));
+        let (store, _) = SpendStore::open(Some(&path), config(), wall(NOON)).unwrap();
         // Where a line's end has changed, two lines have become one.
         prop_assert!(total(&store).0 >= 6, "{:?}", total(&store));
         prop_assert!(total(&store).0 <= 8);

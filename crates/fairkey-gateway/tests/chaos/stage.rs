@@ -121,7 +121,7 @@ impl Stage {
             max_rows: 100,
             ..SpendConfig::default()
         };
-        let (spend, _) = SpendStore::open(None, spending, wall);
+        let (spend, _) = SpendStore::open(None, spending, wall).unwrap();
         let gateway = Gateway::builder(client.clone())
             .settings(settings(millis(20), Departure::Cancel))
             .tenants(Tenants::new(tenants([8, 16, 32])).unwrap())

@@ -133,7 +133,8 @@ async fn money_is_counted_and_survives_a_restart() {
         let path = folder.path().join("spend");
         let store = || {
             let wall = Arc::new(fairkey_core::SystemWallClock);
-            let (store, warnings) = SpendStore::open(Some(&path), SpendConfig::default(), wall);
+            let (store, warnings) =
+                SpendStore::open(Some(&path), SpendConfig::default(), wall).unwrap();
             assert!(warnings.is_empty(), "{warnings:?}");
             Arc::new(store)
         };
@@ -169,7 +170,7 @@ async fn money_is_counted_and_survives_a_restart() {
         let copy = folder.path().join("copy");
         std::fs::copy(&path, &copy).unwrap();
         let wall = Arc::new(fairkey_core::SystemWallClock);
-        let (again, _) = SpendStore::open(Some(&copy), SpendConfig::default(), wall);
+        let (again, _) = SpendStore::open(Some(&copy), SpendConfig::default(), wall).unwrap();
         let tenants = tenants();
         again.restore(&tenants);
         let world = world.behind(|gateway| gateway.tenants(tenants)).await;
