@@ -219,6 +219,17 @@ impl Admin {
         shared: &Arc<Shared>,
         parts: &http::request::Parts,
     ) -> Result<Value, Failure> {
+        if parts
+            .headers
+            .get_all(header::AUTHORIZATION)
+            .iter()
+            .nth(1)
+            .is_some()
+        {
+            // Whatever stands before this listener may have looked at another one of them.
+            let message = "the request has two headers \"Authorization\"";
+            return Err(Failure::new(Reason::BadRequest, message));
+        }
         if let Some(operators) = &self.operators
             && operators.authenticate(&parts.headers).is_err()
         {
