@@ -259,8 +259,14 @@ mod tests {
         let (release, stuck) = std::sync::mpsc::channel();
         let log = AccessLog::new(Stuck(stuck), Arc::new(Noon)).unwrap();
         log.write(&CallRecord::default());
-        drop(log);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(log);
+            tell.send(())
+        });
+        let ended = told.recv_timeout(Duration::from_secs(30));
         drop(release);
+        ended.expect("its end does not wait for ever");
     }
 
     #[test]

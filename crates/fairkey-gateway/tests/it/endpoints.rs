@@ -1,10 +1,13 @@
 //! Which path is answered how.
 
-use std::time::Duration;
+use std::cell::Cell;
 
 use fairkey_core::ApiKey;
-use fairkey_mock::{On, Reply, Step};
+use fairkey_gateway::Settings;
+use fairkey_mock::{On, Step};
 use http::HeaderValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::world::*;
 
@@ -160,18 +163,46 @@ async fn the_catalogue_is_fetched_once_however_many_ask() {
 #[tokio::test]
 async fn those_who_wait_for_a_list_in_vain_do_not_wait_for_it_one_after_the_other() {
     within(async {
-        // Long enough for all to come while the first waits.
-        let gone = Step::reply(Reply::status(404)).delayed(Duration::from_secs(1));
-        let world = start(mock().script(On::path("/models"), [gone.forever()])).await;
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/api/v1", upstream.local_addr().unwrap());
+        let world = World::start(mock(), Settings::default(), |it| it.base_url(base)).await;
+        let fetches = Cell::new(0);
+        let serve = async {
+            let (mut stream, _) = upstream.accept().await.unwrap();
+            let mut seen = Vec::new();
+            loop {
+                while !seen.ends_with(b"\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "{seen:?}");
+                }
+                seen.clear();
+                fetches.set(fetches.get() + 1);
+                if fetches.get() == 1 {
+                    // All have come, and wait for what the first of them gets.
+                    let all = "\nfairkey_requests_in_flight 4\n";
+                    until("all four wait", || {
+                        world.gateway.metrics_text().contains(all)
+                    })
+                    .await;
+                }
+                let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        };
         let ask = || world.call("GET /api/v1/models", "");
-        let answers = tokio::join!(ask(), ask(), ask(), ask());
-        for answer in [answers.0, answers.1, answers.2, answers.3] {
-            assert_eq!(answer.status, 404);
+        let asking = async {
+            let answers = tokio::join!(ask(), ask(), ask(), ask());
+            for answer in [answers.0, answers.1, answers.2, answers.3] {
+                assert_eq!(answer.status, 404);
+            }
+            assert_eq!(fetches.get(), 1);
+            // Who comes later asks again.
+            assert_eq!(ask().await.status, 404);
+            assert_eq!(fetches.get(), 2);
+        };
+        tokio::select! {
+            () = asking => {}
+            () = serve => {}
         }
-        assert_eq!(world.keys_at("/models").len(), 1);
-        // Who comes later asks again.
-        assert_eq!(ask().await.status, 404);
-        assert_eq!(world.keys_at("/models").len(), 2);
     })
     .await;
 }
