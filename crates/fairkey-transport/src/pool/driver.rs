@@ -37,7 +37,7 @@ use crate::{TransportError, TransportErrorKind};
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// How long calls in line wait for such a connection, rather than for another: less than it mostly
-/// takes to open one.
+/// takes to open one. As often it is looked whether it stands in the way of another.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// The smallest buffer that hyper takes.
@@ -149,9 +149,10 @@ async fn drive(
     open: Open,
     id: u64,
 ) {
-    // A connection that an exchange has ended on, until it can take the next, and how long it may
-    // take yet.
+    // A connection that an exchange has ended on, until it can take the next, and when to look at it.
     let mut settling: Option<(Returning, Instant)> = None;
+    // How long it may take.
+    let mut settled_by = Instant::now();
     // Whether the pool and the calls have let it go.
     let mut is_let_go = false;
     // Mostly a connection comes and goes without a word to this task. It looks from time to time:
@@ -167,7 +168,11 @@ async fn drive(
             // The pool and the calls learn of an end through their senders.
             () = poll_fn(|cx| slot.poll_end(cx)) => return,
             back = returned.recv(), if settling.is_none() && !is_let_go => match back {
-                Some(returning) => settling = Some((returning, after(Instant::now(), MOMENT))),
+                Some(returning) => {
+                    let now = Instant::now();
+                    settled_by = after(now, SETTLE);
+                    settling = Some((returning, after(now, MOMENT)));
+                }
                 None => is_let_go = true,
             },
             ready = poll_fn(|cx| match &mut settling {
@@ -178,13 +183,15 @@ async fn drive(
                     open.pool.put_returned(returning);
                 }
             }
-            () = sleep_until_some(settle_until) => match &mut settling {
-                Some((returning, until)) if returning.is_expected() => {
+            () = sleep_until_some(settle_until) => {
+                if let Some((returning, until)) = &mut settling {
                     returning.give_up();
-                    *until = after(*until, SETTLE - MOMENT);
+                    *until = after(*until, MOMENT);
                 }
-                _ => return,
-            },
+                if Instant::now() >= settled_by || open.pool.is_full() {
+                    return;
+                }
+            }
             () = look.as_mut() => look.as_mut().reset(open.pool.expire(id)),
         }
     }

@@ -241,6 +241,13 @@ impl OriginPool {
         });
     }
 
+    /// Whether calls wait for which nothing is on its way, and no further connection may be opened.
+    pub(super) fn is_full(&self) -> bool {
+        let state = lock(&self.state);
+        state.waiters.len() > state.connecting + state.returning
+            && state.connections >= self.limits.connections_per_origin
+    }
+
     fn failed(self: &Arc<Self>, error: TransportError) {
         let error = error.at(&self.label);
         let mut state = lock(&self.state);
@@ -391,11 +398,6 @@ pub(super) struct Returning {
 }
 
 impl Returning {
-    /// Returns whether calls in line wait for it.
-    pub(super) fn is_expected(&self) -> bool {
-        self.count.is_some()
-    }
-
     /// Lets no call in line wait for it any longer: another is opened in its place.
     pub(super) fn give_up(&mut self) {
         self.count = None;

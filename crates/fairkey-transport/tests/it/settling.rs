@@ -64,12 +64,18 @@ async fn read_head(pipe: &mut DuplexStream) -> Option<String> {
 }
 
 fn hasty(stuck: usize, pause: Duration) -> (HttpTransport, Arc<Hasty>) {
+    bounded(stuck, pause, 1_000)
+}
+
+/// The same with so many connections at most.
+fn bounded(stuck: usize, pause: Duration, most: usize) -> (HttpTransport, Arc<Hasty>) {
     let dialer = Arc::new(Hasty {
         dialed: AtomicUsize::new(0),
         stuck,
         pause,
     });
-    let transport = builder().dialer(Arc::clone(&dialer) as _).build().unwrap();
+    let transport = builder().dialer(Arc::clone(&dialer) as _);
+    let transport = transport.max_connections_per_origin(most).build().unwrap();
     (transport, dialer)
 }
 
@@ -109,4 +115,27 @@ async fn a_connection_that_is_free_in_a_moment_is_waited_for() {
     }
     callers.join_all().await;
     assert_eq!(dialer.dialed.load(Ordering::SeqCst), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_of_no_use_make_room_for_others_where_there_may_be_no_more() {
+    for later in [Duration::ZERO, Duration::from_secs(1)] {
+        let (transport, dialer) = bounded(2, Duration::ZERO, 2);
+        let mut callers = JoinSet::new();
+        for _ in 0..2 {
+            let transport = transport.clone();
+            callers.spawn(async move { call(&transport).await });
+        }
+        callers.join_all().await;
+        assert_eq!(dialer.dialed.load(Ordering::SeqCst), 2);
+        // They are tried for a while, which is to hold nobody up.
+        sleep(later).await;
+        let began = Instant::now();
+        call(&transport).await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(500), "{later:?}: {took:?}");
+        // One made room, and the other is left until it may be of use.
+        assert_eq!(dialer.dialed.load(Ordering::SeqCst), 3);
+        assert_eq!(transport.stats().connections_open, 2);
+    }
 }
