@@ -270,6 +270,13 @@ impl LeasedBody {
         self.cut = Some(fault);
     }
 
+    /// Returns whether it broke off before it was handed out, so that what is there is not all: that of
+    /// a refusal, of which nothing may have come but its head.
+    #[must_use]
+    pub fn is_broken_off(&self) -> bool {
+        self.over && self.cut.is_some()
+    }
+
     fn end(&mut self) -> Option<Fault> {
         self.over = true;
         self.watch.finish();

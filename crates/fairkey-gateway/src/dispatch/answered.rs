@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Refusal, Served};
 use fairkey_openrouter::media;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Inbound, failed, respond};
 use crate::admin::Decided;
@@ -237,12 +237,20 @@ fn instead(response: &Response<LeasedBody>, served: &Served, error: &CallError) 
         return Some(Failure::of_call(error));
     }
     let fault = served.attempts.last()?.fault?;
-    let instead = Failure::instead_of(&fault)?;
+    let Some(instead) = Failure::instead_of(&fault) else {
+        return response.body().is_broken_off().then(|| broken_off(status));
+    };
     Some(match error.kind() {
         // It says what stands before each key, and when it opens.
         CallErrorKind::NoKey if instead.reason() == Reason::NoKey => Failure::of_call(error),
         _ => instead.with_retry_after_if(error.retry_after()),
     })
+}
+
+/// What is told instead of a refusal of which only the beginning came, or nothing but its head.
+pub(super) fn broken_off(status: StatusCode) -> Failure {
+    let message = format!("the upstream's answer, {status}, broke off");
+    Failure::new(Reason::UpstreamFailed, message)
 }
 
 impl Passing {

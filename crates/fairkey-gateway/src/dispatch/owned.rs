@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::answered::{Answered, Call};
+use super::answered::{Answered, Call, broken_off};
 use super::{Inbound, infer, read, respond};
 use fairkey_openrouter::splice::peek;
 
@@ -197,8 +197,7 @@ async fn ask(
             return Err(failure);
         }
         if refusal.is_broken() {
-            let message = format!("the upstream's answer, a {}, broke off", parts.status);
-            return Err(Failure::new(Reason::UpstreamFailed, message));
+            return Err(broken_off(parts.status));
         }
         if refusal.is_whole() {
             Told::Whole(refusal.into_bytes())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairkey_core::Scope;
-use fairkey_mock::{Fault, On, Reply, Step};
+use fairkey_mock::{Break, Fault, On, Reply, Step};
 use serde_json::json;
 
 use crate::world::*;
@@ -161,6 +161,33 @@ async fn a_name_without_end_is_the_callers_fault_and_reaches_nobody() {
         }
         assert!(world.keys_at("/").is_empty());
         assert!(world.client.stats().faults.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_breaks_off_is_told_as_that_and_not_as_an_empty_one() {
+    within(async {
+        let told = json!({"error": {"code": 400, "message": "no such parameter: x"}});
+        let script = |chunks| {
+            let reply = Step::reply(Reply::json(400, &told)).dripping(20, Duration::ZERO);
+            [reply.then_break(chunks, Break::Cut).forever()]
+        };
+        for chunks in [0, 1] {
+            let world = start(mock().script(On::any(), script(chunks))).await;
+            for (path, _) in STREAMS {
+                let answer = world.call(&format!("POST /v1{path}"), CHAT).await;
+                assert_eq!(answer.status, 502, "{path} {chunks}: {answer:?}");
+                assert_eq!(answer.header("x-fairkey-error"), "upstream_failed");
+                assert!(answer.text().contains("broke off"), "{path}: {answer:?}");
+            }
+            world.is_idle().await;
+            assert_eq!(
+                world.keys_at("/").len(),
+                3,
+                "another key would refuse it, too"
+            );
+        }
     })
     .await;
 }
