@@ -19,7 +19,7 @@ mod line;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -83,7 +83,11 @@ struct Shared {
     wake: Condvar,
     written: Condvar,
     books: Mutex<Books>,
+    /// Who is told when it cannot be written any more.
+    warn: OnceLock<Warn>,
 }
+
+type Warn = Box<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Default)]
 struct Noted {
@@ -140,6 +144,7 @@ impl SpendStore {
                 file,
                 failures: 0,
             }),
+            warn: OnceLock::new(),
         });
         let thread = writes.then(|| {
             let shared = Arc::clone(&shared);
@@ -190,6 +195,12 @@ impl SpendStore {
             let woken = self.shared.written.wait(noted);
             noted = woken.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Sets who is told when the file cannot be written any more, and when it can be again; once, the
+    /// first counts. Called by the store's own thread. Default: nobody.
+    pub fn on_change(&self, warn: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.shared.warn.set(Box::new(warn));
     }
 
     /// Returns how often writing has failed in a row; what could not be written is tried again.
@@ -283,13 +294,27 @@ impl Shared {
         } else {
             file.append(new.rows())
         };
-        match written {
+        let name = file.path().display();
+        let news = match written {
             Ok(()) => {
                 new.clear();
-                *failures = 0;
+                let before = std::mem::take(failures);
+                (before > 0).then(|| format!("the file of spend {name} is written again"))
             }
             // Tried again in a moment, with what comes until then; the sums are bounded.
-            Err(_) => *failures += 1,
+            Err(error) => {
+                *failures += 1;
+                (*failures == 1).then(|| {
+                    format!(
+                        "the file of spend {name} cannot be written ({error}): sums are kept in \
+                         memory, and lost with this process, until it can be"
+                    )
+                })
+            }
+        };
+        drop(books);
+        if let (Some(news), Some(warn)) = (news, self.warn.get()) {
+            warn(&news);
         }
     }
 }

@@ -233,6 +233,7 @@ fn spend(upstream: &Upstream) -> Result<Arc<SpendStore>, String> {
     let opened = SpendStore::open(path, SpendConfig::default(), wall);
     let (store, warnings) = opened.map_err(|error| format!("[gateway] spend: {error}"))?;
     warnings.iter().for_each(|text| terminal::warn(text));
+    store.on_change(terminal::warn);
     Ok(Arc::new(store))
 }
 

@@ -89,6 +89,10 @@ impl SpendFile {
         Ok(Some(file))
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns whether it is to be written anew.
     pub(super) fn is_due(&self) -> bool {
         self.len > self.due

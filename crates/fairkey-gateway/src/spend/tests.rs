@@ -220,15 +220,28 @@ fn what_cannot_be_written_is_written_later() {
         ..config()
     };
     let store = open(&path, config, NOON);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    store.on_change(move |news| tell.lock().unwrap().push(news.to_owned()));
     // Where the new file is to be written, a folder is in the way.
     let way = folder.path().join("spend.new");
     std::fs::create_dir(&way).unwrap();
     store.recorder().record(spent("a", "k", "m", NOON, 5));
     store.flush();
     assert_eq!(store.failures(), 1);
+    store.flush();
+    assert_eq!(store.failures(), 2);
     std::fs::remove_dir(&way).unwrap();
     store.flush();
     assert_eq!(store.failures(), 0);
+    let told = told.lock().unwrap().clone();
+    let [bad, good] = &told[..] else {
+        panic!("once each: {told:?}");
+    };
+    assert!(
+        bad.contains("cannot be written") && good.contains("written again"),
+        "{told:?}"
+    );
     drop(store);
     assert_eq!(total(&open(&path, config, NOON)), (1, 5));
 }
