@@ -53,8 +53,12 @@ impl Names {
             return 0;
         }
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        if all.names.len() >= usize::from(self.max) || all.by_hash.contains_key(&hash) {
-            return 0;
+        match all.by_hash.get(&hash) {
+            // Another thread has made it since it was looked for.
+            Some(&number) if *all.names[usize::from(number) - 1] == *name => return number,
+            Some(_) => return 0,
+            None if all.names.len() >= usize::from(self.max) => return 0,
+            None => {}
         }
         all.names.push(name.into());
         let number = all.names.len() as u16;
@@ -91,5 +95,18 @@ impl Hasher for NumberHasher {
 
     fn write_u64(&mut self, n: u64) {
         self.0 = mix(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_two_threads_make_at_once_has_one_number() {
+        let names = Names::new(1);
+        let make = |name| names.make(name, hash_label(name));
+        assert_eq!((make("a"), make("a"), make("b")), (1, 1, 0));
+        assert_eq!(names.number("a"), 1);
     }
 }
