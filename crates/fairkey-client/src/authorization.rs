@@ -6,12 +6,13 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use fairkey_core::{ApiKey, KeyId, KeySet, Slot};
+use foldhash::fast::RandomState;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue};
 
 /// The headers of the keys, built once for each.
 #[derive(Default)]
 pub(crate) struct Authorizations {
-    by_slot: RwLock<HashMap<Slot, (ApiKey, HeaderValue)>>,
+    by_slot: RwLock<HashMap<Slot, (ApiKey, HeaderValue), RandomState>>,
 }
 
 impl Authorizations {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairkey_core::{AccountId, KeyId};
+use foldhash::fast::RandomState;
 
 /// The longest name of a thing that is remembered; real ones have some tens of bytes.
 const MAX_NAME_BYTES: usize = 256;
@@ -26,7 +27,7 @@ pub(crate) struct Homes {
 
 #[derive(Debug, Default)]
 struct State {
-    homes: HashMap<Arc<str>, Home>,
+    homes: HashMap<Arc<str>, Home, RandomState>,
     order: VecDeque<Arc<str>>,
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use fairkey_transport::BoxError;
+use foldhash::fast::RandomState;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -29,11 +30,13 @@ pub(crate) enum Stage {
 /// Calls are spread over so many sets, so that connections seldom wait for each other.
 const SHARDS: usize = 16;
 
+type Numbers = HashSet<u64, RandomState>;
+
 /// What all listeners of one gateway share about its beginning and end.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     stage: watch::Sender<Stage>,
-    live: [Mutex<HashSet<u64>>; SHARDS],
+    live: [Mutex<Numbers>; SHARDS],
     count: AtomicUsize,
     idle: Notify,
     is_starved: AtomicBool,
@@ -119,7 +122,7 @@ impl Lifecycle {
         }
     }
 
-    fn shard(&self, number: u64) -> MutexGuard<'_, HashSet<u64>> {
+    fn shard(&self, number: u64) -> MutexGuard<'_, Numbers> {
         let shard = &self.live[(number % SHARDS as u64) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

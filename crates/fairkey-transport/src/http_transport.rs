@@ -16,7 +16,7 @@ use crate::deadlines::after;
 use crate::exchange::{Wire, timeout};
 use crate::pool::{Arriving, Broken, Lease, Pool};
 use crate::request_body::Payload;
-use crate::target::Outgoing;
+use crate::target::{Origins, Outgoing};
 use crate::{Body, Deadlines, Phase, Stats, StreamedBody, Transport, TransportError};
 
 /// How often a request is sent again unseen before its trouble is told. A peer that refuses four
@@ -63,6 +63,7 @@ pub struct HttpTransport {
 
 struct Inner {
     pool: Pool,
+    origins: Origins,
     deadlines: Deadlines,
     limit_bytes: u64,
     allow_plaintext: bool,
@@ -106,18 +107,26 @@ impl Inner {
             .get()
             .copied()
             .unwrap_or(self.deadlines);
-        let total_at = after(Instant::now(), deadlines.total);
-        let request = Outgoing::check(request, self.allow_plaintext)?;
+        let mut now = Instant::now();
+        let total_at = after(now, deadlines.total);
+        let request = Outgoing::check(request, self.allow_plaintext, &self.origins)?;
         let mut resends = 0;
         loop {
-            let acquired = self.pool.acquire(&request.origin, deadlines.connect);
-            let mut lease = timeout_at(total_at, acquired).await.unwrap_or_else(|_| {
-                Err(timeout(Phase::Total, &request.origin.label()).with_before_sent(true))
-            })?;
+            // What is free takes no time.
+            let mut lease = if let Some(free) = self.pool.free(&request.origin, now)? {
+                free
+            } else {
+                let acquired = self.pool.acquire(&request.origin, deadlines.connect);
+                let lease = timeout_at(total_at, acquired).await.unwrap_or_else(|_| {
+                    Err(timeout(Phase::Total, &request.origin.label()).with_before_sent(true))
+                })?;
+                now = Instant::now();
+                lease
+            };
             let head_at = if request.is_streamed() {
                 total_at
             } else {
-                after(Instant::now(), deadlines.head)
+                after(now, deadlines.head)
             };
             let answer = timeout_at(head_at.min(total_at), lease.exchange(&request)).await;
             let broken = match answer {
@@ -142,6 +151,7 @@ impl Inner {
                 return Err(error.at(lease.label()));
             }
             resends += 1;
+            now = Instant::now();
             self.pool.counters.resent();
         }
     }

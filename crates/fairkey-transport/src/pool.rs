@@ -23,6 +23,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use tokio::time::Instant;
+
 pub(crate) use self::arriving::Arriving;
 pub(crate) use self::lease::{Broken, Lease};
 use self::origin::OriginPool;
@@ -50,7 +53,7 @@ pub(crate) struct Pool {
     connector: Arc<Connector>,
     limits: Limits,
     pub(crate) counters: Arc<Counters>,
-    origins: Mutex<HashMap<Origin, Arc<OriginPool>>>,
+    origins: Mutex<HashMap<Arc<Origin>, Arc<OriginPool>, RandomState>>,
 }
 
 impl Pool {
@@ -71,13 +74,23 @@ impl Pool {
     /// for others.
     pub(crate) async fn acquire(
         &self,
-        origin: &Origin,
+        origin: &Arc<Origin>,
         connect: Duration,
     ) -> Result<Lease, TransportError> {
         self.origin(origin)?.acquire(connect).await
     }
 
-    fn origin(&self, origin: &Origin) -> Result<Arc<OriginPool>, TransportError> {
+    /// Returns a connection or a stream to `origin` that is free `now`, and before nobody else's
+    /// turn.
+    pub(crate) fn free(
+        &self,
+        origin: &Arc<Origin>,
+        now: Instant,
+    ) -> Result<Option<Lease>, TransportError> {
+        Ok(self.origin(origin)?.free(now))
+    }
+
+    fn origin(&self, origin: &Arc<Origin>) -> Result<Arc<OriginPool>, TransportError> {
         let mut origins = lock(&self.origins);
         if let Some(found) = origins.get(origin) {
             return Ok(Arc::clone(found));
@@ -91,12 +104,12 @@ impl Pool {
             return Err(TransportError::new(TransportErrorKind::Overloaded, message));
         }
         let pool = Arc::new(OriginPool::new(
-            origin.clone(),
+            Arc::clone(origin),
             Arc::clone(&self.connector),
             self.limits,
             Arc::clone(&self.counters),
         ));
-        origins.insert(origin.clone(), Arc::clone(&pool));
+        origins.insert(Arc::clone(origin), Arc::clone(&pool));
         Ok(pool)
     }
 }

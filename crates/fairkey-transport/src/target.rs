@@ -1,7 +1,7 @@
 //! Where a request goes, and what of it may go there.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -17,6 +17,44 @@ pub(crate) struct Origin {
     /// Lower case; IPv6 addresses without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+/// The origin of the last request, which is nearly always that of the next one, too: read once.
+#[derive(Default)]
+pub(crate) struct Origins {
+    last: Mutex<Option<Known>>,
+}
+
+struct Known {
+    scheme: Scheme,
+    authority: Authority,
+    origin: Arc<Origin>,
+    is_loopback: bool,
+}
+
+impl Origins {
+    /// Returns the origin of a URI, and whether its host can only be this machine.
+    fn of(&self, uri: &Uri) -> Result<(Arc<Origin>, bool), TransportError> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(known), Some(authority)) = (&*last, uri.authority())
+            // Byte for byte: what is written otherwise is read anew.
+            && known.authority.as_str() == authority.as_str()
+            && Some(&known.scheme) == uri.scheme()
+        {
+            return Ok((Arc::clone(&known.origin), known.is_loopback));
+        }
+        let origin = Arc::new(origin_of(uri)?);
+        let is_loopback = origin.is_loopback();
+        if let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) {
+            *last = Some(Known {
+                scheme: scheme.clone(),
+                authority: authority.clone(),
+                origin: Arc::clone(&origin),
+                is_loopback,
+            });
+        }
+        Ok((origin, is_loopback))
+    }
 }
 
 impl Origin {
@@ -90,7 +128,7 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
 ///
 /// No `Debug`: it holds the caller's headers.
 pub(crate) struct Outgoing {
-    pub(crate) origin: Origin,
+    pub(crate) origin: Arc<Origin>,
     method: Method,
     path_and_query: PathAndQuery,
     headers: HeaderMap,
@@ -102,10 +140,11 @@ impl Outgoing {
     pub(crate) fn check(
         request: Request<Payload>,
         allow_plaintext: bool,
+        origins: &Origins,
     ) -> Result<Self, TransportError> {
         let (parts, body) = request.into_parts();
-        let origin = origin_of(&parts.uri)?;
-        if !origin.tls && !allow_plaintext && !origin.is_loopback() {
+        let (origin, is_loopback) = origins.of(&parts.uri)?;
+        if !origin.tls && !allow_plaintext && !is_loopback {
             return Err(refused(
                 "plain http leaves this machine only to loopback; use https, or allow plaintext \
                  when the transport is built",
@@ -278,7 +317,7 @@ mod tests {
     fn check(uri: &str) -> Result<Outgoing, TransportError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.parse().expect("the test's URI parses");
-        Outgoing::check(request.map(Payload::Whole), false)
+        Outgoing::check(request.map(Payload::Whole), false, &Origins::default())
     }
 
     #[test]
@@ -345,6 +384,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_for_one_request_is_not_taken_for_another_origins() {
+        let origins = Origins::default();
+        let uris = [
+            "https://api.example/a",
+            "https://api.example/b",
+            "https://API.example/",
+            "https://api.example:444/",
+            "http://127.0.0.1/",
+            "https://127.0.0.1/",
+            "http://api.example/",
+            "http://127.0.0.1/",
+            "https://u@127.0.0.1/",
+            "/a",
+        ];
+        for uri in uris.iter().chain(uris.iter().rev()) {
+            let parsed: Uri = uri.parse().unwrap();
+            let known = origins.of(&parsed).ok();
+            let anew = origin_of(&parsed).ok();
+            let anew = anew.map(|origin| (origin.is_loopback(), Arc::new(origin)));
+            assert_eq!(known.map(|(origin, near)| (near, origin)), anew, "{uri}");
+        }
+    }
+
+    #[test]
     fn connection_headers_stay_here_and_the_host_is_ours() {
         let request = Request::post("http://127.0.0.1:8080/a?b=c")
             .header("host", "elsewhere.example")
@@ -355,7 +418,7 @@ mod tests {
             .header("authorization", "Bearer hunter2")
             .body(Bytes::from("body"))
             .unwrap();
-        let written = Outgoing::check(request.map(Payload::Whole), false)
+        let written = Outgoing::check(request.map(Payload::Whole), false, &Origins::default())
             .unwrap()
             .http1(Some(&HeaderValue::from_static("127.0.0.1:8080")))
             .unwrap();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::error::CallError;
 /// Lists by their paths; those that were asked for last stay.
 #[derive(Default)]
 pub(super) struct Slots {
-    by_path: HashMap<String, Entry>,
+    by_path: HashMap<String, Entry, RandomState>,
     /// Counts requests: a time that needs no clock.
     asked: u64,
 }

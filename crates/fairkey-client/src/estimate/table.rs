@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fairkey_openrouter::{ModelList, Usage};
+use foldhash::fast::RandomState;
 
 use super::demand::Demand;
 use super::learned::{Learned, Reading};
@@ -32,7 +33,7 @@ pub(crate) struct Learnt {
 /// What is known of models. About 2 kB for each of at most [`MOST_MODELS`].
 #[derive(Debug, Default)]
 pub(crate) struct Estimates {
-    models: RwLock<HashMap<Arc<str>, Arc<Learned>>>,
+    models: RwLock<HashMap<Arc<str>, Arc<Learned>, RandomState>>,
     prices: Prices,
     /// Counts looks: a time that needs no clock.
     looks: AtomicU64,

@@ -1,16 +1,18 @@
 //! Labels as small numbers: [`Names`].
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fairkey_core::{hash_label, mix};
+use fairkey_core::mix;
+use foldhash::fast::RandomState;
 
 /// A bounded number of names; the first ones that come get a number of their own, from 1 on. 0 is
 /// all others. A name is never given up: a metric that vanishes looks like one that was reset.
 #[derive(Debug)]
 pub(super) struct Names {
     max: u16,
+    hashes: RandomState,
     all: RwLock<All>,
 }
 
@@ -28,13 +30,14 @@ impl Names {
     pub(super) fn new(max: u16) -> Self {
         Self {
             max,
+            hashes: RandomState::default(),
             all: RwLock::default(),
         }
     }
 
     /// Returns the number of a name.
     pub(super) fn number(&self, name: &str) -> u16 {
-        let hash = hash_label(name);
+        let hash = self.hashes.hash_one(name);
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         match all.by_hash.get(&hash) {
             // Two names with one hash: the second is `other`.
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn a_name_that_two_threads_make_at_once_has_one_number() {
         let names = Names::new(1);
-        let make = |name| names.make(name, hash_label(name));
+        let make = |name| names.make(name, names.hashes.hash_one(name));
         assert_eq!((make("a"), make("a"), make("b")), (1, 1, 0));
         assert_eq!(names.number("a"), 1);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{HttpTransport, Inner};
 use crate::connect::{Connector, Protocol};
 use crate::pool::{Limits, Pool};
+use crate::target::Origins;
 use crate::{Deadlines, Dial, ProxyOptions, TlsOptions, TransportBuildError};
 
 /// Builds an [`HttpTransport`].
@@ -235,6 +236,7 @@ impl HttpTransportBuilder {
         Ok(HttpTransport {
             inner: Arc::new(Inner {
                 pool: Pool::new(connector, limits),
+                origins: Origins::default(),
                 deadlines: self.deadlines,
                 limit_bytes: self.max_body_bytes,
                 allow_plaintext: self.allow_plaintext,

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) struct OriginPool {
-    origin: Origin,
+    origin: Arc<Origin>,
     pub(super) label: Arc<str>,
     /// What the header `Host` says.
     pub(super) host: Option<HeaderValue>,
@@ -46,7 +46,7 @@ type Grant = oneshot::Receiver<Result<Lease, TransportError>>;
 
 impl OriginPool {
     pub(super) fn new(
-        origin: Origin,
+        origin: Arc<Origin>,
         connector: Arc<Connector>,
         limits: Limits,
         counters: Arc<Counters>,
@@ -88,14 +88,26 @@ impl OriginPool {
         Err(self.connect_timeout())
     }
 
+    /// Takes what is free.
+    pub(super) fn free(self: &Arc<Self>, now: Instant) -> Option<Lease> {
+        let mut dead = Vec::new();
+        let free = self.take(&mut lock(&self.state), now, &mut dead)?;
+        Some(self.lease(free))
+    }
+
+    /// Whoever comes later does not overtake those in line.
+    #[expect(clippy::vec_box, reason = "they are in boxes already")]
+    fn take(&self, state: &mut State, now: Instant, dead: &mut Vec<Box<Http1>>) -> Option<Free> {
+        let is_next = state.waiters.is_empty();
+        let idle_timeout = self.limits.idle_timeout;
+        is_next.then(|| state.take(now, idle_timeout, dead))?
+    }
+
     /// Takes what is free, or a place in the line.
     fn enter(self: &Arc<Self>, now: Instant, connect: Duration) -> Result<Entry, TransportError> {
         let mut dead = Vec::new();
         let mut state = lock(&self.state);
-        // Whoever comes later does not overtake those in line.
-        if state.waiters.is_empty()
-            && let Some(free) = state.take(now, self.limits.idle_timeout, &mut dead)
-        {
+        if let Some(free) = self.take(&mut state, now, &mut dead) {
             drop(state);
             return Ok(Entry::Free(self.lease(free)));
         }
