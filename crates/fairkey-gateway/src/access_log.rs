@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fairkey_core::WallClock;
 
+use self::line::Room;
 #[cfg(feature = "otlp")]
 pub(crate) use self::line::{cut, end};
 use crate::record::CallRecord;
@@ -84,11 +85,10 @@ impl AccessLog {
     /// counted.
     pub fn write(&self, call: &CallRecord<'_>) {
         thread_local! {
-            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+            static ROOM: RefCell<Room> = const { RefCell::new(Room::new()) };
         }
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            line::write(line, call, self.wall.since_epoch());
+        ROOM.with_borrow_mut(|room| {
+            let line = room.write(call, self.wall.since_epoch());
             let mut waiting = self.shared.waiting();
             if waiting.bytes.len() + line.len() > MAX_WAITING {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);

@@ -8,14 +8,48 @@ use crate::record::CallRecord;
 /// The longest text of a caller's or of the upstream's that is kept, in bytes.
 pub(super) const MAX_TEXT: usize = 128;
 
-/// Writes the line of one request, which ended `now` after the beginning of 1970.
-pub(super) fn write(line: &mut Vec<u8>, call: &CallRecord<'_>, now: Duration) {
-    let mut line = Line(line);
+/// Room for one line after the other.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes: Vec<u8>,
+    /// What the line begins with, in bytes, and for how long it holds: lines of one second begin
+    /// alike.
+    begin: usize,
+    second: Option<u64>,
+}
+
+impl Room {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            begin: 0,
+            second: None,
+        }
+    }
+
+    /// Returns the line of a request that ended `now` after the beginning of 1970.
+    pub(super) fn write(&mut self, call: &CallRecord<'_>, now: Duration) -> &[u8] {
+        let second = now.as_secs();
+        if self.second == Some(second) {
+            self.bytes.truncate(self.begin);
+        } else {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(b"{\"time\":\"");
+            Line(&mut self.bytes).second(second);
+            (self.begin, self.second) = (self.bytes.len(), Some(second));
+        }
+        let mut line = Line(&mut self.bytes);
+        line.digits(now.subsec_millis().into(), 3);
+        line.0.extend_from_slice(b"Z\"");
+        write(line, call);
+        &self.bytes
+    }
+}
+
+/// Writes the rest of the line of one request, behind its time.
+fn write(mut line: Line<'_>, call: &CallRecord<'_>) {
     let fault = call.attempts.iter().rev().find_map(|attempt| attempt.fault);
     let account = call.attempts.last().and_then(|last| last.account.as_ref());
-    line.0.extend_from_slice(b"{\"time\":\"");
-    line.time(now);
-    line.0.push(b'"');
     line.text(",\"request_id\":", cut(call.request_id));
     line.text(",\"tenant\":", call.tenant);
     line.text(",\"method\":", cut(call.method));
@@ -68,6 +102,19 @@ pub(crate) const fn end(end: End) -> &'static str {
     }
 }
 
+/// Which bytes cannot stand in a string of JSON as they are.
+static IS_ODD: [bool; 256] = {
+    let mut is_odd = [false; 256];
+    let mut byte = 0;
+    while byte < b' ' as usize {
+        is_odd[byte] = true;
+        byte += 1;
+    }
+    is_odd[b'"' as usize] = true;
+    is_odd[b'\\' as usize] = true;
+    is_odd
+};
+
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
@@ -96,9 +143,9 @@ impl Line<'_> {
 
     fn text(&mut self, name: &str, text: &str) {
         self.0.extend_from_slice(name.as_bytes());
-        let is_odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        // All of them without a look at the outcome: that is done for many at once.
-        let has_odd = (text.bytes()).fold(false, |has_odd, byte| has_odd | is_odd(byte));
+        // All of them without a look at the outcome: that is quicker.
+        let odd = |has_odd, byte: u8| has_odd | IS_ODD[usize::from(byte)];
+        let has_odd = text.bytes().fold(false, odd);
         if !has_odd {
             self.quoted(text);
         } else {
@@ -142,9 +189,8 @@ impl Line<'_> {
         self.0.extend_from_slice(&digits[at..]);
     }
 
-    /// A time since 1970 as RFC 3339 writes it, to the millisecond.
-    fn time(&mut self, since_epoch: Duration) {
-        let seconds = since_epoch.as_secs();
+    /// A second since 1970 as RFC 3339 writes it, up to the dot.
+    fn second(&mut self, seconds: u64) {
         let (year, month, day) = crate::tenant::date(seconds / 86_400);
         let parts = [
             (year, 4, b'-'),
@@ -153,7 +199,6 @@ impl Line<'_> {
             (seconds / 3_600 % 24, 2, b':'),
             (seconds / 60 % 60, 2, b':'),
             (seconds % 60, 2, b'.'),
-            (since_epoch.subsec_millis().into(), 3, b'Z'),
         ];
         for (number, digits, end) in parts {
             self.digits(number, digits);
@@ -171,10 +216,38 @@ mod tests {
     use crate::reply::Reason;
 
     fn line(call: &CallRecord<'_>) -> Value {
-        let mut line = Vec::new();
-        write(&mut line, call, Duration::from_millis(1_735_732_800_250));
-        assert_eq!(line.pop(), Some(b'\n'));
-        serde_json::from_slice(&line).unwrap()
+        let mut room = Room::new();
+        let line = room.write(call, Duration::from_millis(1_735_732_800_250));
+        serde_json::from_slice(line.strip_suffix(b"\n").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_line_has_its_own_time() {
+        let mut room = Room::new();
+        for (millis, time) in [
+            (1_735_732_800_250, "2025-01-01T12:00:00.250Z"),
+            (1_735_732_800_999, "2025-01-01T12:00:00.999Z"),
+            (1_735_732_801_000, "2025-01-01T12:00:01.000Z"),
+            // A clock that was put back.
+            (1_735_732_800_007, "2025-01-01T12:00:00.007Z"),
+            (0, "1970-01-01T00:00:00.000Z"),
+        ] {
+            let line = room.write(&CallRecord::default(), Duration::from_millis(millis));
+            let line: Value = serde_json::from_slice(line).unwrap();
+            assert_eq!(line["time"], time);
+        }
+    }
+
+    #[test]
+    fn every_text_is_a_string_of_json() {
+        for byte in 0..128_u8 {
+            let text = format!("a{}b", char::from(byte));
+            let call = CallRecord {
+                model: Some(&text),
+                ..CallRecord::default()
+            };
+            assert_eq!(line(&call)["model"], text);
+        }
     }
 
     #[test]
