@@ -132,6 +132,11 @@ impl Ledger {
         self.chance.unit()
     }
 
+    /// Returns whether nothing was done for it yet, and it names no models to choose from.
+    pub(crate) fn is_new(&self) -> bool {
+        self.book.is_none()
+    }
+
     /// Returns whether it asks for one model, and has tried nothing yet.
     pub(crate) fn is_plain(&self) -> bool {
         self.models().is_none() && self.book.as_ref().is_none_or(|book| book.tried.is_empty())

@@ -1,7 +1,7 @@
 //! A side reader: sees what passes, changes nothing: [`Watch`].
 
 use bytes::{Bytes, BytesMut};
-use fairkey_openrouter::media::{is_event_stream, is_json};
+use fairkey_openrouter::media::Media;
 use fairkey_openrouter::{
     ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, Usage, endpoint,
 };
@@ -54,29 +54,25 @@ impl Watch {
     /// Chooses the watch for an answer to a request to `path`.
     pub(crate) fn choose(path: &str, headers: &HeaderMap) -> Self {
         if !is_identity(headers) {
-            Self::Blind { ended: false }
-        } else if is_event_stream(headers) {
-            if is_chat(path) {
-                Self::Chat {
-                    reader: Box::default(),
-                    content: false,
-                }
-            } else {
-                Self::Events {
-                    reader: Box::new(EventStreamReader::new(EventFormat::of_path(path))),
-                    content: false,
-                }
-            }
-        } else if is_json(headers) {
-            Self::Json {
+            return Self::Blind { ended: false };
+        }
+        match Media::of(headers) {
+            Media::EventStream if is_chat(path) => Self::Chat {
+                reader: Box::default(),
+                content: false,
+            },
+            Media::EventStream => Self::Events {
+                reader: Box::new(EventStreamReader::new(EventFormat::of_path(path))),
+                content: false,
+            },
+            Media::Json => Self::Json {
                 copy: Gathered::default(),
                 path: path.into(),
                 ended: false,
                 usage: None,
                 provider: None,
-            }
-        } else {
-            Self::Blind { ended: false }
+            },
+            Media::Other => Self::Blind { ended: false },
         }
     }
 

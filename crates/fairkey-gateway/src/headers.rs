@@ -118,12 +118,12 @@ pub(crate) fn class(headers: &HeaderMap, tenants: Class) -> Result<Class, Failur
 
 /// Takes off an answer what does not travel.
 pub(crate) fn to_caller(headers: &mut HeaderMap) {
-    // For what is added, so that the map grows once.
-    headers.reserve(OURS);
     strip_hop_by_hop(headers);
     strip(headers, |name| {
         NOT_TO_CALLERS.contains(name) || starts_with(name, &["access-control-", "x-fairkey-"])
     });
+    // For what is added, so that the map grows once, if at all.
+    headers.reserve(OURS);
 }
 
 /// Says how an answer was had.

@@ -3,26 +3,58 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// Tells whether a body is a stream of events: `text/event-stream`, with whatever parameters.
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// A stream of events: `text/event-stream`, with whatever parameters.
+    EventStream,
+    /// JSON: its type has that word in it, or there is none.
+    Json,
+    /// Something else.
+    Other,
+}
+
+impl Media {
+    /// Reads the headers of a body.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Self::Json;
+        };
+        match value.as_bytes() {
+            // As nearly all write it.
+            b"application/json" => Self::Json,
+            b"text/event-stream" => Self::EventStream,
+            // What no text is says nothing.
+            value if !value.is_ascii() => Self::Json,
+            value => Self::of_type(value),
+        }
+    }
+
+    fn of_type(value: &[u8]) -> Self {
+        let end = memchr::memchr(b';', value).unwrap_or(value.len());
+        let media = value[..end].trim_ascii();
+        let is_json = |word: &[u8]| word.eq_ignore_ascii_case(b"json");
+        if media.eq_ignore_ascii_case(b"text/event-stream") {
+            Self::EventStream
+        } else if media.windows(4).any(is_json) {
+            Self::Json
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Tells whether a body is a stream of events.
 #[must_use]
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    of(headers).is_some_and(|media| media.eq_ignore_ascii_case(b"text/event-stream"))
+    Media::of(headers) == Media::EventStream
 }
 
-/// Tells whether a body is JSON: its type has that word in it, or there is none.
+/// Tells whether a body is JSON.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
-    of(headers).is_none_or(|media| {
-        media.eq_ignore_ascii_case(b"application/json")
-            || (media.windows(4)).any(|word| word.eq_ignore_ascii_case(b"json"))
-    })
-}
-
-/// Returns the type without its parameters; what no text is is none.
-fn of(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(CONTENT_TYPE)?.as_bytes();
-    let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    value.is_ascii().then(|| value[..end].trim_ascii())
+    Media::of(headers) == Media::Json
 }
 
 #[cfg(test)]

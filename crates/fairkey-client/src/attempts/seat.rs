@@ -25,7 +25,12 @@ use crate::verdict::GiveUp;
 /// What the call has tried comes last: it is used again only when its time has come and there is
 /// nothing else.
 pub(crate) fn take<'a>(core: &'a Arc<Core>, ledger: &'a mut Ledger) -> Taking<'a> {
-    let began = Instant::now();
+    // The first time, the call began a moment ago, and waits from then on.
+    let began = if ledger.is_new() {
+        ledger.started
+    } else {
+        Instant::now()
+    };
     if ledger.is_plain() {
         first_look(core, ledger, began)
     } else {
