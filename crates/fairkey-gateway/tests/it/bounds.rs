@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairkey_core::Scope;
-use fairkey_gateway::{End, Settings};
+use fairkey_gateway::{Departure, End, Operation, Settings};
 use fairkey_mock::{Event, On, Reply, Step};
 use fairkey_transport::{Deadlines, HttpTransport, ProxyOptions, Transport as _};
 use http::Request;
@@ -253,9 +253,14 @@ async fn a_caller_that_takes_nothing_of_one_stream_is_left_there_and_only_there(
 
 /// A gateway that leaves those who take nothing for a second, and whose calls may take 600 ms.
 async fn hurried() -> World {
+    hurried_with(|_| {}).await
+}
+
+async fn hurried_with(change: impl FnOnce(&mut Settings)) -> World {
     let mock = mock().script(On::any(), [Step::reply(long(600)).forever()]);
     let mut settings = Settings::default();
     settings.limits.idle_time = Duration::from_secs(1);
+    change(&mut settings);
     let deadlines = Deadlines {
         total: Duration::from_millis(600),
         ..Deadlines::default()
@@ -332,6 +337,30 @@ async fn a_caller_of_http2_that_takes_little_at_a_time_hears_that_its_time_is_ov
         let last = String::from_utf8_lossy(&last);
         let event = last.rsplit("data: ").next().unwrap();
         assert!(event.contains("\"reason\":\"deadline\""), "{event:.300}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_left_since_its_time_is_over_is_not_read_on_for_its_usage() {
+    within(async {
+        let mut world = hurried_with(|it| {
+            it.limits.idle_time = Duration::from_secs(3_600);
+            // How often it is looked.
+            it.limits.head_time = Duration::from_millis(400);
+            it.departures.insert(Operation::Chat, Departure::drain());
+        })
+        .await;
+        let mut stream = connect(&world).await;
+        let text = post(
+            "/v1/chat/completions",
+            "application/json",
+            STREAM.len(),
+            STREAM,
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        assert_eq!(world.ended.recv().await.unwrap().end, End::Left);
+        world.is_idle().await;
     })
     .await;
 }
