@@ -277,6 +277,23 @@ impl LeasedBody {
         self.over && self.cut.is_some()
     }
 
+    /// Returns whether all of it has passed, as it should or not.
+    ///
+    /// Whoever knows how long a body is does not poll for what comes after its last byte, and drops
+    /// one of no bytes without a poll: so its end is looked for here, and when it is dropped.
+    pub fn has_ended(&mut self) -> bool {
+        self.look_for_end();
+        self.is_end_stream()
+    }
+
+    /// Ends it where nothing is left of what the head has announced.
+    fn look_for_end(&mut self) {
+        let is_left = self.over || !self.read.is_empty();
+        if !is_left && self.exchange.size_hint().exact() == Some(0) {
+            self.cut = self.end();
+        }
+    }
+
     fn end(&mut self) -> Option<Fault> {
         self.over = true;
         self.watch.finish();
@@ -314,6 +331,7 @@ impl HttpBody for LeasedBody {
             if self.read.is_empty() {
                 // Nothing is put there any more.
                 self.read = VecDeque::new();
+                self.look_for_end();
             }
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
@@ -336,6 +354,7 @@ impl HttpBody for LeasedBody {
                         self.cut = Some(fault);
                         return Poll::Ready(Some(Ok(Frame::data(before))));
                     }
+                    self.look_for_end();
                 }
                 Some(Ok(frame))
             }
@@ -378,6 +397,12 @@ impl HttpBody for LeasedBody {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+impl Drop for LeasedBody {
+    fn drop(&mut self) {
+        self.look_for_end();
     }
 }
 

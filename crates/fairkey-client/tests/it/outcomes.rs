@@ -249,3 +249,60 @@ async fn times_and_usage_reach_the_pool() {
         3
     );
 }
+
+/// A binary answer that tells its length, with somebody behind it who never says that it is over.
+fn of_known_length(text: &'static str, length: usize) -> Reply {
+    Reply::Answer {
+        status: 200,
+        headers: vec![
+            ("content-type", "audio/pcm".to_owned()),
+            ("content-length", length.to_string()),
+        ],
+        body: [text]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .map(data)
+            .chain([Part::Hang])
+            .collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_knows_how_long_an_answer_is_need_not_ask_for_what_comes_behind_it() {
+    for (text, length, charge) in [("sound", 5, Ok(())), ("", 0, Ok(())), ("sou", 5, Err(None))] {
+        let (client, reports) = told(move || of_known_length(text, length));
+        let request = Request::post("/audio/speech").body(Bytes::new()).unwrap();
+        let mut body = client.send(request).await.unwrap().into_body();
+        if !text.is_empty() {
+            assert!(body.frame().await.unwrap().is_ok());
+        }
+        drop(body);
+        assert_eq!(reports.charged(), [charge], "{text:?} of {length}");
+        assert_eq!(client.pool().in_flight(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_known_length_that_lacks_its_end_says_so_behind_its_last_byte() {
+    let Part::Data(text) = delta("x") else {
+        unreachable!()
+    };
+    let (client, reports) = told(move || Reply::Answer {
+        status: 200,
+        headers: vec![
+            ("content-type", "text/event-stream".to_owned()),
+            ("content-length", text.len().to_string()),
+        ],
+        body: vec![data(&text), Part::Hang],
+    });
+    let request = Request::post("/chat/completions");
+    let request = request.body(Bytes::from_static(b"{}")).unwrap();
+    let mut body = client.send(request).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    assert!(!body.has_ended(), "there is an error to tell");
+    // Virtual time: where nobody knows that it has ended, it hangs.
+    let next = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
+    assert!(next.expect("its end is known").unwrap().is_err());
+    assert!(body.has_ended() && body.frame().await.is_none());
+    assert_eq!(reports.charged(), [Err(Some(Scope::Provider))]);
+}

@@ -14,7 +14,7 @@ use fairkey_core::ManualClock;
 use fairkey_openrouter::ChatRequest;
 use fairkey_transport::{Body, Deadlines, Phase, Transport, TransportError, TransportErrorKind};
 use http::{HeaderMap, Request, Response, Uri};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 /// What the transport saw of one request.
@@ -222,12 +222,15 @@ impl Transport for Scripted {
                     body,
                 } => {
                     let mut response = Response::builder().status(status);
+                    let length = headers.iter().find(|it| it.0 == "content-length");
+                    let left = length.map(|(_, length)| length.parse().unwrap());
                     for (name, value) in headers {
                         response = response.header(name, value);
                     }
                     let body = Parts {
                         parts: body.into(),
                         wait: None,
+                        left,
                     };
                     return Ok(response.body(Body::new(body)).unwrap());
                 }
@@ -239,6 +242,8 @@ impl Transport for Scripted {
 struct Parts {
     parts: VecDeque<Part>,
     wait: Option<Pin<Box<Sleep>>>,
+    /// What is still to come, where the head has told.
+    left: Option<u64>,
 }
 
 impl http_body::Body for Parts {
@@ -257,6 +262,7 @@ impl http_body::Body for Parts {
             match self.parts.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Part::Data(text)) => {
+                    self.left = self.left.map(|left| left - text.len() as u64);
                     return Poll::Ready(Some(Ok(Frame::data(Bytes::from(text)))));
                 }
                 Some(Part::Break(kind)) => {
@@ -270,6 +276,11 @@ impl http_body::Body for Parts {
                 }
             }
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
