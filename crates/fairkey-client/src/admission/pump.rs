@@ -136,11 +136,17 @@ impl Admission {
     /// Goes on with the look at those whom passes did not come to.
     pub(super) fn go_on_with_rest(self: &Arc<Self>) {
         let now = self.pool.now();
-        let Some(mut rest) = self.state().rest.take() else {
+        // First of all: who has the baton passes once more, and notes in what is here that something
+        // may have become free for those who were looked at.
+        if !self.baton.take() {
+            if let Some(rest) = &mut self.state().rest {
+                rest.at = now + REST_EVERY;
+            }
             return;
-        };
-        rest.begun = true;
-        if self.baton.take() {
+        }
+        let rest = self.state().rest.take();
+        if let Some(mut rest) = rest {
+            rest.begun = true;
             let mut pass = self.state().queue.begin(now);
             let mut at = rest.rest;
             self.ask_all(&mut pass, |state, pass| {
@@ -148,25 +154,20 @@ impl Admission {
             });
             rest.rest = at;
             let is_over = !pass.is_cut_short();
-            {
-                let state = &mut *self.state();
-                // A pass of somebody else cannot have begun another one: the baton is held.
-                if !is_over {
-                    rest.at = now + REST_EVERY;
-                    state.rest = Some(rest);
-                } else if rest.again {
-                    state.rest = Some(RestOf {
-                        at: now + REST_EVERY,
-                        ..RestOf::default()
-                    });
-                }
+            let state = &mut *self.state();
+            // A pass of somebody else cannot have begun another one: the baton is held.
+            if !is_over {
+                rest.at = now + REST_EVERY;
+                state.rest = Some(rest);
+            } else if rest.again {
+                state.rest = Some(RestOf {
+                    at: now + REST_EVERY,
+                    ..RestOf::default()
+                });
             }
-            while !self.baton.give_back() {
-                self.pass(None);
-            }
-        } else {
-            rest.at = now + REST_EVERY;
-            self.state().rest = Some(rest);
+        }
+        while !self.baton.give_back() {
+            self.pass(None);
         }
     }
 
