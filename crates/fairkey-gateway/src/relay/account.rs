@@ -218,7 +218,8 @@ async fn ask(client: &Client, key: &KeyId, generation: &str) -> Option<Cost> {
 
 impl Generation {
     fn cost(&self) -> Cost {
-        let tokens = self.tokens_prompt.unwrap_or(0) + self.tokens_completion.unwrap_or(0);
+        let [read, written] = [self.tokens_prompt, self.tokens_completion];
+        let tokens = read.unwrap_or(0).saturating_add(written.unwrap_or(0));
         let usd = self.total_cost.filter(|usd| usd.is_finite() && *usd > 0.0);
         Cost {
             tokens,
@@ -234,3 +235,19 @@ const _: fn() = || {
     is::<Account>();
     is::<Departure>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_with_absurd_numbers_costs_the_most_there_is() {
+        let said = format!(
+            r#"{{"data":{{"total_cost":1e300,"tokens_prompt":{0},"tokens_completion":{0}}}}}"#,
+            u64::MAX
+        );
+        let Answer { data } = serde_json::from_str(&said).unwrap();
+        let cost = data.cost();
+        assert_eq!((cost.tokens, cost.micro_usd), (u64::MAX, u64::MAX));
+    }
+}
