@@ -3,7 +3,8 @@
 //! Of a request everything travels but what belongs to one connection, to the caller's way to us
 //! (tokens, cookies, addresses), or to us (`x-fairkey-*`). The key is put on by the client. Of an
 //! answer everything travels but what belongs to one connection, cookies (which are a key's), and
-//! what only an origin can say of itself: CORS, transport security, alternative services.
+//! what only an origin can say of itself: CORS, transport security, alternative services. Trailers
+//! travel neither way: nobody looks for what must not among them.
 //!
 //! # Compression
 //!

@@ -155,22 +155,26 @@ impl Plain {
         if std::mem::take(&mut self.is_overdue) {
             return Poll::Ready(Some(Err("the call took longer than it may".into())));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            None => self.end = self.end.or(Some(End::Whole)),
-            Some(Err(_)) => self.end = Some(End::Broken),
-            Some(Ok(frame)) => {
-                self.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+        loop {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match &frame {
+                None => self.end = self.end.or(Some(End::Whole)),
+                Some(Err(_)) => self.end = Some(End::Broken),
+                Some(Ok(frame)) => match frame.data_ref() {
+                    Some(data) => self.passed += data.len() as u64,
+                    // Trailers stay here.
+                    None => continue,
+                },
             }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
         // Whoever knows its length does not ask whether there is more.
-        let is_whole = self.body.is_end_stream();
+        let is_whole = self.body.is_end_stream() || self.body.size_hint().exact() == Some(0);
         let end = match self.end {
             Some(end) => end,
             None if is_whole => End::Whole,
@@ -226,7 +230,8 @@ impl Relay {
                             return Poll::Ready(Some(Ok(Frame::data(passed))));
                         }
                     }
-                    (_, Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
+                    // Trailers stay, as do headers that must not travel: see `headers`.
+                    (_, Err(_)) => {}
                 },
                 Some(Err(error)) => {
                     self.end(End::Broken);
@@ -237,11 +242,7 @@ impl Relay {
                     }));
                 }
                 None => {
-                    let end = if body.is_whole() {
-                        End::Whole
-                    } else {
-                        End::Failed
-                    };
+                    let end = end_of(body);
                     self.end(end);
                     let rest = self.stream.as_mut().and_then(Stream::finish);
                     return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
@@ -268,13 +269,23 @@ impl Relay {
     }
 }
 
+/// How an answer has ended of which all has passed.
+fn end_of(body: &LeasedBody) -> End {
+    if body.is_whole() {
+        End::Whole
+    } else {
+        End::Failed
+    }
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
-        let (Some(body), Some(account)) = (self.body.take(), self.account.take()) else {
+        let (Some(mut body), Some(account)) = (self.body.take(), self.account.take()) else {
             return;
         };
-        if body.is_whole() {
-            account.end(End::Whole, body.cost(), self.passed);
+        // Whoever knows its length does not ask whether there is more.
+        if body.is_whole() || body.has_ended() {
+            account.end(end_of(&body), body.cost(), self.passed);
             return;
         }
         departing::leave(body, account, self.departure, self.passed);

@@ -88,7 +88,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        let next = loop {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                // Trailers stay here, as do headers that must not travel: nobody has looked at them.
+                Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
+                next => break next,
+            }
+        };
+        match next {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -129,6 +136,7 @@ where
 mod tests {
     use std::convert::Infallible;
 
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use http_body_util::{BodyExt as _, Full};
     use tokio::sync::mpsc;
 
@@ -177,5 +185,22 @@ mod tests {
             let reason = fate.failure().map(|failure| failure.reason());
             assert_eq!(reason, (!fits).then_some(Reason::BodyTooLarge));
         }
+    }
+
+    #[tokio::test]
+    async fn trailers_do_not_travel() {
+        let trailers = async {
+            let (name, value) = ("x-api-key", HeaderValue::from_static("of-the-caller"));
+            Some(Ok(HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                value,
+            )])))
+        };
+        let body = Full::new(Bytes::from_static(b"form")).with_trailers(trailers);
+        let mut upload = Upload::new(Box::pin(body), 10, Duration::MAX);
+        let frame = upload.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "form");
+        assert!(upload.frame().await.is_none());
+        assert!(upload.fate().failure().is_none());
     }
 }

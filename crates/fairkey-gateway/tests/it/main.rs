@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod classes;
 mod coding_tools;
+mod endings;
 mod endpoints;
 mod faults;
 mod floods;
