@@ -57,10 +57,12 @@ impl<S: AsyncWrite + Unpin> Gatherer<S> {
     pub(super) fn let_go(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gathered = lock(&self.0);
         gathered.gathers = false;
-        if gathered.bytes.is_empty() && !gathered.is_unflushed {
-            return Poll::Ready(Ok(()));
+        if !gathered.bytes.is_empty() || gathered.is_unflushed {
+            ready!(gathered.poll_flush(cx))?;
         }
-        gathered.poll_flush(cx)
+        // Only now: the body of an upload fills it several times in a turn.
+        gathered.bytes.shrink_to(KEPT);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -77,7 +79,6 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         }
         self.written = 0;
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
         Poll::Ready(Ok(()))
     }
 
@@ -86,6 +87,17 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.is_unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Gathers all of `slices`, of so many bytes.
+    fn gather(&mut self, slices: &[io::IoSlice<'_>], bytes: usize) {
+        if self.bytes.len() + bytes > KEPT.max(self.bytes.capacity()) {
+            // All at once: what grows step by step is copied with each.
+            self.bytes.reserve((MOST + KEPT).max(bytes));
+        }
+        for slice in slices {
+            self.bytes.extend_from_slice(slice);
+        }
     }
 
     /// Makes room for what is gathered; where none is, or need be, it is written at once.
@@ -118,7 +130,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         if !gathered.gathers {
             return Pin::new(&mut gathered.io).poll_write(cx, bytes);
         }
-        gathered.bytes.extend_from_slice(bytes);
+        gathered.gather(&[io::IoSlice::new(bytes)], bytes.len());
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -132,11 +144,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         if !gathered.gathers {
             return Pin::new(&mut gathered.io).poll_write_vectored(cx, slices);
         }
-        let before = gathered.bytes.len();
-        for slice in slices {
-            gathered.bytes.extend_from_slice(slice);
-        }
-        Poll::Ready(Ok(gathered.bytes.len() - before))
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        gathered.gather(slices, bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
