@@ -33,15 +33,32 @@ pub(crate) enum Shape {
     Mixed,
     /// A stream that begins and is held open.
     Hold,
+    /// A form of 1 MB there, an answer in one piece.
+    Upload,
+    /// The same of 32 MB.
+    LargeUpload,
 }
 
-const SHAPES: [(Shape, &str); 5] = [
+const SHAPES: [(Shape, &str); 7] = [
     (Shape::Whole, "whole"),
     (Shape::Stream, "stream"),
     (Shape::Paced, "paced"),
     (Shape::Mixed, "mixed"),
     (Shape::Hold, "hold"),
+    (Shape::Upload, "upload"),
+    (Shape::LargeUpload, "large-upload"),
 ];
+
+impl Shape {
+    /// Returns how many bytes go up, where that is what counts.
+    fn upload(self) -> Option<usize> {
+        match self {
+            Self::Upload => Some(1 << 20),
+            Self::LargeUpload => Some(32 << 20),
+            _ => None,
+        }
+    }
+}
 
 /// How long one of several programs has the load before it is the next one's turn.
 const TURN: Duration = Duration::from_millis(50);
@@ -228,6 +245,8 @@ struct Left {
 struct Lane {
     addr: SocketAddr,
     sender: Option<SendRequest<Full<Bytes>>>,
+    /// What is sent up each time, where that is large.
+    upload: Option<Bytes>,
     all: Vec<u32>,
     /// To the first content of streams.
     first: Vec<u32>,
@@ -238,6 +257,7 @@ impl Lane {
         Self {
             addr,
             sender: None,
+            upload: None,
             all: Vec::new(),
             first: Vec::new(),
         }
@@ -255,17 +275,31 @@ impl Lane {
                 calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
             let Ok(number) = taken else { break };
             let streams = match load.shape {
-                Shape::Whole => false,
+                Shape::Whole | Shape::Upload | Shape::LargeUpload => false,
                 Shape::Mixed => number % 10 == 0,
                 Shape::Stream | Shape::Paced | Shape::Hold => true,
             };
+            let (path, kind) = match load.shape.upload() {
+                None => ("/api/v1/chat/completions", "application/json"),
+                Some(_) => (
+                    "/api/v1/audio/transcriptions",
+                    "multipart/form-data; boundary=x",
+                ),
+            };
+            let body = match &mut self.upload {
+                Some(form) => form.clone(),
+                none => match load.shape.upload() {
+                    Some(bytes) => none.insert(form(bytes)).clone(),
+                    None => body(streams, load.shape),
+                },
+            };
             let request = Request::builder()
                 .method(Method::POST)
-                .uri("/api/v1/chat/completions")
+                .uri(path)
                 .header(header::HOST, self.addr.to_string())
-                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::CONTENT_TYPE, kind)
                 .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
-                .body(Full::new(body(streams, load.shape)))?;
+                .body(Full::new(body))?;
             let began = process::now();
             sender.ready().await?;
             let mut response = sender.send_request(request).await?;
@@ -312,10 +346,20 @@ fn body(streams: bool, shape: Shape) -> Bytes {
     let how = match shape {
         Shape::Hold => r#","hold":true"#,
         Shape::Paced => r#","paced":true"#,
-        Shape::Whole | Shape::Stream | Shape::Mixed => "",
+        _ => "",
     };
     format!(
         r#"{{"model":"openai/gpt-4o-mini","max_tokens":64{streams}{how},"messages":[{{"role":"user","content":"{text}"}}]}}"#
     )
     .into()
+}
+
+/// A form with a file of this size in it.
+fn form(bytes: usize) -> Bytes {
+    let head = "--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nopenai/whisper-1\r\n--x\r\n\
+                content-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
+    let mut form = head.as_bytes().to_vec();
+    form.resize(form.len() + bytes, b'w');
+    form.extend_from_slice(b"\r\n--x--\r\n");
+    form.into()
 }

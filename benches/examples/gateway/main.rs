@@ -10,8 +10,8 @@
 //! measured twice:
 //! with the upstream in plain HTTP/1.1, and over TLS and HTTP/2. Takes `--rounds N`, `--seconds S` for
 //! each measurement, `--streams N` for the idle ones, `--upstream plain` or `tls` for one of the two,
-//! `--gateway PATH` for another program than the `fairkey` beside this one, and `--soak CALLS`, which
-//! does that alone.
+//! `--gateway PATH` for another program than the `fairkey` beside this one, and `--soak CALLS` or
+//! `--uploads`, which do that alone.
 
 mod bare;
 mod load;
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         "load" => load::main(&args.split_off(1)),
         _ => Settings::read(&args).and_then(|settings| match settings.soak {
             Some(calls) => soak(&settings, calls),
+            None if settings.uploads => uploads(&settings),
             None => measure(&settings),
         }),
     };
@@ -145,7 +146,7 @@ fn measure_over(settings: &Settings, wire: &Wire, table: &mut Table) -> Result<(
         ..many(Shape::Whole)
     };
     let over = wire.name();
-    let row = |what, floor| Row::new(format!("{what}{over}"), "us", floor);
+    let row = |what, floor| Row::new(format!("{what}{over}"), "us", Some(floor));
     let mut rows = [
         row("CPU a request, 64 connections", 1.6),
         row("median of one connection", 1.3),
@@ -201,6 +202,45 @@ fn measure_over(settings: &Settings, wire: &Wire, table: &mut Table) -> Result<(
         Wire::Secured(_) => 100.0,
     };
     table.bound(&what, kilobytes[1], "kB", most);
+    Ok(())
+}
+
+/// Large bodies on their way up.
+fn uploads(settings: &Settings) -> Result<()> {
+    let mut table = Table::new();
+    let mut over = |wire: &Wire| -> Result<()> {
+        let sides = Sides::start(settings, wire)?;
+        let shapes = [
+            ("CPU an upload of 1 MB, 8 connections", Shape::Upload, 8),
+            (
+                "CPU an upload of 32 MB, 2 connections",
+                Shape::LargeUpload,
+                2,
+            ),
+        ];
+        for (what, shape, connections) in shapes {
+            let mut row = Row::new(format!("{what}{}", wire.name()), "us", None);
+            for _ in 0..settings.rounds {
+                let load = Load {
+                    shape,
+                    connections,
+                    span: settings.span,
+                    calls: u64::MAX,
+                };
+                let [bare, gateway] = under(&sides, &load)?;
+                row.add(bare.cpu_us, gateway.cpu_us);
+            }
+            table.ratio(&row);
+        }
+        Ok(())
+    };
+    if settings.plain {
+        over(&Wire::Plain)?;
+    }
+    if settings.tls {
+        over(&Wire::Secured(Certificate::new()?))?;
+    }
+    println!("{table}");
     Ok(())
 }
 

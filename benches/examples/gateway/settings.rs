@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) span: Duration,
     pub(crate) streams: usize,
     pub(crate) soak: Option<u64>,
+    /// Whether uploads are what is measured.
+    pub(crate) uploads: bool,
     /// Whether the upstream is spoken with in plain HTTP/1.1, and whether over TLS and HTTP/2.
     pub(crate) plain: bool,
     pub(crate) tls: bool,
@@ -30,11 +32,16 @@ impl Settings {
             span: Duration::from_secs(3),
             streams: 4_000,
             soak: None,
+            uploads: false,
             plain: true,
             tls: true,
         };
         let mut args = args.iter();
         while let Some(name) = args.next() {
+            if name == "--uploads" {
+                settings.uploads = true;
+                continue;
+            }
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
                 "--rounds" => settings.rounds = value.parse()?,

@@ -6,12 +6,13 @@ use std::fmt;
 pub(crate) struct Row {
     what: String,
     unit: &'static str,
-    floor: f64,
+    /// The most that the ratio may be, where that is said.
+    floor: Option<f64>,
     rounds: Vec<(f64, f64)>,
 }
 
 impl Row {
-    pub(crate) fn new(what: String, unit: &'static str, floor: f64) -> Self {
+    pub(crate) fn new(what: String, unit: &'static str, floor: Option<f64>) -> Self {
         Self {
             what,
             unit,
@@ -46,13 +47,17 @@ impl Table {
 
     pub(crate) fn ratio(&mut self, row: &Row) {
         let ratio = row.median(|(bare, gateway)| gateway / bare);
+        let [most, verdict] = match row.floor {
+            Some(floor) => [format!("{floor:.2} x"), verdict(ratio <= floor)],
+            None => [String::new(), String::new()],
+        };
         self.lines.push([
             row.what.clone(),
             format!("{:.1} {}", row.median(|round| round.0), row.unit),
             format!("{:.1} {}", row.median(|round| round.1), row.unit),
             format!("{ratio:.2} x"),
-            format!("{:.2} x", row.floor),
-            verdict(ratio <= row.floor),
+            most,
+            verdict,
         ]);
     }
 

@@ -60,8 +60,7 @@ pub(crate) fn main(certificate: Option<&Path>) -> Result<()> {
 }
 
 async fn answer(request: Request<Incoming>) -> std::result::Result<Response<Answer>, Infallible> {
-    let body = request.into_body().collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = beginning(request.into_body()).await;
     let has = |what: &[u8]| body.windows(what.len()).any(|window| window == what);
     let (kind, answer) = if has(br#""hold":true"#) {
         ("text/event-stream", Answer::stream(1, true))
@@ -82,6 +81,20 @@ async fn answer(request: Request<Incoming>) -> std::result::Result<Response<Answ
     // The headers are constant.
     Ok(response.unwrap_or_default())
 }
+
+/// Reads a body to its end, and keeps what tells how to answer: nobody puts that far behind.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Some(data) = frame.data_ref() {
+            kept.extend_from_slice(&data[..data.len().min(KEPT - kept.len())]);
+        }
+    }
+    kept
+}
+
+/// So much is kept of a request.
+const KEPT: usize = 8 << 10;
 
 enum Answer {
     Whole(Option<Bytes>),
