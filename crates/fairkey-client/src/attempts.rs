@@ -287,7 +287,8 @@ async fn attempt(
     match answer {
         Ok(response) => {
             let path = job.target.uri.path();
-            job.mode.accept(exchange, path, response).await
+            // In a box: what waits for the head needs no room for it.
+            Box::pin(job.mode.accept(exchange, path, response)).await
         }
         Err(error) => Err(Failed::new(exchange.fail_in_transport(&error))),
     }

@@ -180,7 +180,7 @@ impl Client {
 
     /// The same as [`send`](Self::send) for whoever passes calls on by the thousand: options and
     /// what was read of the body are given, and who served is returned, and neither of them among
-    /// extensions.
+    /// extensions. The call lives as long as it wants, whatever becomes of this handle.
     ///
     /// # Errors
     ///
@@ -190,10 +190,12 @@ impl Client {
         request: Request<Bytes>,
         options: CallOptions,
         measured: Option<MeasuredBody>,
-    ) -> impl Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send {
+    ) -> impl Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send + use<>
+    {
         let (parts, body) = request.into_parts();
         let job = self.job_for(parts, Payload::Whole(body), options, measured);
-        attempts::run(&self.core, job, passed_for)
+        let core = Arc::clone(&self.core);
+        async move { attempts::run(&core, job, passed_for).await }
     }
 
     /// Sends a request while its body comes, and returns the answer as it comes: for uploads that

@@ -159,7 +159,7 @@ impl Gateway {
 
 /// Answers an operator. Whatever happens, there is an answer.
 pub(crate) async fn answer(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     request: Request<Incoming>,
     id: Arc<str>,
 ) -> Response<Outbound> {
@@ -177,7 +177,7 @@ pub(crate) async fn answer(
         }
     };
     let done = match admitted {
-        Ok(Admitted::Request(_)) => admin.treat(shared, &parts).await,
+        Ok(Admitted::Request(_)) => admin.treat(&shared, &parts).await,
         Ok(Admitted::Preflight(_)) => Err(no_such_path()),
         Err(failure) => Err(failure),
     };

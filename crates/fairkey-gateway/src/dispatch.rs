@@ -10,8 +10,8 @@ mod manage;
 mod owned;
 mod upload;
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::{poll_fn, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 
 use crate::endpoint::{Endpoint, Treatment};
 use crate::gateway::Shared;
+use crate::guard::Cors;
 use crate::headers::{self, X_FAIRKEY_REQUEST_ID};
 use crate::relay::Outbound;
 use crate::report::Report;
@@ -133,62 +134,101 @@ impl Inbound {
     }
 }
 
+/// An answer on its way: in a box, so that a connection needs no room for it between requests.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<Outbound>> + Send>>;
+
 /// Answers a request. Whatever happens, there is an answer.
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
+///
+/// What needs no waiting is done at once, so that nothing of it is kept while the call is served.
+pub(crate) fn answer(
+    shared: Arc<Shared>,
     request: Request<Incoming>,
     _peer: Peer,
-    id: Arc<str>,
-) -> Response<Outbound> {
+    id: &Arc<str>,
+) -> Answering {
     let (parts, body) = request.into_parts();
+    match begin(&shared, parts, id) {
+        Ok((inbound, cors)) => Box::pin(serve(shared, inbound, body, cors)),
+        Err(response) => Box::pin(ready(named(*response, id))),
+    }
+}
+
+/// A request that is to be served, or else its answer.
+type Begun = Result<(Box<Inbound>, Option<Cors>), Box<Response<Outbound>>>;
+
+/// Looks at a request as far as its head says it all: it is to be served, or this is the answer.
+fn begin(shared: &Shared, parts: Parts, id: &Arc<str>) -> Begun {
     let path = parts.uri.path();
     let endpoint = Endpoint::of(&parts.method, path, parts.uri.query());
     if endpoint.is_none() {
         match path {
-            "/healthz" => return named(health(), &id),
-            "/readyz" => return named(ready(shared), &id),
+            "/healthz" => return Err(Box::new(health())),
+            "/readyz" => return Err(Box::new(readiness(shared))),
             "/metrics" if shared.settings().metrics => {
-                let metrics = metrics(shared, &parts, &id);
-                return named(metrics, &id);
+                return Err(Box::new(metrics(shared, &parts, id)));
             }
             _ => {}
         }
     }
-    let report = shared.reports.open(Arc::clone(&id), &parts);
-    let mut cors = None;
-    let mut response = if !shared.lifecycle.is_open() {
-        refuse(endpoint, &parts, &id)
-    } else {
-        let settings = shared.settings();
-        match admit(shared, &settings.limits, &parts) {
-            Err((failure, closes)) => {
-                let format = endpoint.map_or(Format::Chat, |it| it.format());
-                let mut response = failed(&failure, format, &id);
-                if closes && parts.version < Version::HTTP_2 {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
-                }
-                response
+    let report = shared.reports.open(Arc::clone(id), &parts);
+    if !shared.lifecycle.is_open() {
+        let response = refuse(endpoint, &parts, id);
+        return Err(Box::new(told(response, &report, None)));
+    }
+    let settings = shared.settings();
+    let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
+    match admit(shared, &settings.limits, &parts) {
+        Err((failure, closes)) => {
+            let mut response = failed(&failure, format, id);
+            if closes && parts.version < Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok(Admitted::Preflight(response)) => response.map(Outbound::full),
-            Ok(Admitted::Request(allowed)) => {
-                cors = allowed;
-                let format = endpoint.as_ref().map_or(Format::Chat, |it| it.format());
-                let answered = match enter(shared, settings, endpoint, parts, &id, &report) {
-                    Ok(inbound) => treat(shared, &inbound, body).await,
-                    Err(failure) => Err(failure),
-                };
-                answered.unwrap_or_else(|failure| failed(&failure, format, &id))
+            Err(Box::new(told(response, &report, None)))
+        }
+        Ok(Admitted::Preflight(response)) => {
+            let response = response.map(Outbound::full);
+            Err(Box::new(told(response, &report, None)))
+        }
+        Ok(Admitted::Request(cors)) => {
+            match enter(shared, settings, endpoint, parts, id, &report) {
+                Ok(inbound) => Ok((Box::new(inbound), cors)),
+                Err(failure) => {
+                    let response = failed(&failure, format, id);
+                    Err(Box::new(told(response, &report, cors)))
+                }
             }
         }
+    }
+}
+
+/// Serves a call that may be made.
+async fn serve(
+    shared: Arc<Shared>,
+    inbound: Box<Inbound>,
+    body: Incoming,
+    cors: Option<Cors>,
+) -> Response<Outbound> {
+    let response = match treat(&shared, &inbound, body).await {
+        Ok(response) => response,
+        Err(failure) => failed(&failure, inbound.format(), &inbound.id),
     };
+    named(told(response, &inbound.report, cors), &inbound.id)
+}
+
+/// Books what a caller is told.
+fn told(
+    mut response: Response<Outbound>,
+    report: &Report,
+    cors: Option<Cors>,
+) -> Response<Outbound> {
     let reason = response.extensions_mut().remove::<Reason>();
     let bytes = response.body().size_hint().exact();
     report.answered(response.status().as_u16(), reason, bytes);
     if let Some(cors) = cors {
         cors.apply(response.headers_mut());
     }
-    named(response, &id)
+    response
 }
 
 /// Tells the caller the name of the request.
@@ -324,7 +364,7 @@ fn health() -> Response<Outbound> {
 }
 
 /// Says whether calls are taken.
-fn ready(shared: &Shared) -> Response<Outbound> {
+fn readiness(shared: &Shared) -> Response<Outbound> {
     let lifecycle = &shared.lifecycle;
     let (status, text) = if !lifecycle.is_open() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")

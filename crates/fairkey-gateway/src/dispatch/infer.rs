@@ -1,22 +1,25 @@
 //! Calls that any key may serve.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use fairkey_client::{CallOptions, MeasuredBody};
+use fairkey_client::{CallError, CallOptions, LeasedBody, Served};
 use fairkey_transport::Body;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Response, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
 use super::answered::{Answered, Call};
 use super::ask::Asked;
 use super::upload::Upload;
 use super::{Inbound, read, too_large};
+use crate::Failure;
 use crate::gateway::Shared;
 use crate::relay::{Departing, Outbound, Waiting};
-use crate::{Departure, Failure};
 
 /// Passes a call to the pool.
 pub(super) async fn infer(
@@ -25,27 +28,15 @@ pub(super) async fn infer(
     body: Incoming,
 ) -> Result<Response<Outbound>, Failure> {
     if !inbound.is_json() {
-        return Ok(upload(shared, inbound, body).await?.into_response());
-    }
-    let body = read(&inbound.settings, body).await?;
-    let asked = Asked::of(shared, inbound, body)?;
-    let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
-    inbound.report.asks(model, asked.stream, bytes);
-    let permit = inbound.permit(shared, &asked.body, asked.measured.as_ref())?;
-    let request = inbound.upstream(shared, asked.body)?;
-    let (options, measured) = (asked.options, asked.measured);
-    let call = Call::new(shared, inbound, permit);
-    let departure = call.departure();
-    let sent = send(Arc::clone(shared), request, options, measured, call);
-    if !asked.stream {
-        let answered = match departure {
-            Departure::Cancel => sent.await,
-            departure => Departing::new(sent, departure, Answered::leave).await,
-        };
+        let answered = Box::pin(upload(shared, inbound, body)).await?;
         return Ok(answered.into_response());
     }
+    let body = read(&inbound.settings, body).await?;
+    let (mut sent, is_stream) = send(shared, inbound, body)?;
+    if !is_stream {
+        return Ok((&mut sent).await.into_response());
+    }
     let every = inbound.settings.comment_after;
-    let mut sent = Box::pin(Departing::new(sent, departure, Answered::leave));
     match timeout(every, &mut sent).await {
         Ok(answered) => Ok(answered.into_response()),
         Err(_) => {
@@ -57,15 +48,60 @@ pub(super) async fn infer(
     }
 }
 
-async fn send(
-    shared: Arc<Shared>,
-    request: Request<Bytes>,
-    options: CallOptions,
-    measured: Option<MeasuredBody>,
-    call: Call,
-) -> Answered {
-    let sent = shared.client.send_for(request, options, measured);
-    Answered::of(sent.await, call)
+/// Sends a call; the flag says whether it asks for a stream. Apart from what waits for its answer,
+/// so that nothing of what was asked is kept meanwhile but in the call.
+fn send(
+    shared: &Arc<Shared>,
+    inbound: &Inbound,
+    body: Bytes,
+) -> Result<(Departing<Answer<impl Sent>>, bool), Failure> {
+    let asked = Asked::of(shared, inbound, body)?;
+    let (model, bytes) = (asked.options.model.as_ref(), asked.body.len() as u64);
+    inbound.report.asks(model, asked.stream, bytes);
+    let permit = inbound.permit(shared, &asked.body, asked.measured.as_ref())?;
+    let request = inbound.upstream(shared, asked.body)?;
+    let call = Call::new(shared, inbound, permit);
+    let departure = call.departure();
+    let answer = Answer {
+        sent: (shared.client).send_for(request, asked.options, asked.measured),
+        call: Some(call),
+    };
+    let sent = Departing::new(answer, departure, Answered::leave);
+    Ok((sent, asked.stream))
+}
+
+trait Sent:
+    Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send + 'static
+{
+}
+
+impl<F> Sent for F where
+    F: Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send + 'static
+{
+}
+
+pin_project! {
+    /// A call under way, until it is known what came of it. Written out, since an `async` block
+    /// would have room for it twice.
+    struct Answer<F> {
+        #[pin]
+        sent: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F: Sent> Future for Answer<F> {
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let this = self.project();
+        let sent = ready!(this.sent.poll(cx));
+        // Polled again after its end, it has nothing to say.
+        let Some(call) = this.call.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(Answered::of(sent, call))
+    }
 }
 
 /// Passes a body on while it comes.

@@ -1,12 +1,13 @@
 //! One connection: bounds in time, and its end.
 
 use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,7 @@ use super::watched::Watched;
 use super::{Activity, Face, Peer, Place, Server};
 use crate::ServerLimits;
 use crate::gateway::Shared;
-use crate::lifecycle::{LiveBody, Stage};
+use crate::lifecycle::{Live, LiveBody, Stage};
 
 /// A connection is looked at so many times within its shortest limit; it may end that much late.
 const LOOKS: u32 = 4;
@@ -91,16 +92,15 @@ impl Connection {
             // From here on, so that a call counts whose answer has not begun.
             let number = shared.number();
             let live = face.lifecycle(&shared).enter(number, &activity);
-            // In a box, which goes with the head of the answer. The connection keeps the room for
-            // what is here as long as it lives, and a stream may be open for long.
-            Box::pin(async move {
-                let id = shared.request_id(number);
-                let response = match face {
-                    Face::Calls => crate::dispatch::answer(&shared, request, peer, id).await,
-                    Face::Admin => crate::admin::answer(&shared, request, id).await,
-                };
-                Ok::<_, Infallible>(response.map(|body| LiveBody::new(body, live)))
-            })
+            let id = shared.request_id(number);
+            let answering = match face {
+                Face::Calls => crate::dispatch::answer(shared, request, peer, &id),
+                Face::Admin => Box::pin(crate::admin::answer(shared, request, id)),
+            };
+            Answering {
+                answering,
+                live: Some(live),
+            }
         });
         let (io, stage) = (TokioIo::new(stream), self.stage.clone());
         if activity.is_http2() {
@@ -134,6 +134,26 @@ impl Connection {
         let activity = Arc::new(Activity::new(is_http2, self.limits.cancels));
         let stream = Watched::new(stream, Arc::clone(&activity), opening);
         Some((stream, activity))
+    }
+}
+
+/// A request, until its answer has a head. The connection keeps the room for it as long as it lives,
+/// and a stream may be open for long: so what is large is in a box, which goes with the head.
+struct Answering {
+    answering: crate::dispatch::Answering,
+    live: Option<Live>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<LiveBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(self.answering.as_mut().poll(cx));
+        // Polled again after its end, it has nothing to say.
+        let Some(live) = self.live.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(Ok(response.map(|body| LiveBody::new(body, live))))
     }
 }
 
