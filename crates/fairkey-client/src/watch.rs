@@ -1,12 +1,11 @@
 //! A side reader: sees what passes, changes nothing: [`Watch`].
 
 use bytes::{Bytes, BytesMut};
-use fairkey_openrouter::media::Media;
+use fairkey_openrouter::media::{Media, is_plain};
 use fairkey_openrouter::{
     ChatStreamReader, EventFormat, EventItem, EventStreamReader, Fault, StreamItem, Usage, endpoint,
 };
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
 
 use crate::summary::Summary;
 
@@ -53,7 +52,7 @@ pub(crate) enum Watch {
 impl Watch {
     /// Chooses the watch for an answer to a request to `path`.
     pub(crate) fn choose(path: &str, headers: &HeaderMap) -> Self {
-        if !is_identity(headers) {
+        if !is_plain(headers) {
             return Self::Blind { ended: false };
         }
         match Media::of(headers) {
@@ -258,16 +257,10 @@ pub(crate) fn is_chat(path: &str) -> bool {
     path.ends_with(fairkey_openrouter::endpoint::CHAT_COMPLETIONS)
 }
 
-fn is_identity(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_ENCODING)
-        .is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http::header::CONTENT_TYPE;
+    use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
     use super::*;
 

@@ -113,8 +113,7 @@ impl Inbound {
 
     /// Returns whether the body can be looked into.
     fn is_plain(&self) -> bool {
-        let encoding = self.parts.headers.get(header::CONTENT_ENCODING);
-        encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        media::is_plain(&self.parts.headers)
     }
 
     /// Makes the request of a body for the client: headers that travel, and where it goes.

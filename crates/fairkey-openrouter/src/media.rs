@@ -1,7 +1,7 @@
-//! What a body is, by its header `Content-Type`.
+//! What a body is, by its headers.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,14 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     Media::of(headers) == Media::Json
 }
 
+/// Tells whether a body can be read as it comes: it is not compressed, or by `identity` alone, which
+/// changes nothing (RFC 9110 12.5.3).
+#[must_use]
+pub fn is_plain(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(CONTENT_ENCODING);
+    (encodings.iter()).all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -97,5 +105,18 @@ mod tests {
         }
         assert!(is_json(&HeaderMap::new()));
         assert!(is_json(&headers(b"\xff")));
+    }
+
+    #[test]
+    fn what_is_compressed_by_nothing_is_plain() {
+        let plain = |encodings: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for encoding in encodings {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            is_plain(&headers)
+        };
+        assert!(plain(&[]) && plain(&["identity"]) && plain(&["Identity", "identity"]));
+        assert!(!plain(&["gzip"]) && !plain(&["identity", "br"]) && !plain(&["identity, gzip"]));
     }
 }

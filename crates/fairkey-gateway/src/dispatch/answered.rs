@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fairkey_client::{Attempt, CallError, CallErrorKind, LeasedBody, Refusal, Served};
 use fairkey_openrouter::media;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Inbound, failed, respond};
@@ -331,5 +331,5 @@ fn tell_retry(headers: &mut HeaderMap, error: &CallError) {
 
 /// Tells whether an answer is a stream of events that can be read on its way.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    media::is_event_stream(headers) && !headers.contains_key(CONTENT_ENCODING)
+    media::is_event_stream(headers) && media::is_plain(headers)
 }

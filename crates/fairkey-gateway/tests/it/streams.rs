@@ -180,6 +180,19 @@ async fn a_stream_that_breaks_within_an_event_ends_with_one_that_can_be_read() {
     .await;
 }
 
+#[tokio::test]
+async fn a_stream_that_is_compressed_by_nothing_ends_like_any_other() {
+    within(async {
+        let event = "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let reply = Reply::sse(vec![event.to_owned()]).header("content-encoding", "identity");
+        let world = start(scripted(Step::reply(reply))).await;
+        let answer = world.call("POST /v1/chat/completions", STREAM).await;
+        let text = answer.text();
+        assert!(text.contains("\"finish_reason\":\"error\""), "{text}");
+    })
+    .await;
+}
+
 /// Content, and a second piece of it, as each format says it.
 fn content(path: &str) -> [&'static str; 2] {
     match path {
