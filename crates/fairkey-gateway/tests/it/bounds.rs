@@ -176,23 +176,24 @@ fn long(chunks: usize) -> Reply {
     Reply::sse(std::iter::repeat_n(bytes::Bytes::from(chunk), chunks))
 }
 
+/// A caller that has asked for a stream, in whose place the system takes no more than so many bytes.
+async fn streaming(world: &World, bytes: u32) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
+    let mut stream = socket.connect(world.serving.addr()).await.unwrap();
+    let path = "/v1/chat/completions";
+    let text = post(path, "application/json", STREAM.len(), STREAM);
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn a_caller_that_takes_nothing_of_its_answer_is_left_and_its_key_is_free() {
     within(async {
         let mock = mock().script(On::any(), [Step::reply(long(1_000))]);
         let mut world =
             start_with(mock, |it| it.limits.idle_time = Duration::from_millis(100)).await;
-        let socket = TcpSocket::new_v4().unwrap();
-        // What the system takes in the caller's place is little.
-        socket.set_recv_buffer_size(4 << 10).unwrap();
-        let mut stream = socket.connect(world.serving.addr()).await.unwrap();
-        let text = post(
-            "/v1/chat/completions",
-            "application/json",
-            STREAM.len(),
-            STREAM,
-        );
-        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut stream = streaming(&world, 4 << 10).await;
         world.mock.log().wait_for(Event::is_cancelled).await;
         assert_eq!(world.ended.recv().await.unwrap().end, End::Left);
         world.is_idle().await;
@@ -284,16 +285,7 @@ async fn is_overdue(world: &mut World) {
 async fn a_caller_that_takes_little_at_a_time_holds_its_key_no_longer_than_a_call_may_take() {
     within(async {
         let mut world = hurried().await;
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(64 << 10).unwrap();
-        let mut stream = socket.connect(world.serving.addr()).await.unwrap();
-        let text = post(
-            "/v1/chat/completions",
-            "application/json",
-            STREAM.len(),
-            STREAM,
-        );
-        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut stream = streaming(&world, 64 << 10).await;
         let mut pace = tokio::time::interval(Duration::from_millis(10));
         let mut piece = vec![0; 64 << 10];
         let read = async {
