@@ -80,8 +80,7 @@ impl Pool {
         self.origin(origin)?.acquire(connect).await
     }
 
-    /// Returns a connection or a stream to `origin` that is free `now`, and before nobody else's
-    /// turn.
+    /// Returns a connection or a stream to `origin` that is free `now`, where nobody waits for one.
     pub(crate) fn free(
         &self,
         origin: &Arc<Origin>,

@@ -70,6 +70,7 @@ fn send(
     Ok((sent, asked.stream))
 }
 
+/// What the client makes of a request.
 trait Sent:
     Future<Output = Result<(Response<LeasedBody>, Served), CallError>> + Send + 'static
 {

@@ -88,14 +88,14 @@ impl OriginPool {
         Err(self.connect_timeout())
     }
 
-    /// Takes what is free.
+    /// Returns what is free `now`, where nobody waits for it.
     pub(super) fn free(self: &Arc<Self>, now: Instant) -> Option<Lease> {
         let mut dead = Vec::new();
         let free = self.take(&mut lock(&self.state), now, &mut dead)?;
         Some(self.lease(free))
     }
 
-    /// Whoever comes later does not overtake those in line.
+    /// Takes what is free, where nobody waits: whoever comes later does not overtake those in line.
     #[expect(clippy::vec_box, reason = "they are in boxes already")]
     fn take(&self, state: &mut State, now: Instant, dead: &mut Vec<Box<Http1>>) -> Option<Free> {
         let is_next = state.waiters.is_empty();
